@@ -1,0 +1,22 @@
+package ram;
+
+import java.nio.file.Path;
+
+/// The input cannot be used: corrupt, truncated, non-finite or unsupported.
+/// The message is one sentence that names the file, the tensor where there is one, and what to do.
+public final class InputException extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    public InputException(String message) {
+        super(message);
+    }
+
+    public InputException(String message, Throwable cause) {
+        super(message, cause);
+    }
+
+    /// @param file the file that is at fault; its path opens the message
+    public static InputException in(Path file, String what) {
+        return new InputException(file + ": " + what);
+    }
+}

@@ -1,0 +1,58 @@
+package ram.layout;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Objects;
+import ram.InputException;
+
+/// The config.json of a model folder.
+public record ModelConfig(Path file, ObjectNode json) {
+    private static final long MAX_BYTES = 16_000_000;
+    private static final ObjectMapper MAPPER = new ObjectMapper(JsonFactory.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(64).build())
+            .build());
+
+    public ModelConfig {
+        Objects.requireNonNull(file);
+        Objects.requireNonNull(json);
+    }
+
+    /// @throws InputException when the folder has no config.json or it is not a JSON object with a `model_type`
+    public static ModelConfig read(Path folder) {
+        Path file = folder.resolve("config.json");
+        if (!Files.isRegularFile(file)) {
+            throw InputException.in(folder, "holds no config.json; give the folder of a Hugging Face model");
+        }
+        try {
+            if (Files.size(file) > MAX_BYTES) {
+                throw InputException.in(file, "is over " + MAX_BYTES + " bytes long; it is not a model's config.json");
+            }
+            JsonNode root = MAPPER.readTree(Files.readAllBytes(file));
+            if (!(root instanceof ObjectNode object)) {
+                throw InputException.in(file, "is not a JSON object; download it again");
+            }
+            if (!object.path("model_type").isTextual()) {
+                throw InputException.in(file, "has no model_type; add the one that the model's card names");
+            }
+            return new ModelConfig(file, object);
+        } catch (JsonProcessingException e) {
+            throw new InputException(file + ": is not valid JSON (" + e.getOriginalMessage().lines().findFirst().orElse("") + "); download it again", e);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        }
+    }
+
+    public String modelType() {
+        return json.path("model_type").asText();
+    }
+}

@@ -1,0 +1,196 @@
+package ram.safetensors;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import ram.InputException;
+
+/// A folder of safetensors files read as one set of tensors.
+///
+/// Which files belong to it: those that `model.safetensors.index.json` names, else `model.safetensors`, else every `model*.safetensors`,
+/// else every `*.safetensors`.
+public final class Checkpoint implements AutoCloseable {
+    public static final String INDEX = "model.safetensors.index.json";
+    private static final long MAX_INDEX_BYTES = 256_000_000;
+
+    private final Path folder;
+    private final List<Shard> shards;
+    private final SortedMap<String, Shard> shardOf;
+
+    private Checkpoint(Path folder, List<Shard> shards, SortedMap<String, Shard> shardOf) {
+        this.folder = folder;
+        this.shards = List.copyOf(shards);
+        this.shardOf = shardOf;
+    }
+
+    /// Opens a checkpoint and checks all headers; no tensor data is read.
+    ///
+    /// @throws InputException when the folder, an index or a header is not usable
+    public static Checkpoint open(Path folder) {
+        if (!Files.isDirectory(folder)) {
+            throw InputException.in(folder, Files.exists(folder) ? "is not a folder; give the folder that holds config.json and the *.safetensors files"
+                    : "does not exist; give the folder that holds config.json and the *.safetensors files");
+        }
+        Path index = folder.resolve(INDEX);
+        try {
+            return Files.exists(index) ? openIndexed(folder, index) : openAll(folder, discover(folder));
+        } catch (IOException e) {
+            throw new UncheckedIOException(folder + ": cannot be read", e);
+        }
+    }
+
+    private static List<Path> discover(Path folder) throws IOException {
+        Path single = folder.resolve("model.safetensors");
+        if (Files.exists(single)) {
+            return List.of(single);
+        }
+        for (String glob : List.of("model*.safetensors", "*.safetensors")) {
+            List<Path> files = new ArrayList<>();
+            try (DirectoryStream<Path> stream = Files.newDirectoryStream(folder, glob)) {
+                stream.forEach(files::add);
+            }
+            if (!files.isEmpty()) {
+                Collections.sort(files);
+                return files;
+            }
+        }
+        throw InputException.in(folder, "holds no *.safetensors file; if the model has only *.bin files, convert it to safetensors first");
+    }
+
+    private static Checkpoint openIndexed(Path folder, Path index) throws IOException {
+        Map<String, String> weightMap = readIndex(index);
+        List<Path> files = new LinkedHashSet<>(new TreeSet<>(weightMap.values())).stream().map(folder::resolve).toList();
+        Checkpoint checkpoint = openAll(folder, files);
+        try {
+            for (Map.Entry<String, String> entry : weightMap.entrySet()) {
+                Shard shard = checkpoint.shardOf.get(entry.getKey());
+                if (shard == null) {
+                    throw InputException.in(index, "lists the tensor '" + entry.getKey() + "', but " + entry.getValue() + " does not hold it; download both again");
+                }
+                if (!shard.file().getFileName().toString().equals(entry.getValue())) {
+                    throw InputException.in(index, "says the tensor '" + entry.getKey() + "' is in " + entry.getValue() + ", but it is in "
+                            + shard.file().getFileName() + "; the index does not belong to these files, download it again");
+                }
+            }
+            for (String name : checkpoint.shardOf.keySet()) {
+                if (!weightMap.containsKey(name)) {
+                    throw InputException.in(index, "does not list the tensor '" + name + "' of " + checkpoint.shardOf.get(name).file().getFileName()
+                            + "; the index does not belong to these files, download it again");
+                }
+            }
+            return checkpoint;
+        } catch (RuntimeException e) {
+            checkpoint.close();
+            throw e;
+        }
+    }
+
+    private static Map<String, String> readIndex(Path index) throws IOException {
+        if (Files.size(index) > MAX_INDEX_BYTES) {
+            throw InputException.in(index, "is over " + MAX_INDEX_BYTES + " bytes long; it is not an index");
+        }
+        JsonNode map;
+        try {
+            map = new ObjectMapper().readTree(Files.readAllBytes(index)).path("weight_map");
+        } catch (com.fasterxml.jackson.core.JsonProcessingException e) {
+            throw new InputException(index + ": is not valid JSON; download it again", e);
+        }
+        if (!map.isObject() || map.isEmpty()) {
+            throw InputException.in(index, "has no weight_map; download it again");
+        }
+        Map<String, String> out = new TreeMap<>();
+        for (Map.Entry<String, JsonNode> entry : map.properties()) {
+            String file = entry.getValue().asText("");
+            boolean plainName = file.endsWith(".safetensors") && !file.contains("/") && !file.contains("\\") && !file.contains("\0");
+            if (!entry.getValue().isTextual() || !plainName) {
+                throw InputException.in(index, "maps the tensor '" + entry.getKey() + "' to '" + file + "', which is not the name of a safetensors file in this folder");
+            }
+            out.put(entry.getKey(), file);
+        }
+        return out;
+    }
+
+    private static Checkpoint openAll(Path folder, List<Path> files) {
+        List<Shard> shards = new ArrayList<>();
+        SortedMap<String, Shard> shardOf = new TreeMap<>();
+        try {
+            for (Path file : files) {
+                Shard shard = Shard.open(file);
+                shards.add(shard);
+                for (String name : shard.tensors().keySet()) {
+                    Shard other = shardOf.put(name, shard);
+                    if (other != null) {
+                        throw InputException.in(folder, "the tensor '" + name + "' is stored twice, in " + other.file().getFileName() + " and in "
+                                + file.getFileName() + "; remove the file that does not belong");
+                    }
+                }
+            }
+            return new Checkpoint(folder, shards, shardOf);
+        } catch (RuntimeException e) {
+            shards.forEach(Shard::close);
+            throw e;
+        }
+    }
+
+    public Path folder() {
+        return folder;
+    }
+
+    /// The files, in name order.
+    public List<Shard> shards() {
+        return shards;
+    }
+
+    /// All tensor names, sorted.
+    public SortedMap<String, TensorInfo> tensors() {
+        SortedMap<String, TensorInfo> out = new TreeMap<>();
+        shardOf.forEach((name, shard) -> out.put(name, shard.tensors().get(name)));
+        return Collections.unmodifiableSortedMap(out);
+    }
+
+    public Optional<TensorInfo> tensor(String name) {
+        return Optional.ofNullable(shardOf.get(name)).map(s -> s.tensors().get(name));
+    }
+
+    /// The file that holds a tensor.
+    ///
+    /// @throws IllegalArgumentException when there is no such tensor
+    public Path fileOf(String name) {
+        return shard(name).file();
+    }
+
+    /// The stored bytes of a tensor, mapped read-only and valid until the checkpoint is closed.
+    ///
+    /// @throws IllegalArgumentException when there is no such tensor
+    public MemorySegment data(String name) {
+        Shard shard = shard(name);
+        return shard.data(shard.tensors().get(name));
+    }
+
+    private Shard shard(String name) {
+        Shard shard = shardOf.get(name);
+        if (shard == null) {
+            throw new IllegalArgumentException(folder + ": no tensor '" + name + "'");
+        }
+        return shard;
+    }
+
+    @Override
+    public void close() {
+        shards.forEach(Shard::close);
+    }
+}

@@ -1,0 +1,68 @@
+package ram.safetensors;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Collectors;
+
+/// The dimensions of a tensor, outermost first. A scalar has none.
+///
+/// @param dims each 0 or more; their product fits in a `long`
+public record Shape(List<Long> dims) {
+    public Shape {
+        dims = List.copyOf(dims);
+        long product = 1;
+        for (long d : dims) {
+            if (d < 0) {
+                throw new IllegalArgumentException("negative dimension in " + dims);
+            }
+            product = Math.multiplyExact(product, d);
+        }
+    }
+
+    public static Shape of(long... dims) {
+        return new Shape(Arrays.stream(dims).boxed().toList());
+    }
+
+    public int rank() {
+        return dims.size();
+    }
+
+    /// Dimension `axis`; negative axes count from the end, as in NumPy.
+    public long dim(int axis) {
+        return dims.get(axis < 0 ? rank() + axis : axis);
+    }
+
+    /// Number of elements; 1 for a scalar.
+    public long elements() {
+        long n = 1;
+        for (long d : dims) {
+            n = Math.multiplyExact(n, d);
+        }
+        return n;
+    }
+
+    /// Length of a row: the last dimension, 1 for a scalar.
+    public long columns() {
+        return dims.isEmpty() ? 1 : dims.getLast();
+    }
+
+    /// Number of rows when all outer dimensions are folded into one.
+    public long rows() {
+        long n = 1;
+        for (int i = 0; i < rank() - 1; i++) {
+            n = Math.multiplyExact(n, dims.get(i));
+        }
+        return n;
+    }
+
+    public Shape withLast(long columns) {
+        long[] out = dims.stream().mapToLong(Long::longValue).toArray();
+        out[out.length - 1] = columns;
+        return of(out);
+    }
+
+    @Override
+    public String toString() {
+        return dims.stream().map(String::valueOf).collect(Collectors.joining("×", "[", "]"));
+    }
+}

@@ -1,0 +1,85 @@
+package ram.safetensors;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Map;
+import ram.InputException;
+
+/// One safetensors file. The header is read when it is opened, the data is mapped, as one segment of any size, when it is first asked for.
+public final class Shard implements AutoCloseable {
+    private final Path file;
+    private final long size;
+    private final Header header;
+    private final Arena arena = Arena.ofShared();
+    private MemorySegment mapped;
+
+    private Shard(Path file, long size, Header header) {
+        this.file = file;
+        this.size = size;
+        this.header = header;
+    }
+
+    /// @throws InputException when the file is missing or its header is not valid
+    public static Shard open(Path file) {
+        if (!Files.isRegularFile(file)) {
+            throw InputException.in(file, "is missing or not a regular file; download it again");
+        }
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+            return new Shard(file, channel.size(), Header.read(file, channel));
+        } catch (NoSuchFileException e) {
+            throw InputException.in(file, "is missing; download it again");
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        }
+    }
+
+    public Path file() {
+        return file;
+    }
+
+    /// Size of the file in bytes when it was opened.
+    public long size() {
+        return size;
+    }
+
+    public Header header() {
+        return header;
+    }
+
+    public Map<String, TensorInfo> tensors() {
+        return header.tensors();
+    }
+
+    /// The data of one of this file's tensors, read-only and valid until the shard is closed.
+    ///
+    /// @throws InputException when the file has changed size since its header was read
+    public MemorySegment data(TensorInfo tensor) {
+        return map().asSlice(tensor.offset(), tensor.bytes());
+    }
+
+    private synchronized MemorySegment map() {
+        if (mapped == null) {
+            try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+                if (channel.size() != size) {
+                    throw InputException.in(file, "changed from " + size + " to " + channel.size() + " bytes while it was being read; run again when nothing writes to it");
+                }
+                mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, size, arena);
+            } catch (IOException e) {
+                throw new UncheckedIOException(file + ": cannot be mapped", e);
+            }
+        }
+        return mapped;
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+}

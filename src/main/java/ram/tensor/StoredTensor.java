@@ -1,0 +1,49 @@
+package ram.tensor;
+
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.Optional;
+import ram.InputException;
+import ram.safetensors.Checkpoint;
+import ram.safetensors.DType;
+import ram.safetensors.Shape;
+import ram.safetensors.TensorInfo;
+
+/// A tensor as it lies in the checkpoint. The file is mapped at the first read, not before.
+public record StoredTensor(Checkpoint checkpoint, TensorInfo info) implements TensorView {
+    /// @throws IllegalArgumentException when the checkpoint has no such tensor
+    public static StoredTensor of(Checkpoint checkpoint, String name) {
+        return new StoredTensor(checkpoint, checkpoint.tensor(name).orElseThrow(() -> new IllegalArgumentException("no tensor '" + name + "'")));
+    }
+
+    @Override
+    public DType dtype() {
+        return info.dtype();
+    }
+
+    @Override
+    public Shape shape() {
+        return info.shape();
+    }
+
+    @Override
+    public void read(long first, MemorySegment target) {
+        try {
+            MemorySegment.copy(checkpoint.data(info.name()), first * dtype().bytes(), target, 0, target.byteSize());
+        } catch (InternalError e) {
+            // A page that cannot be delivered: the file was truncated under its mapping, or the disk failed.
+            throw new InputException(checkpoint.fileOf(info.name()) + ": tensor '" + info.name()
+                    + "' cannot be read; the file was truncated while it was in use or the disk failed, download it again", e);
+        }
+    }
+
+    @Override
+    public List<String> sources() {
+        return List.of(info.name());
+    }
+
+    @Override
+    public Optional<MemorySegment> mapped() {
+        return Optional.of(checkpoint.data(info.name()));
+    }
+}

@@ -1,0 +1,35 @@
+package ram.tensor;
+
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.Optional;
+import ram.safetensors.DType;
+import ram.safetensors.Shape;
+
+/// A tensor that is computed while it is read, so that no transform ever holds a whole one in memory.
+/// Implementations are immutable and may be read by several threads at once.
+public interface TensorView {
+    DType dtype();
+
+    Shape shape();
+
+    /// Fills `target` with consecutive elements in row-major order, little-endian, in this view's dtype.
+    ///
+    /// @param first index of the first element
+    /// @param target its size in bytes, a multiple of the element size, says how many elements to deliver
+    /// @throws ram.InputException when the source turns out to be unusable
+    void read(long first, MemorySegment target);
+
+    /// Names of the stored tensors that this view reads, in order of first use.
+    List<String> sources();
+
+    /// The whole content as it is mapped from the file, when reading needs no work at all.
+    default Optional<MemorySegment> mapped() {
+        return Optional.empty();
+    }
+
+    /// Size of the content in bytes.
+    default long bytes() {
+        return Math.multiplyExact(shape().elements(), dtype().bytes());
+    }
+}
