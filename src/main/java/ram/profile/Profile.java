@@ -1,0 +1,59 @@
+package ram.profile;
+
+import java.util.List;
+import java.util.Objects;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import ram.format.Format;
+import ram.layout.Architecture;
+import ram.layout.Kind;
+import ram.layout.Layout;
+import ram.safetensors.DType;
+import ram.safetensors.Shape;
+
+/// The analysis of a checkpoint; written as `profile.json`. Any number of budgets is solved from one profile.
+///
+/// @param toolVersion version of the program that measured
+/// @param files what was measured
+/// @param layers number of decoder layers
+/// @param options the settings that influence numbers, by name
+/// @param modules in the order of the model
+/// @param plain tensors that are written as they are
+public record Profile(String toolVersion, List<SourceFile> files, Architecture architecture, int layers, SortedMap<String, String> options,
+                      List<ModuleProfile> modules, List<PlainTensor> plain, List<PrequantizedModule> prequantized, List<Layout.Dropped> dropped) {
+    public static final String SCHEMA = "ram.profile/1";
+
+    /// One source file.
+    ///
+    /// @param headerSha256 SHA-256 of the header's JSON, in hexadecimal
+    /// @param sha256 SHA-256 of the content, empty when it was not computed
+    public record SourceFile(String name, long bytes, String headerSha256, String sha256) {
+        public SourceFile {
+            Objects.requireNonNull(name);
+            Objects.requireNonNull(headerSha256);
+            Objects.requireNonNull(sha256);
+        }
+    }
+
+    /// A tensor that is written as it is, in the dtype in which it is written.
+    public record PlainTensor(String name, DType dtype, Shape shape, String why) {
+        public long bytes() {
+            return Math.multiplyExact(shape.elements(), dtype.bytes());
+        }
+    }
+
+    /// A module that the source stores quantized already and that is passed through.
+    public record PrequantizedModule(String path, Kind kind, int layer, Format format, Shape shape, long bytes) {
+    }
+
+    public Profile {
+        Objects.requireNonNull(toolVersion);
+        files = List.copyOf(files);
+        Objects.requireNonNull(architecture);
+        options = new TreeMap<>(options);
+        modules = List.copyOf(modules);
+        plain = List.copyOf(plain);
+        prequantized = List.copyOf(prequantized);
+        dropped = List.copyOf(dropped);
+    }
+}

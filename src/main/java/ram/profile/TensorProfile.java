@@ -1,0 +1,26 @@
+package ram.profile;
+
+import java.util.List;
+import java.util.Objects;
+import java.util.SortedMap;
+import java.util.TreeMap;
+
+/// What was measured on one matrix: a source tensor, or one expert's slice of a stacked one.
+///
+/// @param metrics by metric name (`frobenius`, `max_abs`, `excess_kurtosis`, `stable_rank`, …); all finite
+/// @param sensitivity s of this matrix, before normalisation over the model: predicted damage per unit of relative squared error
+/// @param ingredients what the sensitivity was computed from, by name
+/// @param curve relative squared error per format, in the order of the module's curve
+public record TensorProfile(String name, long rows, long columns, SortedMap<String, Double> metrics, double sensitivity,
+                            SortedMap<String, Double> ingredients, List<CurvePoint> curve) {
+    public TensorProfile {
+        Objects.requireNonNull(name);
+        metrics = new TreeMap<>(metrics);
+        ingredients = new TreeMap<>(ingredients);
+        curve = List.copyOf(curve);
+    }
+
+    public long parameters() {
+        return Math.multiplyExact(rows, columns);
+    }
+}
