@@ -1,0 +1,275 @@
+package ram.metric;
+
+import java.util.Arrays;
+import org.ejml.data.DMatrixRMaj;
+import org.ejml.dense.row.factory.DecompositionFactory_DDRM;
+import org.ejml.interfaces.decomposition.EigenDecomposition_F64;
+import ram.tensor.Rows;
+
+/// The squared singular values of a matrix, in falling order, all min(rows, columns) of them.
+///
+/// Small matrices are decomposed in full. For the others the distribution of the squared singular values is estimated by stochastic Lanczos
+/// quadrature (Golub and Meurant, "Matrices, Moments and Quadrature"; Ubaru, Chen and Saad, 2017): `q` steps of the Lanczos iteration on WᵀW from a
+/// random start yield `q` values and their shares, exact in the first 2q − 1 moments for that start. Between them the values are interpolated
+/// over the rank, both logarithmic. The largest value converges from below.
+///
+/// Measured at 5 steps on 1024 × 1024, 768 × 2048 and 2048 × 768 with known singular values (Gaussian; Gaussian with five strong directions; powers
+/// −0.3 and −0.6 of the rank): spectral norm within 6 %, effective rank within 25 % (within 6 % unless the spectrum falls like the power −0.6),
+/// concentration within 25 % mostly. Spectra that fall like the first power or faster, which trained weights do not show, come out too flat.
+///
+/// @param exact whether nothing was estimated
+record Spectrum(double[] squares, boolean exact) {
+    private static final int LEADING = 256;
+
+    static Spectrum of(Rows rows, double energy, MetricOptions options) {
+        long side = Math.min(rows.rows(), rows.columns());
+        if (energy == 0 || side == 0) {
+            return new Spectrum(new double[(int) side], true);
+        }
+        long elements = rows.rows() * rows.columns();
+        return side <= options.exactSide() && elements <= options.exactElements() ? exact(rows) : estimate(rows, energy, options);
+    }
+
+    private static Spectrum exact(Rows rows) {
+        int m = (int) rows.rows();
+        int n = rows.columns();
+        float[] w = new float[m * n];
+        rows.read(0, m, w);
+        int p = Math.min(m, n);
+        DMatrixRMaj gram = new DMatrixRMaj(p, p);
+        double[] g = gram.data;
+        if (m <= n) {
+            for (int i = 0; i < p; i++) {
+                for (int j = 0; j <= i; j++) {
+                    double sum = 0;
+                    for (int k = 0; k < n; k++) {
+                        sum += (double) w[i * n + k] * w[j * n + k];
+                    }
+                    g[i * p + j] = sum;
+                    g[j * p + i] = sum;
+                }
+            }
+        } else {
+            for (int k = 0; k < m; k++) {
+                for (int i = 0; i < p; i++) {
+                    double wi = w[k * n + i];
+                    for (int j = 0; j < p; j++) {
+                        g[i * p + j] += wi * w[k * n + j];
+                    }
+                }
+            }
+        }
+        return new Spectrum(falling(eigen(gram, false)), true);
+    }
+
+    private static EigenDecomposition_F64<DMatrixRMaj> eigen(DMatrixRMaj symmetric, boolean vectors) {
+        EigenDecomposition_F64<DMatrixRMaj> eigen = DecompositionFactory_DDRM.eig(symmetric.numRows, vectors, true);
+        if (!eigen.decompose(symmetric)) {
+            throw new IllegalStateException("the decomposition of a symmetric " + symmetric.numRows + "² matrix did not converge");
+        }
+        return eigen;
+    }
+
+    private static double[] falling(EigenDecomposition_F64<DMatrixRMaj> eigen) {
+        double[] values = new double[eigen.getNumberOfEigenvalues()];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = -Math.max(0, eigen.getEigenvalue(i).getReal());
+        }
+        Arrays.sort(values);
+        for (int i = 0; i < values.length; i++) {
+            values[i] = values[i] == 0 ? 0 : -values[i];
+        }
+        return values;
+    }
+
+    private static Spectrum estimate(Rows rows, double energy, MetricOptions options) {
+        int n = rows.columns();
+        int steps = Math.min(options.lanczosSteps(), n);
+        // Brings WᵀW to a mean eigenvalue of 1, so that no sum leaves the range of float32.
+        double scale = n / energy;
+        double[][] basis = new double[steps][];
+        basis[0] = start(n, options.seed());
+        DMatrixRMaj tridiagonal = new DMatrixRMaj(steps, steps);
+        int done = 0;
+        while (done < steps) {
+            double[] z = gramTimes(rows, basis[done], scale);
+            tridiagonal.set(done, done, dot(basis[done], z));
+            done++;
+            // Twice, because one pass of orthogonalisation leaves what rounding brought back.
+            for (int pass = 0; pass < 2; pass++) {
+                for (int k = 0; k < done; k++) {
+                    double c = dot(basis[k], z);
+                    for (int j = 0; j < n; j++) {
+                        z[j] -= c * basis[k][j];
+                    }
+                }
+            }
+            double norm = Math.sqrt(dot(z, z));
+            if (done == steps || norm < 1e-5 * tridiagonal.get(0, 0)) {
+                break;
+            }
+            for (int j = 0; j < n; j++) {
+                z[j] /= norm;
+            }
+            basis[done] = z;
+            tridiagonal.set(done, done - 1, norm);
+            tridiagonal.set(done - 1, done, norm);
+        }
+        DMatrixRMaj leading = new DMatrixRMaj(done, done);
+        for (int i = 0; i < done; i++) {
+            for (int j = 0; j < done; j++) {
+                leading.set(i, j, tridiagonal.get(i, j));
+            }
+        }
+        return new Spectrum(interpolate(eigen(leading, true), n, (int) Math.min(rows.rows(), n), scale), false);
+    }
+
+    /// Values at the middle of each rank from the quadrature's nodes, whose weights are shares of the `n` eigenvalues of WᵀW.
+    private static double[] interpolate(EigenDecomposition_F64<DMatrixRMaj> quadrature, int n, int count, double scale) {
+        int nodes = quadrature.getNumberOfEigenvalues();
+        Integer[] order = new Integer[nodes];
+        Arrays.setAll(order, i -> i);
+        Arrays.sort(order, (a, b) -> Double.compare(quadrature.getEigenvalue(b).getReal(), quadrature.getEigenvalue(a).getReal()));
+        double[] rank = new double[nodes];
+        double[] value = new double[nodes];
+        double before = 0;
+        for (int i = 0; i < nodes; i++) {
+            double first = quadrature.getEigenVector(order[i]).get(0, 0);
+            double share = first * first * n;
+            rank[i] = Math.log(Math.max(1e-300, before + share / 2));
+            value[i] = Math.log(Math.max(1e-30, quadrature.getEigenvalue(order[i]).getReal()) / scale);
+            before += share;
+        }
+        double[] squares = new double[count];
+        int node = 0;
+        for (int i = 0; i < count; i++) {
+            double x = Math.log(i + 0.5);
+            while (node < nodes && rank[node] < x) {
+                node++;
+            }
+            double y;
+            if (node == 0) {
+                y = value[0];
+            } else if (node == nodes) {
+                y = value[nodes - 1];
+            } else {
+                double t = (x - rank[node - 1]) / (rank[node] - rank[node - 1]);
+                y = value[node - 1] + t * (value[node] - value[node - 1]);
+            }
+            squares[i] = Math.exp(y);
+        }
+        squares[0] = Math.exp(value[0]);
+        return squares;
+    }
+
+    /// A vector of length 1 with entries of equal size and random signs.
+    private static double[] start(int n, long seed) {
+        double[] v = new double[n];
+        double size = 1 / Math.sqrt(n);
+        for (int j = 0; j < n; j++) {
+            v[j] = (mix(seed + j) & 1) == 0 ? size : -size;
+        }
+        return v;
+    }
+
+    /// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
+    private static long mix(long x) {
+        long z = x * 0x9E3779B97F4A7C15L;
+        z = (z ^ z >>> 30) * 0xBF58476D1CE4E5B9L;
+        z = (z ^ z >>> 27) * 0x94D049BB133111EBL;
+        return z ^ z >>> 31;
+    }
+
+    private static double[] gramTimes(Rows rows, double[] v, double scale) {
+        int n = v.length;
+        float[] x = new float[n];
+        for (int j = 0; j < n; j++) {
+            x[j] = (float) v[j];
+        }
+        double[] out = new double[n];
+        float[] partial = new float[n];
+        Blocks.forEachRow(rows, (row, block, from, to) -> {
+            double u = dot(block, from, x) * scale;
+            axpy((float) u, block, from, partial);
+        }, () -> {
+            for (int j = 0; j < n; j++) {
+                out[j] += partial[j];
+            }
+            Arrays.fill(partial, 0);
+        });
+        return out;
+    }
+
+    private static double dot(float[] a, int from, float[] b) {
+        float s0 = 0;
+        float s1 = 0;
+        float s2 = 0;
+        float s3 = 0;
+        int n = b.length;
+        int j = 0;
+        for (; j + 3 < n; j += 4) {
+            s0 += a[from + j] * b[j];
+            s1 += a[from + j + 1] * b[j + 1];
+            s2 += a[from + j + 2] * b[j + 2];
+            s3 += a[from + j + 3] * b[j + 3];
+        }
+        for (; j < n; j++) {
+            s0 += a[from + j] * b[j];
+        }
+        return (double) s0 + s1 + s2 + s3;
+    }
+
+    private static void axpy(float a, float[] x, int from, float[] y) {
+        for (int j = 0; j < y.length; j++) {
+            y[j] += a * x[from + j];
+        }
+    }
+
+    private static double dot(double[] a, double[] b) {
+        double sum = 0;
+        for (int i = 0; i < a.length; i++) {
+            sum += a[i] * b[i];
+        }
+        return sum;
+    }
+
+    double norm() {
+        return squares.length == 0 ? 0 : Math.sqrt(squares[0]);
+    }
+
+    double stableRank(double energy) {
+        return energy == 0 ? 0 : energy / squares[0];
+    }
+
+    double effectiveRank() {
+        double sum = 0;
+        for (double s : squares) {
+            sum += Math.sqrt(s);
+        }
+        if (sum == 0) {
+            return 0;
+        }
+        double entropy = 0;
+        for (double s : squares) {
+            double p = Math.sqrt(s) / sum;
+            if (p > 0) {
+                entropy -= p * Math.log(p);
+            }
+        }
+        return Math.exp(entropy);
+    }
+
+    double concentration() {
+        int leading = Math.min(LEADING, squares.length);
+        int top = Math.max(1, (int) Math.round(0.1 * leading));
+        double total = 0;
+        double head = 0;
+        for (int i = 0; i < leading; i++) {
+            total += squares[i];
+            if (i < top) {
+                head += squares[i];
+            }
+        }
+        return total == 0 ? 0 : head / total;
+    }
+}

@@ -1,0 +1,63 @@
+package ram.tensor;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Objects;
+import ram.numeric.Decoder;
+
+/// A matrix that is read by blocks of whole rows, widened to float32. Implementations may be read by several threads at once.
+public interface Rows {
+    long rows();
+
+    int columns();
+
+    /// Fills `out[0 … count · columns)` with rows `firstRow … firstRow + count`, row after row.
+    ///
+    /// @throws ram.InputException when the source turns out to be unusable
+    void read(long firstRow, int count, float[] out);
+
+    /// All rows of `view`, its outer axes folded into one.
+    static Rows of(TensorView view) {
+        return of(view, 0, view.shape().rows());
+    }
+
+    /// `rows` rows of `view` from `firstRow`, counted with all outer axes folded into one.
+    ///
+    /// @throws IllegalArgumentException when the range is not inside the view, or a row is longer than an array can be
+    static Rows of(TensorView view, long firstRow, long rows) {
+        Objects.requireNonNull(view);
+        long columns = view.shape().columns();
+        if (firstRow < 0 || rows < 0 || firstRow > view.shape().rows() - rows) {
+            throw new IllegalArgumentException("rows " + firstRow + " + " + rows + " of " + view.shape());
+        }
+        if (columns > 1 << 28) {
+            throw new IllegalArgumentException("a row of " + columns + " elements");
+        }
+        return new Rows() {
+            @Override
+            public long rows() {
+                return rows;
+            }
+
+            @Override
+            public int columns() {
+                return (int) columns;
+            }
+
+            @Override
+            public void read(long first, int count, float[] out) {
+                if (first < 0 || first + count > rows) {
+                    throw new IndexOutOfBoundsException("rows " + first + " + " + count + " of " + rows);
+                }
+                int elements = Math.toIntExact(count * columns);
+                long from = (firstRow + first) * columns;
+                if (view.mapped().isPresent()) {
+                    Decoder.decode(view.dtype(), view.mapped().get(), from, out, 0, elements);
+                    return;
+                }
+                MemorySegment buffer = MemorySegment.ofArray(new byte[Math.multiplyExact(elements, view.dtype().bytes())]);
+                view.read(from, buffer);
+                Decoder.decode(view.dtype(), buffer, 0, out, 0, elements);
+            }
+        };
+    }
+}
