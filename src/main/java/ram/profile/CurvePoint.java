@@ -10,7 +10,7 @@ import ram.format.Format;
 public record CurvePoint(Format format, double relativeError, double samplingError) {
     public CurvePoint {
         Objects.requireNonNull(format);
-        if (!(relativeError >= 0) || !(samplingError >= 0)) {
+        if (!(relativeError >= 0 && relativeError < Double.POSITIVE_INFINITY && samplingError >= 0 && samplingError < Double.POSITIVE_INFINITY)) {
             throw new IllegalArgumentException("errors must be finite and not negative");
         }
     }

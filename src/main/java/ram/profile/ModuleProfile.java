@@ -14,9 +14,10 @@ import ram.safetensors.Shape;
 /// @param sensitivitySource `propagated`, or where the value was borrowed (`layer median`)
 /// @param curve relative squared error of the whole module per format that it may have, dense not included; weighted over its tensors by ‖W‖²
 /// @param tensors its matrices, one per expert in a stack
+/// @param sources names of the stored tensors that it is read from, scales of a quantized source included
 public record ModuleProfile(String path, Kind kind, int layer, Shape shape, DType dtype, boolean expert, boolean sharedExpert,
                             Optional<Format> preset, Optional<String> mustStayDense, String sensitivitySource,
-                            List<CurvePoint> curve, List<TensorProfile> tensors) {
+                            List<CurvePoint> curve, List<TensorProfile> tensors, List<String> sources) {
     public ModuleProfile {
         Objects.requireNonNull(path);
         Objects.requireNonNull(kind);
@@ -27,6 +28,7 @@ public record ModuleProfile(String path, Kind kind, int layer, Shape shape, DTyp
         Objects.requireNonNull(sensitivitySource);
         curve = List.copyOf(curve);
         tensors = List.copyOf(tensors);
+        sources = List.copyOf(sources);
     }
 
     public long parameters() {

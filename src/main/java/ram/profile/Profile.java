@@ -36,14 +36,40 @@ public record Profile(String toolVersion, List<SourceFile> files, Architecture a
     }
 
     /// A tensor that is written as it is, in the dtype in which it is written.
-    public record PlainTensor(String name, DType dtype, Shape shape, String why) {
+    ///
+    /// @param sources names of the stored tensors that it is read from
+    public record PlainTensor(String name, DType dtype, Shape shape, String why, List<String> sources) {
+        public PlainTensor {
+            Objects.requireNonNull(name);
+            Objects.requireNonNull(dtype);
+            Objects.requireNonNull(shape);
+            Objects.requireNonNull(why);
+            sources = List.copyOf(sources);
+        }
+
         public long bytes() {
             return Math.multiplyExact(shape.elements(), dtype.bytes());
         }
     }
 
     /// A module that the source stores quantized already and that is passed through.
-    public record PrequantizedModule(String path, Kind kind, int layer, Format format, Shape shape, long bytes) {
+    ///
+    /// @param shape of the weight that it stands for
+    /// @param dtype of its scales and biases when affine
+    /// @param sources names of the stored tensors that it is read from
+    public record PrequantizedModule(String path, Kind kind, int layer, Format format, Shape shape, DType dtype, List<String> sources) {
+        public PrequantizedModule {
+            Objects.requireNonNull(path);
+            Objects.requireNonNull(kind);
+            Objects.requireNonNull(format);
+            Objects.requireNonNull(shape);
+            Objects.requireNonNull(dtype);
+            sources = List.copyOf(sources);
+        }
+
+        public long bytes() {
+            return format.bytes(shape, dtype);
+        }
     }
 
     public Profile {

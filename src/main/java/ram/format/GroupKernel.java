@@ -1,0 +1,23 @@
+package ram.format;
+
+/// The loops over all elements of a [Batch], once in plain Java and once with the Vector API. Both give the same bits:
+/// a lane is a group, and each group is summed in the order of its elements.
+interface GroupKernel {
+    /// 2²³: adding and subtracting it rounds a non-negative float below it to the nearest integer, ties to even.
+    float ROUNDER = 0x1p23f;
+
+    /// Sets `low` and `high`.
+    void range(Batch b);
+
+    /// Sets `error` and `weightedError` of coding against `codeScale` and `codeBias` and decoding with `scale` and `bias`.
+    void residual(Batch b, int maxCode);
+
+    /// Sets `words` to the codes taken against `codeScale` and `codeBias`.
+    void pack(Batch b, int bits);
+
+    /// Sets `trialError`.
+    void score(Batch b, int maxCode);
+
+    /// Sets `trialError` and the five sums.
+    void fit(Batch b, int maxCode);
+}

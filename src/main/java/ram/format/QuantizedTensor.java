@@ -1,0 +1,54 @@
+package ram.format;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import ram.safetensors.DType;
+import ram.safetensors.Shape;
+import ram.tensor.TensorView;
+
+/// A weight as MLX stores it, decoded row by row.
+///
+/// @param shape of the decoded weight; its outer dimensions are folded into rows
+/// @param biases null unless the format is affine
+public record QuantizedTensor(Format format, Shape shape, TensorView codes, TensorView scales, TensorView biases) {
+    /// @throws IllegalArgumentException when a part has not the type and shape that the format gives it
+    public QuantizedTensor {
+        DType stored = scales.dtype() == DType.U8 ? DType.BF16 : scales.dtype();
+        TensorView[] parts = {codes, scales, biases};
+        int i = 0;
+        for (Format.Component component : format.components(shape, stored)) {
+            TensorView part = parts[i++];
+            if (part == null || !part.shape().equals(component.shape()) || part.dtype() != component.dtype()) {
+                throw new IllegalArgumentException(component.suffix() + " is " + (part == null ? "missing" : part.dtype() + " " + part.shape())
+                        + " where " + format + " of " + shape + " has " + component.dtype() + " " + component.shape());
+            }
+        }
+    }
+
+    /// The tensor whose weight has these stored parts, the width of its rows taken from the codes.
+    public static QuantizedTensor of(Format format, TensorView codes, TensorView scales, TensorView biases) {
+        return new QuantizedTensor(format, codes.shape().withLast(Math.multiplyExact(codes.shape().columns(), 32) / format.bits()), codes, scales, biases);
+    }
+
+    /// Decodes `rows` rows from row `first` on to float32, as [BlockCoder#decode] does.
+    ///
+    /// @param out at least `rows · columns` elements, filled from its start
+    public void read(long first, int rows, float[] out) {
+        int columns = Math.toIntExact(shape.columns());
+        BlockCoder coder = new BlockCoder(format, Quantizer.RTN, biases == null ? DType.BF16 : scales.dtype());
+        try (Arena arena = Arena.ofConfined()) {
+            coder.decode(rows(codes, first, rows, arena), rows(scales, first, rows, arena), biases == null ? null : rows(biases, first, rows, arena), rows, columns, out);
+        }
+    }
+
+    private static MemorySegment rows(TensorView part, long first, int rows, Arena arena) {
+        long columns = part.shape().columns();
+        long rowBytes = columns * part.dtype().bytes();
+        if (part.mapped().isPresent()) {
+            return part.mapped().get().asSlice(first * rowBytes, rows * rowBytes);
+        }
+        MemorySegment buffer = arena.allocate(rows * rowBytes);
+        part.read(first * columns, buffer);
+        return buffer;
+    }
+}

@@ -1,0 +1,107 @@
+package ram.format;
+
+import static ram.format.Batch.LANES;
+
+import java.util.Arrays;
+
+/// The plain Java twin of [VectorGroups], and its oracle.
+final class ScalarGroups implements GroupKernel {
+    private static float code(float x, float maxCode) {
+        float upper = x > maxCode ? maxCode : x;
+        float clamped = upper > 0 ? upper : 0;
+        return clamped + ROUNDER - ROUNDER;
+    }
+
+    @Override
+    public void range(Batch b) {
+        for (int l = 0; l < LANES; l++) {
+            float low = b.w[l];
+            float high = low;
+            for (int i = LANES + l; i < b.w.length; i += LANES) {
+                float v = b.w[i];
+                low = v < low ? v : low;
+                high = v > high ? v : high;
+            }
+            b.low[l] = low;
+            b.high[l] = high;
+        }
+    }
+
+    @Override
+    public void residual(Batch b, int maxCode) {
+        for (int l = 0; l < LANES; l++) {
+            float error = 0;
+            float weighted = 0;
+            for (int i = l; i < b.w.length; i += LANES) {
+                float q = code((b.w[i] - b.codeBias[l]) / b.codeScale[l], maxCode);
+                float r = (b.w[i] - (q * b.scale[l] + b.bias[l])) * b.unit[l];
+                float rr = r * r;
+                error += rr;
+                weighted = Math.fma(rr, b.importance[i], weighted);
+            }
+            b.error[l] = error;
+            b.weightedError[l] = weighted;
+        }
+    }
+
+    @Override
+    public void pack(Batch b, int bits) {
+        int maxCode = (1 << bits) - 1;
+        Arrays.fill(b.words, 0);
+        for (int e = 0; e < b.groupSize; e++) {
+            int word = e * bits / 32 * LANES;
+            int shift = e * bits % 32;
+            for (int l = 0; l < LANES; l++) {
+                int q = (int) code((b.w[e * LANES + l] - b.codeBias[l]) / b.codeScale[l], maxCode);
+                b.words[word + l] |= q << shift;
+                if (shift + bits > 32) {
+                    b.words[word + LANES + l] = q >>> 32 - shift;
+                }
+            }
+        }
+    }
+
+    @Override
+    public void score(Batch b, int maxCode) {
+        for (int l = 0; l < LANES; l++) {
+            float weighted = 0;
+            for (int i = l; i < b.w.length; i += LANES) {
+                float q = code((b.w[i] - b.trialBias[l]) * b.trialInverse[l], maxCode);
+                float r = (b.w[i] - (q * b.trialScale[l] + b.trialBias[l])) * b.unit[l];
+                weighted = Math.fma(r * b.importance[i], r, weighted);
+            }
+            b.trialError[l] = weighted;
+        }
+    }
+
+    @Override
+    public void fit(Batch b, int maxCode) {
+        for (int l = 0; l < LANES; l++) {
+            float weighted = 0;
+            float s1 = 0;
+            float sq = 0;
+            float sqq = 0;
+            float sr = 0;
+            float sqr = 0;
+            for (int i = l; i < b.w.length; i += LANES) {
+                float c = b.importance[i];
+                float q = code((b.w[i] - b.trialBias[l]) * b.trialInverse[l], maxCode);
+                float r = (b.w[i] - (q * b.trialScale[l] + b.trialBias[l])) * b.unit[l];
+                float cr = r * c;
+                float cq = q * c;
+                weighted = Math.fma(cr, r, weighted);
+                s1 += c;
+                sq += cq;
+                sqq = Math.fma(cq, q, sqq);
+                sr += cr;
+                sqr = Math.fma(cr, q, sqr);
+            }
+            b.trialError[l] = weighted;
+            b.sum1[l] = s1;
+            b.sumQ[l] = sq;
+            b.sumQQ[l] = sqq;
+            b.sumR[l] = sr;
+            b.sumQR[l] = sqr;
+        }
+    }
+}
