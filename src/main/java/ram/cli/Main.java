@@ -1,21 +1,131 @@
 package ram.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.util.List;
+import java.util.concurrent.CancellationException;
+import picocli.CommandLine;
+import picocli.CommandLine.Help.Ansi;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.TypeConversionException;
+import picocli.CommandLine.UnmatchedArgumentException;
+import ram.InputException;
+import ram.UsageException;
+import ram.format.Format;
+import ram.plan.BudgetException;
+import ram.plan.ByteSize;
 
-/// The entry point.
+/// The entry point. Exit codes: 0 done, 1 failed, 2 usage, 3 a gate did not hold, 4 the budget cannot be met, 5 the input is not usable, 130 interrupted.
 public final class Main {
     private Main() {
     }
 
     public static void main(String[] args) {
-        PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
+        PrintWriter out = new PrintWriter(System.out, false, StandardCharsets.UTF_8);
         PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
-        System.exit(run(out, err, args));
+        int code = run(out, err, args);
+        out.flush();
+        System.exit(code);
     }
 
     /// Runs one command and returns its exit code.
     public static int run(PrintWriter out, PrintWriter err, String... args) {
-        return 0;
+        RamCommand root = new RamCommand();
+        CommandLine line = commandLine(root).setOut(out).setErr(err);
+        try {
+            return line.execute(args);
+        } catch (OutOfMemoryError e) {
+            return fail(err, root, e, ExitCode.FAILED, "ran out of memory; give the Java virtual machine more with RAM_OPTS=-Xmx4g or lower --memory and --threads");
+        } catch (InternalError e) {
+            return fail(err, root, e, ExitCode.INPUT, "a file was truncated while it was in use, or the disk failed (" + e.getMessage() + "); run again when nothing writes to the model folder");
+        } finally {
+            out.flush();
+            err.flush();
+        }
+    }
+
+    private static CommandLine commandLine(RamCommand root) {
+        CommandLine line = new CommandLine(root);
+        line.registerConverter(Size.class, adapt(text -> new Size(ByteSize.parse(text))));
+        line.registerConverter(Format.class, adapt(Format::parse));
+        line.setCaseInsensitiveEnumValuesAllowed(true);
+        line.setUsageHelpAutoWidth(true);
+        line.setAbbreviatedOptionsAllowed(false);
+        line.setParameterExceptionHandler(Main::usageError);
+        line.setExecutionStrategy(parsed -> {
+            parsed.commandSpec().commandLine().setColorScheme(colors(root.global));
+            Logging.configure(root.global);
+            return new CommandLine.RunLast().execute(parsed);
+        });
+        line.setExecutionExceptionHandler((e, command, parsed) -> executionError(e, command, root));
+        return line;
+    }
+
+    private static CommandLine.Help.ColorScheme colors(GlobalOptions global) {
+        return CommandLine.Help.defaultColorScheme(switch (global.color) {
+            case auto -> Ansi.AUTO;
+            case always -> Ansi.ON;
+            case never -> Ansi.OFF;
+        });
+    }
+
+    /// The reason why a value is refused becomes the text that the user reads.
+    private static <T> CommandLine.ITypeConverter<T> adapt(CommandLine.ITypeConverter<T> parse) {
+        return text -> {
+            try {
+                return parse.convert(text);
+            } catch (IllegalArgumentException e) {
+                throw new TypeConversionException(e.getMessage());
+            }
+        };
+    }
+
+    private static int usageError(ParameterException e, String[] args) {
+        CommandLine command = e.getCommandLine();
+        PrintWriter err = command.getErr();
+        err.println("ram: " + e.getMessage());
+        UnmatchedArgumentException.printSuggestions(e, err);
+        err.println("Try '" + command.getCommandSpec().qualifiedName() + " --help'.");
+        return ExitCode.USAGE;
+    }
+
+    private static int executionError(Exception e, CommandLine command, RamCommand root) {
+        PrintWriter err = command.getErr();
+        return switch (e) {
+            case InputException _ -> fail(err, root, e, ExitCode.INPUT, e.getMessage());
+            case UsageException _ -> fail(err, root, e, ExitCode.USAGE, e.getMessage());
+            case BudgetException _ -> fail(err, root, e, ExitCode.BUDGET, e.getMessage());
+            case UncheckedIOException io -> fail(err, root, e, ExitCode.FAILED, io.getMessage() + ": " + reason(io.getCause()));
+            case IOException io -> fail(err, root, e, ExitCode.FAILED, reason(io));
+            case CancellationException _, InterruptedException _ -> fail(err, root, e, ExitCode.INTERRUPTED, "interrupted; nothing was published");
+            default -> fail(err, root, e, ExitCode.FAILED, "internal error: " + e + "; run again with -vv and report what it prints");
+        };
+    }
+
+    private static String reason(IOException e) {
+        return switch (e) {
+            case NoSuchFileException f -> f.getFile() + " does not exist";
+            case AccessDeniedException f -> f.getFile() + " may not be accessed; check its permissions";
+            case FileSystemException f when f.getReason() != null -> f.getReason();
+            default -> e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
+        };
+    }
+
+    private static int fail(PrintWriter err, RamCommand root, Throwable e, int code, String sentence) {
+        err.println("ram: " + sentence);
+        if (root.global.verbosity() >= 2) {
+            e.printStackTrace(err);
+        }
+        return code;
+    }
+
+    /// The commands' names, for tests and completion.
+    static List<String> commands() {
+        return List.copyOf(commandLine(new RamCommand()).getSubcommands().keySet());
     }
 }

@@ -1,0 +1,33 @@
+package ram.layout;
+
+import java.nio.file.Path;
+import java.util.Objects;
+import ram.safetensors.Checkpoint;
+
+/// A model folder, opened and understood: its tensors, its configuration, and how MLX will load it.
+public record Model(Checkpoint checkpoint, ModelConfig config, Layout layout) implements AutoCloseable {
+    public Model {
+        Objects.requireNonNull(checkpoint);
+        Objects.requireNonNull(config);
+        Objects.requireNonNull(layout);
+    }
+
+    /// Reads config.json and all headers; no tensor data.
+    ///
+    /// @throws ram.InputException when the folder is not a usable model
+    public static Model open(Path folder) {
+        Checkpoint checkpoint = Checkpoint.open(folder);
+        try {
+            ModelConfig config = ModelConfig.read(folder);
+            return new Model(checkpoint, config, Layouts.of(checkpoint, config));
+        } catch (RuntimeException e) {
+            checkpoint.close();
+            throw e;
+        }
+    }
+
+    @Override
+    public void close() {
+        checkpoint.close();
+    }
+}

@@ -1,0 +1,27 @@
+package ram.profile;
+
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import ram.format.Format;
+import ram.format.Quantizer;
+import ram.safetensors.DType;
+
+/// How a checkpoint is analysed.
+///
+/// @param quantizer the quantizer whose errors are measured
+/// @param formats the candidates, dense excluded
+/// @param exact whether errors are measured on every row of large tensors too
+/// @param dtype type of what stays dense; empty for the source's
+/// @param hash whether the content of every file is hashed
+/// @param threads worker threads; results do not depend on it
+public record AnalysisOptions(Quantizer quantizer, List<Format> formats, boolean exact, Optional<DType> dtype, boolean hash, int threads) {
+    public AnalysisOptions {
+        Objects.requireNonNull(quantizer);
+        formats = formats.stream().filter(f -> !f.isDense()).toList();
+        Objects.requireNonNull(dtype);
+        if (threads < 1) {
+            throw new IllegalArgumentException("at least one thread is needed");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+package ram.profile;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import ram.InputException;
+import ram.format.BlockCoder;
+import ram.format.Format;
+import ram.format.Quantizer;
+import ram.metric.MatrixMetrics;
+import ram.metric.Metric;
+import ram.metric.MetricOptions;
+import ram.metric.MetricReport;
+import ram.metric.NonFinite;
+import ram.safetensors.DType;
+import ram.tensor.Rows;
+
+/// Measures one matrix: its metrics, its error in every format, and the damage that its error does where the importance of places is known.
+final class PartAnalysis {
+    /// Normalised root mean square error of rounding to nearest with 4 bits in groups of 128, or of the largest group that divides a row; 0 when none does.
+    static final String ERROR_4_128 = "error_4_128";
+
+    /// How much an error counts by its place: the square of an error in row i and column j counts `rows[i] · columns[j]`.
+    record Importance(float[] rows, float[] columns) {
+    }
+
+    /// What was measured.
+    ///
+    /// @param metrics by name
+    /// @param curve one point per format, in the order in which they were asked for
+    /// @param damagePerError Σ row·(w − ŵ)²·col per unit of relative squared error; empty when no importance is known or no group size divides a row
+    record Result(SortedMap<String, Double> metrics, List<CurvePoint> curve, Optional<Double> damagePerError) {
+    }
+
+    private PartAnalysis() {
+    }
+
+    /// @param name for the message when a weight is not finite
+    /// @throws InputException when a weight is not finite
+    static Result measure(String name, Rows rows, List<Format> formats, Quantizer quantizer, DType stored, boolean exact, Optional<Importance> importance) {
+        MetricReport report = MatrixMetrics.measure(rows, MetricOptions.DEFAULT);
+        report.nonFinite().ifPresent(n -> {
+            throw new InputException(refusal(name, n));
+        });
+        RowSample sample = RowSample.of(rows.rows(), rows.columns(), exact);
+        List<BlockCoder> coders = formats.stream().map(f -> new BlockCoder(f, quantizer, stored)).toList();
+        Optional<BlockCoder> coarse = reference(rows.columns(), stored, 128, 64, 32);
+        Optional<BlockCoder> reference = importance.isEmpty() ? Optional.empty() : reference(rows.columns(), stored, 64, 32);
+
+        int columns = rows.columns();
+        int runs = sample.runs().size();
+        double[] norms = new double[runs];
+        double[][] errors = new double[formats.size()][runs];
+        double[] coarseErrors = new double[runs];
+        double plainSum = 0;
+        double weightedSum = 0;
+        float[] values = new float[Math.multiplyExact(sample.mostRows(), columns)];
+        for (int r = 0; r < runs; r++) {
+            RowSample.Run run = sample.runs().get(r);
+            rows.read(run.first(), run.count(), values);
+            norms[r] = squaredNorm(values, run.count() * columns);
+            for (int f = 0; f < coders.size(); f++) {
+                errors[f][r] = error(coders.get(f), values, run.count(), columns);
+            }
+            if (coarse.isPresent()) {
+                coarseErrors[r] = error(coarse.get(), values, run.count(), columns);
+            }
+            if (reference.isPresent()) {
+                double[] plain = new double[run.count()];
+                double[] weighted = new double[run.count()];
+                reference.get().errors(values, run.count(), columns, importance.get().columns(), plain, weighted);
+                for (int i = 0; i < run.count(); i++) {
+                    plainSum += plain[i];
+                    weightedSum += weighted[i] * importance.get().rows()[Math.toIntExact(run.first() + i)];
+                }
+            }
+        }
+        List<CurvePoint> curve = new ArrayList<>();
+        for (int f = 0; f < formats.size(); f++) {
+            curve.add(point(formats.get(f), errors[f], norms, sample.complete()));
+        }
+        SortedMap<String, Double> metrics = new TreeMap<>(report.values());
+        metrics.put(ERROR_4_128, Math.sqrt(ratio(sum(coarseErrors), sum(norms))));
+        double energy = report.value(Metric.FROBENIUS) * report.value(Metric.FROBENIUS);
+        double damage = ratio(weightedSum, plainSum) * energy;
+        return new Result(metrics, curve, reference.map(_ -> damage));
+    }
+
+    static String refusal(String name, NonFinite n) {
+        return "tensor '" + name + "' holds " + n.count() + (n.count() == 1 ? " weight that is" : " weights that are")
+                + " infinite or not a number, the first at index " + n.firstIndex() + "; the checkpoint is damaged, get another copy";
+    }
+
+    private static Optional<BlockCoder> reference(int columns, DType stored, int... groupSizes) {
+        for (int g : groupSizes) {
+            if (columns % g == 0) {
+                return Optional.of(new BlockCoder(Format.affine(4, g), Quantizer.RTN, stored));
+            }
+        }
+        return Optional.empty();
+    }
+
+    private static double error(BlockCoder coder, float[] values, int count, int columns) {
+        double[] rowError = new double[count];
+        coder.errors(values, count, columns, null, rowError, null);
+        return sum(rowError);
+    }
+
+    /// Ratio estimate over the runs, and its standard error by linearisation (Cochran, Sampling Techniques, 3rd ed., §6.3).
+    private static CurvePoint point(Format format, double[] errors, double[] norms, boolean complete) {
+        double error = sum(errors);
+        double ratio = ratio(error, sum(norms));
+        if (complete || error == 0) {
+            return new CurvePoint(format, ratio, 0);
+        }
+        double residual = 0;
+        for (int r = 0; r < errors.length; r++) {
+            double d = errors[r] - ratio * norms[r];
+            residual += d * d;
+        }
+        double n = errors.length;
+        return new CurvePoint(format, ratio, Math.sqrt(residual * n / (n - 1)) / error);
+    }
+
+    private static double ratio(double a, double b) {
+        return b == 0 ? 0 : a / b;
+    }
+
+    private static double squaredNorm(float[] values, int count) {
+        double sum = 0;
+        for (int i = 0; i < count; i++) {
+            sum += (double) values[i] * values[i];
+        }
+        return sum;
+    }
+
+    private static double sum(double[] values) {
+        double sum = 0;
+        for (double v : values) {
+            sum += v;
+        }
+        return sum;
+    }
+}

@@ -1,0 +1,386 @@
+package ram.verify;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.function.LongConsumer;
+import java.util.regex.Pattern;
+import ram.InputException;
+import ram.format.BlockCoder;
+import ram.format.Format;
+import ram.format.Quantizer;
+import ram.layout.Layout;
+import ram.layout.Model;
+import ram.layout.ModelConfig;
+import ram.layout.Module;
+import ram.numeric.Decoder;
+import ram.numeric.Workers;
+import ram.safetensors.Checkpoint;
+import ram.safetensors.DType;
+import ram.safetensors.Shape;
+import ram.safetensors.TensorInfo;
+import ram.tensor.Rows;
+import ram.tensor.TensorView;
+
+/// Proves an MLX folder, whoever made it: that stock mlx_lm loads it and reads in it what was meant, and, where the source is at hand,
+/// that every tensor is there and every number is what it should be.
+public final class Verifier {
+    private static final long BLOCK = 1 << 20;
+    private static final Pattern UNSTACKED = Pattern.compile("\\.experts\\.\\d+\\.[\\w.]+\\.scales$");
+
+    /// What was found.
+    ///
+    /// @param problems one sentence each, in a fixed order; empty for a sound folder
+    /// @param quantized number of quantized modules
+    /// @param tensors number of tensors in the folder
+    /// @param errors relative squared error of each quantized module against the source, recomputed from the written bytes; empty without a source
+    public record Report(List<String> problems, int quantized, int tensors, SortedMap<String, Double> errors) {
+        public Report {
+            problems = List.copyOf(problems);
+            errors = Collections.unmodifiableSortedMap(new TreeMap<>(errors));
+        }
+
+        public boolean sound() {
+            return problems.isEmpty();
+        }
+    }
+
+    private final Path folder;
+    private final int threads;
+    private final LongConsumer progress;
+    private final List<String> problems = new ArrayList<>();
+
+    private Verifier(Path folder, int threads, LongConsumer progress) {
+        this.folder = folder;
+        this.threads = threads;
+        this.progress = progress;
+    }
+
+    /// @param source the checkpoint that the folder was made from
+    /// @param expected relative squared error of each module as the manifest records it; empty when there is no manifest
+    /// @param progress is told the bytes that were checked, from several threads
+    public static Report verify(Path folder, Optional<Model> source, Map<String, Double> expected, int threads, LongConsumer progress) {
+        Verifier v = new Verifier(folder, threads, progress);
+        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+            ModelConfig config = ModelConfig.read(folder);
+            v.checkFiles(checkpoint);
+            SortedMap<String, Format> formats = StoredFormats.read(checkpoint, config, v.problems::add);
+            v.checkHead(checkpoint, config);
+            v.checkTypes(checkpoint, config, formats);
+            v.checkFinite(checkpoint);
+            SortedMap<String, Double> errors = source.isPresent() ? v.compare(checkpoint, formats, source.get(), expected) : Collections.emptySortedMap();
+            return new Report(v.problems, formats.size(), checkpoint.tensors().size(), errors);
+        } catch (InputException e) {
+            v.problems.add(e.getMessage());
+            return new Report(v.problems, 0, 0, Collections.emptySortedMap());
+        }
+    }
+
+    /// mlx_lm loads every `model*.safetensors` and ignores the index, so a file that the index does not name is merged in all the same.
+    private void checkFiles(Checkpoint checkpoint) {
+        Set<String> known = new HashSet<>();
+        checkpoint.shards().forEach(s -> known.add(s.file().getFileName().toString()));
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(folder, "*.safetensors")) {
+            List<String> names = new ArrayList<>();
+            files.forEach(f -> names.add(f.getFileName().toString()));
+            Collections.sort(names);
+            for (String name : names) {
+                if (!name.startsWith("model")) {
+                    problems.add(name + " is not named model*.safetensors; mlx_lm would not find it");
+                } else if (!known.contains(name)) {
+                    problems.add(name + " does not belong to the index; mlx_lm would load it all the same, remove it");
+                }
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(folder + ": cannot be listed", e);
+        }
+        for (var shard : checkpoint.shards()) {
+            if (!"mlx".equals(shard.header().metadata().get("format"))) {
+                problems.add(shard.file().getFileName() + " lacks the metadata format: mlx");
+            }
+        }
+    }
+
+    private void checkHead(Checkpoint checkpoint, ModelConfig config) {
+        boolean tied = config.json().path("tie_word_embeddings").asBoolean(false);
+        for (String name : checkpoint.tensors().keySet()) {
+            if (tied && name.matches("(language_model\\.)?lm_head\\.(weight|scales|biases)")) {
+                problems.add("tensor '" + name + "' is stored although config.json ties the head to the embedding; mlx_lm would refuse or ignore it");
+            }
+            if (UNSTACKED.matcher(name).find()) {
+                problems.add("tensor '" + name + "' belongs to a single expert; mlx_lm loads quantized experts only as one stack");
+            }
+        }
+    }
+
+    /// Mixed float types load silently and promote the activations.
+    private void checkTypes(Checkpoint checkpoint, ModelConfig config, SortedMap<String, Format> formats) {
+        Map<DType, Long> bytes = new TreeMap<>();
+        checkpoint.tensors().values().stream().filter(t -> t.dtype().isMlxFloat()).forEach(t -> bytes.merge(t.dtype(), t.bytes(), Long::sum));
+        Optional<DType> main = bytes.entrySet().stream().max(Map.Entry.comparingByValue()).map(Map.Entry::getKey);
+        for (String path : formats.keySet()) {
+            TensorInfo scales = checkpoint.tensor(path + ".scales").orElseThrow();
+            if (formats.get(path).mode() == Format.Mode.AFFINE && scales.dtype() != main.orElseThrow()) {
+                problems.add("tensor '" + path + ".scales' is " + scales.dtype() + " in a model of " + main.get() + "; mlx_lm would load it and silently compute in float32");
+            }
+        }
+        for (TensorInfo tensor : checkpoint.tensors().values()) {
+            if (tensor.dtype() == DType.F64) {
+                problems.add("tensor '" + tensor.name() + "' is F64, which MLX refuses");
+            }
+        }
+    }
+
+    private void checkFinite(Checkpoint checkpoint) {
+        List<TensorInfo> floats = checkpoint.tensors().values().stream().filter(t -> t.dtype().isMlxFloat()).toList();
+        new Workers(threads).map(floats, tensor -> {
+            Optional<String> problem = nonFinite(tensor, checkpoint.data(tensor.name()));
+            progress.accept(tensor.bytes());
+            return problem;
+        }).forEach(problem -> problem.ifPresent(problems::add));
+    }
+
+    private static Optional<String> nonFinite(TensorInfo tensor, MemorySegment data) {
+        long elements = tensor.shape().elements();
+        float[] values = new float[(int) Math.min(1 << 16, elements)];
+        for (long first = 0; first < elements; first += values.length) {
+            int n = (int) Math.min(values.length, elements - first);
+            Decoder.decode(tensor.dtype(), data, first, values, 0, n);
+            for (int i = 0; i < n; i++) {
+                if (!Float.isFinite(values[i])) {
+                    return Optional.of("tensor '" + tensor.name() + "' holds " + values[i] + " at index " + (first + i));
+                }
+            }
+        }
+        return Optional.empty();
+    }
+
+    /// Compares everything with the source: names, plain tensors byte for byte, quantized ones by their error.
+    private SortedMap<String, Double> compare(Checkpoint checkpoint, SortedMap<String, Format> formats, Model source, Map<String, Double> expected) {
+        Layout layout = source.layout();
+        Set<String> wanted = new HashSet<>();
+        List<Check> checks = new ArrayList<>();
+        for (Module module : layout.modules()) {
+            Format format = formats.getOrDefault(module.path(), Format.DENSE);
+            format.components(module.weight().shape(), DType.BF16).forEach(c -> wanted.add(module.path() + "." + c.suffix()));
+            Optional<TensorInfo> weight = checkpoint.tensor(module.path() + ".weight");
+            if (weight.isEmpty()) {
+                problems.add("module " + module.path() + " of the source is missing");
+            } else if (format.isDense()) {
+                checkPlain(checkpoint, checks, module.path() + ".weight", module.weight());
+            } else if (!logical(weight.get().shape(), format).equals(module.weight().shape())) {
+                problems.add("module " + module.path() + " stands for a weight of shape " + logical(weight.get().shape(), format) + ", but the source has "
+                        + module.weight().shape());
+            } else {
+                checkCoded(checks, checkpoint, module, format);
+            }
+        }
+        for (Layout.Prequantized p : layout.prequantized()) {
+            checkStored(checkpoint, checks, wanted, p.path() + ".weight", p.weight());
+            checkStored(checkpoint, checks, wanted, p.path() + ".scales", p.scales());
+            p.biases().ifPresent(b -> checkStored(checkpoint, checks, wanted, p.path() + ".biases", b));
+        }
+        for (Layout.Plain plain : layout.plain()) {
+            checkStored(checkpoint, checks, wanted, plain.name(), plain.view());
+        }
+        for (String name : checkpoint.tensors().keySet()) {
+            if (!wanted.contains(name)) {
+                problems.add("tensor '" + name + "' has no counterpart in the source; mlx_lm would refuse it as an unknown parameter");
+            }
+        }
+        checkCoverage(source);
+        return run(checks, expected);
+    }
+
+    private static Shape logical(Shape stored, Format format) {
+        return stored.rank() == 0 ? stored : stored.withLast(stored.columns() * 32 / format.bits());
+    }
+
+    /// Every stored tensor of the source is used by something that is written, or dropped for a reason; never both.
+    private void checkCoverage(Model source) {
+        Set<String> used = new HashSet<>();
+        source.layout().modules().forEach(m -> used.addAll(m.weight().sources()));
+        source.layout().plain().forEach(p -> used.addAll(p.view().sources()));
+        source.layout().prequantized().forEach(p -> {
+            used.addAll(p.weight().sources());
+            used.addAll(p.scales().sources());
+            p.biases().ifPresent(b -> used.addAll(b.sources()));
+        });
+        Set<String> dropped = new HashSet<>();
+        source.layout().dropped().forEach(d -> dropped.add(d.tensor()));
+        for (String name : source.checkpoint().tensors().keySet()) {
+            if (used.contains(name) == dropped.contains(name)) {
+                problems.add("tensor '" + name + "' of the source is " + (used.contains(name) ? "both written and dropped" : "neither written nor dropped"));
+            }
+        }
+    }
+
+    /// One step of the comparison.
+    private sealed interface Check {
+        long bytes();
+    }
+
+    private record Same(String name, TensorView source, DType storedType, MemorySegment stored, long first, int count) implements Check {
+        @Override
+        public long bytes() {
+            return (long) count * source.dtype().bytes();
+        }
+    }
+
+    /// @param part the expert or matrix that the rows belong to
+    private record Coded(Module module, Module.Part part, Format format, DType scaleType, MemorySegment codes, MemorySegment scales, MemorySegment biases,
+                         long firstRow, int rows) implements Check {
+        @Override
+        public long bytes() {
+            return rows * module.weight().shape().columns() * module.weight().dtype().bytes();
+        }
+    }
+
+    /// What a step found.
+    private record Outcome(Optional<String> problem, double squaredError, double squaredNorm) {
+    }
+
+    private void checkStored(Checkpoint checkpoint, List<Check> checks, Set<String> wanted, String name, TensorView view) {
+        wanted.add(name);
+        checkPlain(checkpoint, checks, name, view);
+    }
+
+    private void checkPlain(Checkpoint checkpoint, List<Check> checks, String name, TensorView view) {
+        Optional<TensorInfo> stored = checkpoint.tensor(name);
+        if (stored.isEmpty()) {
+            problems.add("tensor '" + name + "' of the source is missing");
+        } else if (!stored.get().shape().equals(view.shape())) {
+            problems.add("tensor '" + name + "' has the shape " + stored.get().shape() + ", but should have " + view.shape());
+        } else {
+            long elements = view.shape().elements();
+            for (long first = 0; first < elements; first += BLOCK) {
+                checks.add(new Same(name, view, stored.get().dtype(), checkpoint.data(name), first, (int) Math.min(BLOCK, elements - first)));
+            }
+        }
+    }
+
+    private static void checkCoded(List<Check> checks, Checkpoint checkpoint, Module module, Format format) {
+        String path = module.path();
+        MemorySegment biases = checkpoint.tensor(path + ".biases").isPresent() ? checkpoint.data(path + ".biases") : null;
+        DType scaleType = checkpoint.tensor(path + ".scales").orElseThrow().dtype();
+        long step = Math.max(1, BLOCK / module.weight().shape().columns());
+        for (Module.Part part : module.parts()) {
+            for (long row = 0; row < part.rows(); row += step) {
+                checks.add(new Coded(module, part, format, format.mode() == Format.Mode.AFFINE ? scaleType : DType.BF16, checkpoint.data(path + ".weight"),
+                        checkpoint.data(path + ".scales"), biases, part.firstRow() + row, (int) Math.min(step, part.rows() - row)));
+            }
+        }
+    }
+
+    private SortedMap<String, Double> run(List<Check> checks, Map<String, Double> expected) {
+        List<Outcome> outcomes = new Workers(threads).map(checks, check -> {
+            Outcome outcome = switch (check) {
+                case Same same -> compare(same);
+                case Coded coded -> compare(coded);
+            };
+            progress.accept(check.bytes());
+            return outcome;
+        });
+        SortedMap<String, double[]> sums = new TreeMap<>();
+        Map<Module.Part, double[]> parts = new LinkedHashMap<>();
+        Map<Module.Part, Coded> owners = new HashMap<>();
+        Set<String> reported = new HashSet<>();
+        for (int i = 0; i < checks.size(); i++) {
+            Outcome outcome = outcomes.get(i);
+            outcome.problem().filter(reported::add).ifPresent(problems::add);
+            if (checks.get(i) instanceof Coded coded) {
+                owners.put(coded.part(), coded);
+                for (double[] sum : List.of(sums.computeIfAbsent(coded.module().path(), _ -> new double[2]), parts.computeIfAbsent(coded.part(), _ -> new double[2]))) {
+                    sum[0] += outcome.squaredError();
+                    sum[1] += outcome.squaredNorm();
+                }
+            }
+        }
+        parts.forEach((part, sum) -> checkPlausible(owners.get(part), sum));
+        SortedMap<String, Double> errors = new TreeMap<>();
+        sums.forEach((path, sum) -> {
+            double error = sum[1] == 0 ? 0 : sum[0] / sum[1];
+            errors.put(path, error);
+            Double promised = expected.get(path);
+            if (promised != null && !(Math.abs(promised - error) <= 1e-9 * Math.max(promised, error))) {
+                problems.add("module " + path + " has a relative squared error of " + error + ", but the manifest says " + promised + "; its bytes are not those that were written");
+            }
+        });
+        return errors;
+    }
+
+    /// A matrix that was coded at all well cannot be further from its source than this.
+    private void checkPlausible(Coded coded, double[] sum) {
+        double worst = switch (coded.format().bits()) {
+            case 2 -> 0.75;
+            case 3 -> 0.3;
+            default -> 0.1;
+        };
+        if (sum[1] > 0 && sum[0] / sum[1] > worst) {
+            problems.add(String.format(Locale.ROOT, "module %s has a relative squared error of %.3g against '%s', far more than %s can cause; "
+                    + "its codes, scales, biases or order of experts are wrong", coded.module().path(), sum[0] / sum[1], coded.part().name(), coded.format()));
+        }
+    }
+
+    private static Outcome compare(Same same) {
+        TensorView view = same.source();
+        int n = same.count();
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment source = arena.allocate((long) n * view.dtype().bytes(), 8);
+            view.read(same.first(), source);
+            MemorySegment stored = same.stored().asSlice(same.first() * same.storedType().bytes(), (long) n * same.storedType().bytes());
+            if (same.storedType() != view.dtype()) {
+                if (!same.storedType().isMlxFloat() || !view.dtype().isFloating()) {
+                    return new Outcome(Optional.of("tensor '" + same.name() + "' is stored as " + same.storedType() + ", but should be " + view.dtype()), 0, 0);
+                }
+                float[] values = new float[n];
+                Decoder.decode(view.dtype(), source, 0, values, 0, n);
+                MemorySegment cast = arena.allocate((long) n * same.storedType().bytes(), 8);
+                Decoder.encode(same.storedType(), values, 0, n, cast, 0);
+                source = cast;
+            }
+            long at = source.mismatch(stored);
+            return new Outcome(at < 0 ? Optional.empty() : Optional.of("tensor '" + same.name() + "' differs from its source"), 0, 0);
+        }
+    }
+
+    private static Outcome compare(Coded coded) {
+        int columns = Math.toIntExact(coded.module().weight().shape().columns());
+        int n = Math.multiplyExact(coded.rows(), columns);
+        float[] values = new float[n];
+        Rows.of(coded.module().weight(), coded.firstRow(), coded.rows()).read(0, coded.rows(), values);
+        float[] decoded = new float[n];
+        long total = coded.module().weight().shape().rows();
+        new BlockCoder(coded.format(), Quantizer.RTN, coded.scaleType()).decode(slice(coded, coded.codes(), total), slice(coded, coded.scales(), total),
+                coded.biases() == null ? null : slice(coded, coded.biases(), total), coded.rows(), columns, decoded);
+        double error = 0;
+        double norm = 0;
+        for (int i = 0; i < n; i++) {
+            double d = (double) values[i] - decoded[i];
+            error += d * d;
+            norm += (double) values[i] * values[i];
+        }
+        return new Outcome(Optional.empty(), error, norm);
+    }
+
+    private static MemorySegment slice(Coded coded, MemorySegment all, long totalRows) {
+        long rowBytes = all.byteSize() / totalRows;
+        return all.asSlice(coded.firstRow() * rowBytes, coded.rows() * rowBytes);
+    }
+}
