@@ -30,9 +30,14 @@ final class OutputConfig {
             out.set("quantization", section);
             out.set("quantization_config", section.deepCopy());
         }
+        return print(out);
+    }
+
+    /// Keys sorted at every depth, four spaces, as mlx_lm writes them.
+    static String print(ObjectNode node) {
         try {
-            // Through a map, because only map entries are sorted, at every depth.
-            return MAPPER.writer(fourSpaces()).writeValueAsString(MAPPER.treeToValue(out, TreeMap.class)) + "\n";
+            // Through a map, because only map entries are sorted.
+            return MAPPER.writer(fourSpaces()).writeValueAsString(MAPPER.treeToValue(node, TreeMap.class)) + "\n";
         } catch (JsonProcessingException e) {
             throw new IllegalStateException(e);
         }

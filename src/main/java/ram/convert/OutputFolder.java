@@ -1,0 +1,83 @@
+package ram.convert;
+
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.SortedMap;
+import ram.format.Format;
+import ram.layout.Layout;
+import ram.layout.Model;
+import ram.plan.ByteSize;
+import ram.safetensors.Checkpoint;
+import ram.safetensors.ShardPlan;
+
+/// The files of an MLX folder beside its tensors.
+public final class OutputFolder {
+    /// Room for config, index, card and manifest when free space is checked.
+    private static final long SMALL_FILES = 32_000_000;
+
+    private OutputFolder() {
+    }
+
+    /// Writes config.json, the index, and copies of the tokenizer and other files that the model needs.
+    ///
+    /// @param quantized the format of each quantized module, by path
+    public static void writeSideFiles(Model model, ShardPlan plan, SortedMap<String, Format> quantized, Path folder) {
+        SideFiles.copy(model.checkpoint().folder(), folder);
+        write(folder.resolve("config.json"), OutputConfig.write(model.layout().config(), quantized));
+        write(folder.resolve(Checkpoint.INDEX), index(plan, model.layout()));
+    }
+
+    private static String index(ShardPlan plan, Layout layout) {
+        ObjectNode root = JsonNodeFactory.instance.objectNode();
+        root.putObject("metadata").put("total_size", plan.dataBytes()).put("total_parameters", parameters(layout));
+        ObjectNode map = root.putObject("weight_map");
+        plan.weightMap().forEach(map::put);
+        return OutputConfig.print(root);
+    }
+
+    /// Weights of the model, packed ones counted as what they stand for.
+    static long parameters(Layout layout) {
+        long sum = 0;
+        for (var m : layout.modules()) {
+            sum = Math.addExact(sum, m.weight().shape().elements());
+        }
+        for (var p : layout.plain()) {
+            sum = Math.addExact(sum, p.view().shape().elements());
+        }
+        for (var p : layout.prequantized()) {
+            sum = Math.addExact(sum, p.weight().shape().elements() * 32 / p.format().bits());
+        }
+        return sum;
+    }
+
+    /// Writes one text file.
+    public static void write(Path file, String text) {
+        try {
+            Files.write(file, text.getBytes(StandardCharsets.UTF_8));
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be written", e);
+        }
+    }
+
+    /// @throws UncheckedIOException when the disk has less free space than the files will take
+    public static void requireSpace(Path target, long bytes) {
+        Path existing = target.toAbsolutePath().normalize();
+        while (existing != null && !Files.exists(existing)) {
+            existing = existing.getParent();
+        }
+        try {
+            long free = Files.getFileStore(existing).getUsableSpace();
+            if (free < Math.addExact(bytes, SMALL_FILES)) {
+                throw new UncheckedIOException(target + ": cannot be written", new IOException("it takes " + ByteSize.format(bytes) + ", but its disk has only "
+                        + ByteSize.format(free) + " free; free some space or choose another disk"));
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(target + ": its disk cannot be examined", e);
+        }
+    }
+}
