@@ -20,7 +20,7 @@ public final class BlockCoder {
     ///     [Quantizer#RTN] gives the bytes of MLX when the values are exact in this type
     /// @throws IllegalArgumentException for the dense format and for other types
     public BlockCoder(Format format, Quantizer quantizer, DType stored) {
-        this(format, quantizer, stored, new ScalarGroups());
+        this(format, quantizer, stored, GroupKernel.BEST);
     }
 
     BlockCoder(Format format, Quantizer quantizer, DType stored, GroupKernel kernel) {

@@ -1,8 +1,13 @@
 package ram.format;
 
+import ram.numeric.VectorSupport;
+
 /// The loops over all elements of a [Batch], once in plain Java and once with the Vector API. Both give the same bits:
 /// a lane is a group, and each group is summed in the order of its elements.
 interface GroupKernel {
+    /// The one to use on this machine.
+    GroupKernel BEST = VectorSupport.bits() > 0 ? new VectorGroups() : new ScalarGroups();
+
     /// 2²³: adding and subtracting it rounds a non-negative float below it to the nearest integer, ties to even.
     float ROUNDER = 0x1p23f;
 

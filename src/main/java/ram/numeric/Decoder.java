@@ -19,6 +19,47 @@ public final class Decoder {
     /// Decodes `count` elements that start at element `first` of `source` into `out[at…]`.
     public static void decode(DType dtype, MemorySegment source, long first, float[] out, int at, int count) {
         long base = first * dtype.bytes();
+        switch (dtype) {
+            case BF16 -> Kernels.OPS.widenBf16(source, base, out, at, count);
+            case F8_E4M3, F8_E5M2, F8_E8M0 -> Kernels.OPS.lookUpBytes(Bytes.of(dtype), source, base, out, at, count);
+            // the compiler vectorises the conversion only from an array
+            case F16 -> {
+                short[] bits = new short[Math.min(count, KernelOps.CHUNK)];
+                for (int i = 0; i < count; i += bits.length) {
+                    int n = Math.min(bits.length, count - i);
+                    MemorySegment.copy(source, SHORT, base + 2L * i, bits, 0, n);
+                    for (int j = 0; j < n; j++) {
+                        out[at + i + j] = Float.float16ToFloat(bits[j]);
+                    }
+                }
+            }
+            case F32 -> MemorySegment.copy(source, FLOAT, base, out, at, count);
+            default -> decodeEach(dtype, source, base, out, at, count);
+        }
+    }
+
+    /// The values of all 256 bytes of the 8-bit types.
+    private static final class Bytes {
+        static final float[] E4M3 = table(DType.F8_E4M3);
+        static final float[] E5M2 = table(DType.F8_E5M2);
+        static final float[] E8M0 = table(DType.F8_E8M0);
+
+        static float[] of(DType dtype) {
+            return dtype == DType.F8_E4M3 ? E4M3 : dtype == DType.F8_E5M2 ? E5M2 : E8M0;
+        }
+
+        private static float[] table(DType dtype) {
+            byte[] all = new byte[256];
+            for (int i = 0; i < 256; i++) {
+                all[i] = (byte) i;
+            }
+            float[] out = new float[256];
+            decodeEach(dtype, MemorySegment.ofArray(all), 0, out, 0, 256);
+            return out;
+        }
+    }
+
+    static void decodeEach(DType dtype, MemorySegment source, long base, float[] out, int at, int count) {
         for (int i = 0; i < count; i++) {
             long p = base + (long) i * dtype.bytes();
             out[at + i] = switch (dtype) {
@@ -97,15 +138,21 @@ public final class Decoder {
     ///
     /// @throws IllegalArgumentException when MLX does not compute in `dtype`
     public static void encode(DType dtype, float[] in, int at, int count, MemorySegment target, long first) {
-        for (int i = 0; i < count; i++) {
-            long p = (first + i) * dtype.bytes();
-            float v = in[at + i];
-            switch (dtype) {
-                case F32 -> target.set(FLOAT, p, v);
-                case F16 -> target.set(SHORT, p, Float.floatToFloat16(v));
-                case BF16 -> target.set(SHORT, p, toBf16(v));
-                default -> throw new IllegalArgumentException("not a type that MLX computes in: " + dtype);
+        long base = first * dtype.bytes();
+        switch (dtype) {
+            case F32 -> MemorySegment.copy(in, at, target, FLOAT, base, count);
+            case BF16 -> Kernels.OPS.narrowBf16(in, at, count, target, base);
+            case F16 -> {
+                short[] bits = new short[Math.min(count, KernelOps.CHUNK)];
+                for (int i = 0; i < count; i += bits.length) {
+                    int n = Math.min(bits.length, count - i);
+                    for (int j = 0; j < n; j++) {
+                        bits[j] = Float.floatToFloat16(in[at + i + j]);
+                    }
+                    MemorySegment.copy(bits, 0, target, SHORT, base + 2L * i, n);
+                }
             }
+            default -> throw new IllegalArgumentException("not a type that MLX computes in: " + dtype);
         }
     }
 }

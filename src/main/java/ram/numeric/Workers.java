@@ -1,85 +1,126 @@
 package ram.numeric;
 
+import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Arrays;
+import java.util.Iterator;
 import java.util.List;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
 import java.util.function.Function;
 
-/// Runs independent steps of work on a fixed number of platform threads. No more than one step per thread is under way at a time,
-/// so memory is bounded by the number of threads, and results come back in the order of the input whatever the order of completion.
-public final class Workers {
-    private final int threads;
+/// A fixed number of threads for work whose results are wanted in the order of the input.
+/// At most two tasks per thread are under way or wait to be collected, which bounds what they hold in memory.
+public final class Workers implements AutoCloseable {
+    private static final int TASKS_PER_THREAD = 2;
 
-    /// @param threads 1 or more; 1 works in the calling thread
+    private final int threads;
+    private final ThreadLocal<Boolean> inside = ThreadLocal.withInitial(() -> false);
+    private final ExecutorService pool;
+
+    /// @param threads 1 or more; with 1 everything runs in the caller's thread
     public Workers(int threads) {
         if (threads < 1) {
-            throw new IllegalArgumentException("at least one thread is needed");
+            throw new IllegalArgumentException("no work gets done by " + threads + " threads");
         }
         this.threads = threads;
+        AtomicInteger number = new AtomicInteger();
+        this.pool = threads == 1 ? null : Executors.newFixedThreadPool(threads, task -> {
+            Thread thread = new Thread(task, "ram-worker-" + number.incrementAndGet());
+            thread.setDaemon(true);
+            return thread;
+        });
     }
 
-    /// Applies `step` to every item.
-    ///
-    /// @throws CancellationException when the calling thread is interrupted; running steps are interrupted and waited for
-    /// @throws RuntimeException or Error the first failure of a step, in the order of the input among those that happened; the remaining steps are not begun
-    public <T, R> List<R> map(List<T> items, Function<? super T, ? extends R> step) {
-        Object[] results = new Object[items.size()];
-        AtomicInteger next = new AtomicInteger();
-        AtomicReference<Failure> failure = new AtomicReference<>();
-        Runnable loop = () -> {
-            for (int i = next.getAndIncrement(); i < results.length && failure.get() == null; i = next.getAndIncrement()) {
-                if (Thread.currentThread().isInterrupted()) {
-                    failure.compareAndSet(null, new Failure(i, new CancellationException("interrupted")));
-                    return;
-                }
-                try {
-                    results[i] = step.apply(items.get(i));
-                } catch (RuntimeException | Error e) {
-                    Failure mine = new Failure(i, e);
-                    failure.accumulateAndGet(mine, (a, b) -> a == null || b.index() < a.index() ? b : a);
-                }
-            }
-        };
-        int helpers = Math.min(threads, items.size()) - 1;
-        List<Thread> pool = new ArrayList<>();
-        for (int t = 0; t < helpers; t++) {
-            pool.add(Thread.ofPlatform().name("ram-" + (t + 1)).daemon(true).start(loop));
-        }
-        loop.run();
-        join(pool, failure);
-        if (failure.get() != null) {
-            switch (failure.get().cause()) {
-                case RuntimeException e -> throw e;
-                case Error e -> throw e;
-                case Throwable e -> throw new IllegalStateException(e);
-            }
-        }
-        @SuppressWarnings("unchecked")
-        List<R> out = (List<R>) Arrays.asList(results);
+    public int threads() {
+        return threads;
+    }
+
+    /// The results of `work` on each item, in the order of the items. See [#forEach].
+    public <T, R> List<R> map(Iterable<? extends T> items, Function<? super T, ? extends R> work) {
+        List<R> out = new ArrayList<>();
+        forEach(items, work, out::add);
         return out;
     }
 
-    private record Failure(int index, Throwable cause) {
+    /// Applies `work` to the items in several threads and hands the results, in the order of the items, to `inOrder` in the caller's thread.
+    /// The first failure, in the order of the items, is thrown once all tasks under way have ended; no further ones are started.
+    /// Called from within a task it runs in that task's thread.
+    ///
+    /// @throws CancellationException when the caller's thread is interrupted, which stays marked as interrupted
+    public <T, R> void forEach(Iterable<? extends T> items, Function<? super T, ? extends R> work, Consumer<? super R> inOrder) {
+        if (pool == null || inside.get()) {
+            for (T item : items) {
+                if (Thread.currentThread().isInterrupted()) {
+                    throw new CancellationException("interrupted");
+                }
+                inOrder.accept(work.apply(item));
+            }
+            return;
+        }
+        AtomicBoolean stopped = new AtomicBoolean();
+        ArrayDeque<Future<R>> underWay = new ArrayDeque<>();
+        try {
+            Iterator<? extends T> remaining = items.iterator();
+            while (remaining.hasNext() || !underWay.isEmpty()) {
+                while (remaining.hasNext() && underWay.size() < threads * TASKS_PER_THREAD) {
+                    T item = remaining.next();
+                    underWay.add(pool.submit(() -> {
+                        inside.set(true);
+                        return stopped.get() ? null : work.apply(item);
+                    }));
+                }
+                R result = underWay.peek().get();
+                underWay.remove();
+                inOrder.accept(result);
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new CancellationException("interrupted");
+        } catch (ExecutionException e) {
+            throw rethrow(e.getCause());
+        } finally {
+            stopped.set(true);
+            await(underWay);
+        }
     }
 
-    private static void join(List<Thread> pool, AtomicReference<Failure> failure) {
-        boolean interrupted = Thread.currentThread().isInterrupted();
-        for (Thread thread : pool) {
-            while (thread.isAlive()) {
-                try {
-                    thread.join();
-                } catch (InterruptedException e) {
-                    interrupted = true;
-                    failure.compareAndSet(null, new Failure(Integer.MAX_VALUE, new CancellationException("interrupted")));
-                    pool.forEach(Thread::interrupt);
-                }
+    private static RuntimeException rethrow(Throwable cause) {
+        switch (cause) {
+            case RuntimeException e -> throw e;
+            case Error e -> throw e;
+            default -> throw new IllegalStateException(cause);
+        }
+    }
+
+    /// Waits for the tasks that have begun: they may use files that the caller closes next.
+    private static void await(ArrayDeque<? extends Future<?>> underWay) {
+        boolean interrupted = false;
+        while (!underWay.isEmpty()) {
+            try {
+                underWay.peek().get();
+                underWay.remove();
+            } catch (InterruptedException e) {
+                interrupted = true;
+            } catch (ExecutionException e) {
+                // one failure has been reported already
+                underWay.remove();
             }
         }
         if (interrupted) {
             Thread.currentThread().interrupt();
+        }
+    }
+
+    @Override
+    public void close() {
+        if (pool != null) {
+            pool.shutdownNow();
         }
     }
 }

@@ -1,0 +1,158 @@
+package ram.format;
+
+import static ram.format.Batch.LANES;
+
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorSpecies;
+import ram.numeric.VectorSupport;
+
+/// The Vector API twin of [ScalarGroups].
+final class VectorGroups implements GroupKernel {
+    private static final VectorShape SHAPE = VectorShape.forBitSize(VectorSupport.bits() == 0 ? 128 : VectorSupport.bits());
+    private static final VectorSpecies<Float> F = VectorSpecies.of(float.class, SHAPE);
+    private static final VectorSpecies<Integer> I = VectorSpecies.of(int.class, SHAPE);
+    private static final int VL = F.length();
+
+    /// Clamped to the codes and moved up by 2²³, which rounds: the low bits are the code. Comparing and blending costs less than `min` and `max`,
+    /// which have rules for NaN and negative zero.
+    private static FloatVector raised(FloatVector x, FloatVector maxCode, FloatVector zero) {
+        FloatVector upper = x.blend(maxCode, x.compare(VectorOperators.GT, maxCode));
+        return zero.blend(upper, upper.compare(VectorOperators.GT, zero)).add(ROUNDER);
+    }
+
+    @Override
+    public void range(Batch b) {
+        float[] w = b.w;
+        for (int l = 0; l < LANES; l += VL) {
+            FloatVector low = FloatVector.fromArray(F, w, l);
+            FloatVector high = low;
+            for (int i = LANES + l; i < w.length; i += LANES) {
+                FloatVector v = FloatVector.fromArray(F, w, i);
+                low = low.blend(v, v.compare(VectorOperators.LT, low));
+                high = high.blend(v, v.compare(VectorOperators.GT, high));
+            }
+            low.intoArray(b.low, l);
+            high.intoArray(b.high, l);
+        }
+    }
+
+    @Override
+    public void residual(Batch b, int maxCode) {
+        float[] w = b.w;
+        float[] importance = b.importance;
+        FloatVector max = FloatVector.broadcast(F, maxCode);
+        FloatVector zero = FloatVector.zero(F);
+        for (int l = 0; l < LANES; l += VL) {
+            FloatVector codeScale = FloatVector.fromArray(F, b.codeScale, l);
+            FloatVector codeBias = FloatVector.fromArray(F, b.codeBias, l);
+            FloatVector scale = FloatVector.fromArray(F, b.scale, l);
+            FloatVector bias = FloatVector.fromArray(F, b.bias, l);
+            FloatVector unit = FloatVector.fromArray(F, b.unit, l);
+            FloatVector error = zero;
+            FloatVector weighted = zero;
+            for (int i = l; i < w.length; i += LANES) {
+                FloatVector v = FloatVector.fromArray(F, w, i);
+                FloatVector q = raised(v.sub(codeBias).div(codeScale), max, zero).sub(ROUNDER);
+                FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
+                FloatVector rr = r.mul(r);
+                error = error.add(rr);
+                weighted = rr.fma(FloatVector.fromArray(F, importance, i), weighted);
+            }
+            error.intoArray(b.error, l);
+            weighted.intoArray(b.weightedError, l);
+        }
+    }
+
+    @Override
+    public void pack(Batch b, int bits) {
+        float[] w = b.w;
+        int maxCode = (1 << bits) - 1;
+        FloatVector max = FloatVector.broadcast(F, maxCode);
+        FloatVector zero = FloatVector.zero(F);
+        for (int l = 0; l < LANES; l += VL) {
+            FloatVector codeScale = FloatVector.fromArray(F, b.codeScale, l);
+            FloatVector codeBias = FloatVector.fromArray(F, b.codeBias, l);
+            IntVector word = IntVector.zero(I);
+            int at = l;
+            int shift = 0;
+            for (int i = l; i < w.length; i += LANES) {
+                FloatVector x = FloatVector.fromArray(F, w, i).sub(codeBias).div(codeScale);
+                IntVector q = raised(x, max, zero).reinterpretAsInts().and(maxCode);
+                word = word.or(q.lanewise(VectorOperators.LSHL, shift));
+                shift += bits;
+                if (shift >= 32) {
+                    word.intoArray(b.words, at);
+                    at += LANES;
+                    shift -= 32;
+                    // what the word had no room for; a shift by 32 would be one by 0
+                    word = shift == 0 ? IntVector.zero(I) : q.lanewise(VectorOperators.LSHR, bits - shift);
+                }
+            }
+        }
+    }
+
+    @Override
+    public void score(Batch b, int maxCode) {
+        float[] w = b.w;
+        float[] importance = b.importance;
+        FloatVector max = FloatVector.broadcast(F, maxCode);
+        FloatVector zero = FloatVector.zero(F);
+        for (int l = 0; l < LANES; l += VL) {
+            FloatVector scale = FloatVector.fromArray(F, b.trialScale, l);
+            FloatVector bias = FloatVector.fromArray(F, b.trialBias, l);
+            FloatVector inverse = FloatVector.fromArray(F, b.trialInverse, l);
+            FloatVector unit = FloatVector.fromArray(F, b.unit, l);
+            FloatVector weighted = zero;
+            for (int i = l; i < w.length; i += LANES) {
+                FloatVector v = FloatVector.fromArray(F, w, i);
+                FloatVector q = raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
+                weighted = r.mul(FloatVector.fromArray(F, importance, i)).fma(r, weighted);
+            }
+            weighted.intoArray(b.trialError, l);
+        }
+    }
+
+    @Override
+    public void fit(Batch b, int maxCode) {
+        float[] w = b.w;
+        float[] importance = b.importance;
+        FloatVector max = FloatVector.broadcast(F, maxCode);
+        FloatVector zero = FloatVector.zero(F);
+        for (int l = 0; l < LANES; l += VL) {
+            FloatVector scale = FloatVector.fromArray(F, b.trialScale, l);
+            FloatVector bias = FloatVector.fromArray(F, b.trialBias, l);
+            FloatVector inverse = FloatVector.fromArray(F, b.trialInverse, l);
+            FloatVector unit = FloatVector.fromArray(F, b.unit, l);
+            FloatVector weighted = zero;
+            FloatVector s1 = zero;
+            FloatVector sq = zero;
+            FloatVector sqq = zero;
+            FloatVector sr = zero;
+            FloatVector sqr = zero;
+            for (int i = l; i < w.length; i += LANES) {
+                FloatVector v = FloatVector.fromArray(F, w, i);
+                FloatVector c = FloatVector.fromArray(F, importance, i);
+                FloatVector q = raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
+                FloatVector cr = r.mul(c);
+                FloatVector cq = q.mul(c);
+                weighted = cr.fma(r, weighted);
+                s1 = s1.add(c);
+                sq = sq.add(cq);
+                sqq = cq.fma(q, sqq);
+                sr = sr.add(cr);
+                sqr = cr.fma(q, sqr);
+            }
+            weighted.intoArray(b.trialError, l);
+            s1.intoArray(b.sum1, l);
+            sq.intoArray(b.sumQ, l);
+            sqq.intoArray(b.sumQQ, l);
+            sr.intoArray(b.sumR, l);
+            sqr.intoArray(b.sumQR, l);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+package ram.numeric;
+
+import java.lang.foreign.MemorySegment;
+
+/// What [Kernels] offers, once in plain Java and once with the Vector API.
+///
+/// Sums run in 32 lanes, lane `i mod 32` taking element `i`, in float32 over chunks; at the end of a chunk the lanes are added in order in double.
+interface KernelOps {
+    int LANES = 32;
+    /// Elements summed in float32 before the lanes are added up in double.
+    int CHUNK = 4096;
+
+    double sum(float[] a, int from, int count);
+
+    double dot(float[] a, int aFrom, float[] b, int bFrom, int count);
+
+    void centralSums(float[] a, int from, int count, float mean, float unit, double[] out);
+
+    int maxMagnitudeBits(float[] a, int from, int count);
+
+    int nonFinite(float[] a, int from, int count);
+
+    void addSquares(float[] a, int from, int count, double[] sums);
+
+    void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride);
+
+    void widenBf16(MemorySegment source, long at, float[] out, int outAt, int count);
+
+    void narrowBf16(float[] in, int at, int count, MemorySegment target, long targetAt);
+
+    void lookUpBytes(float[] table, MemorySegment source, long at, float[] out, int outAt, int count);
+}

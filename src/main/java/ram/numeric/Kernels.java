@@ -1,0 +1,67 @@
+package ram.numeric;
+
+/// Reductions and products over `float[]`, with the same bits on every processor: the order of all additions is fixed.
+public final class Kernels {
+    static final KernelOps OPS = VectorSupport.bits() > 0 ? new VectorKernels() : new ScalarKernels();
+
+    private Kernels() {
+    }
+
+    public static double sum(float[] a, int from, int count) {
+        return OPS.sum(a, from, count);
+    }
+
+    public static double sumOfSquares(float[] a, int from, int count) {
+        return OPS.dot(a, from, a, from, count);
+    }
+
+    public static double dot(float[] a, int aFrom, float[] b, int bFrom, int count) {
+        return OPS.dot(a, aFrom, b, bFrom, count);
+    }
+
+    /// Adds the sums of `d²`, `d³` and `d⁴` with `d = (x − mean) · unit` to `out[0]`, `out[1]` and `out[2]`.
+    ///
+    /// @param unit brings `d` to the order of one, so that float32 neither overflows nor loses small values
+    public static void centralSums(float[] a, int from, int count, float mean, float unit, double[] out) {
+        OPS.centralSums(a, from, count, mean, unit, out);
+    }
+
+    /// The largest magnitude, 0 for none; infinite or NaN when any value is.
+    public static float maxMagnitude(float[] a, int from, int count) {
+        return Float.intBitsToFloat(OPS.maxMagnitudeBits(a, from, count));
+    }
+
+    /// Number of infinities and NaNs.
+    public static int nonFinite(float[] a, int from, int count) {
+        // nearly always zero, which one maximum tells
+        return OPS.maxMagnitudeBits(a, from, count) < 0x7f800000 ? 0 : OPS.nonFinite(a, from, count);
+    }
+
+    /// Adds to `sums[r]` the sum of squares of row `r` of a block of whole rows that starts at `a[0]`.
+    public static void addRowSquares(float[] a, int rows, int columns, double[] sums) {
+        for (int r = 0; r < rows; r++) {
+            sums[r] += OPS.dot(a, r * columns, a, r * columns, columns);
+        }
+    }
+
+    /// Adds to `sums[c]` the squares of column `c` of a block of whole rows that starts at `a[0]`, row by row.
+    public static void addColumnSquares(float[] a, int rows, int columns, double[] sums) {
+        for (int r = 0; r < rows; r++) {
+            OPS.addSquares(a, r * columns, columns, sums);
+        }
+    }
+
+    /// `C += A · Bᵀ`: element `(i, j)` of C takes the products of row `i` of A with row `j` of B one after the other, each added in one rounding.
+    ///
+    /// @param m rows of A and C
+    /// @param n rows of B, columns of C
+    /// @param k columns of A and B
+    public static void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
+        OPS.multiplyAdd(m, n, k, a, aFrom, aStride, b, bFrom, bStride, c, cFrom, cStride);
+    }
+
+    /// The same for matrices without gaps between their rows.
+    public static void multiplyAdd(int m, int n, int k, float[] a, float[] b, float[] c) {
+        OPS.multiplyAdd(m, n, k, a, 0, k, b, 0, k, c, 0, n);
+    }
+}

@@ -1,0 +1,157 @@
+package ram.numeric;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import ram.safetensors.LittleEndian;
+
+/// The plain Java twin of [VectorKernels], and its oracle.
+class ScalarKernels implements KernelOps {
+    static double flush(float[] lanes) {
+        double sum = 0;
+        for (float lane : lanes) {
+            sum += lane;
+        }
+        return sum;
+    }
+
+    @Override
+    public double sum(float[] a, int from, int count) {
+        float[] lanes = new float[LANES];
+        double total = 0;
+        for (int start = 0; start < count; start += CHUNK) {
+            Arrays.fill(lanes, 0);
+            int end = Math.min(count, start + CHUNK);
+            for (int i = start; i < end; i++) {
+                lanes[i & LANES - 1] += a[from + i];
+            }
+            total += flush(lanes);
+        }
+        return total;
+    }
+
+    @Override
+    public double dot(float[] a, int aFrom, float[] b, int bFrom, int count) {
+        float[] lanes = new float[LANES];
+        double total = 0;
+        for (int start = 0; start < count; start += CHUNK) {
+            Arrays.fill(lanes, 0);
+            int end = Math.min(count, start + CHUNK);
+            for (int i = start; i < end; i++) {
+                lanes[i & LANES - 1] += a[aFrom + i] * b[bFrom + i];
+            }
+            total += flush(lanes);
+        }
+        return total;
+    }
+
+    @Override
+    public void centralSums(float[] a, int from, int count, float mean, float unit, double[] out) {
+        float[] squares = new float[LANES];
+        float[] cubes = new float[LANES];
+        float[] fourths = new float[LANES];
+        for (int start = 0; start < count; start += CHUNK) {
+            Arrays.fill(squares, 0);
+            Arrays.fill(cubes, 0);
+            Arrays.fill(fourths, 0);
+            addCentral(a, from, start, Math.min(count, start + CHUNK), mean, unit, squares, cubes, fourths);
+            out[0] += flush(squares);
+            out[1] += flush(cubes);
+            out[2] += flush(fourths);
+        }
+    }
+
+    static void addCentral(float[] a, int from, int start, int end, float mean, float unit, float[] squares, float[] cubes, float[] fourths) {
+        for (int i = start; i < end; i++) {
+            int l = i & LANES - 1;
+            float d = (a[from + i] - mean) * unit;
+            float dd = d * d;
+            squares[l] += dd;
+            cubes[l] += dd * d;
+            fourths[l] += dd * dd;
+        }
+    }
+
+    @Override
+    public int maxMagnitudeBits(float[] a, int from, int count) {
+        int max = 0;
+        for (int i = from; i < from + count; i++) {
+            max = Math.max(max, Float.floatToRawIntBits(a[i]) & 0x7fffffff);
+        }
+        return max;
+    }
+
+    @Override
+    public int nonFinite(float[] a, int from, int count) {
+        int found = 0;
+        for (int i = from; i < from + count; i++) {
+            found += Float.isFinite(a[i]) ? 0 : 1;
+        }
+        return found;
+    }
+
+    @Override
+    public void addSquares(float[] a, int from, int count, double[] sums) {
+        for (int i = 0; i < count; i++) {
+            double v = a[from + i];
+            sums[i] += v * v;
+        }
+    }
+
+    @Override
+    public void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
+        for (int i = 0; i < m; i++) {
+            int ai = aFrom + i * aStride;
+            int j = 0;
+            // four sums at once hide the latency of the additions
+            for (; j + 4 <= n; j += 4) {
+                int ci = cFrom + i * cStride + j;
+                int bj = bFrom + j * bStride;
+                float s0 = c[ci];
+                float s1 = c[ci + 1];
+                float s2 = c[ci + 2];
+                float s3 = c[ci + 3];
+                for (int p = 0; p < k; p++) {
+                    float v = a[ai + p];
+                    s0 = Math.fma(v, b[bj + p], s0);
+                    s1 = Math.fma(v, b[bj + bStride + p], s1);
+                    s2 = Math.fma(v, b[bj + 2 * bStride + p], s2);
+                    s3 = Math.fma(v, b[bj + 3 * bStride + p], s3);
+                }
+                c[ci] = s0;
+                c[ci + 1] = s1;
+                c[ci + 2] = s2;
+                c[ci + 3] = s3;
+            }
+            for (; j < n; j++) {
+                int ci = cFrom + i * cStride + j;
+                int bj = bFrom + j * bStride;
+                float s = c[ci];
+                for (int p = 0; p < k; p++) {
+                    s = Math.fma(a[ai + p], b[bj + p], s);
+                }
+                c[ci] = s;
+            }
+        }
+    }
+
+    @Override
+    public void widenBf16(MemorySegment source, long at, float[] out, int outAt, int count) {
+        for (int i = 0; i < count; i++) {
+            out[outAt + i] = Float.intBitsToFloat(source.get(LittleEndian.SHORT, at + 2L * i) << 16);
+        }
+    }
+
+    @Override
+    public void narrowBf16(float[] in, int at, int count, MemorySegment target, long targetAt) {
+        for (int i = 0; i < count; i++) {
+            target.set(LittleEndian.SHORT, targetAt + 2L * i, Decoder.toBf16(in[at + i]));
+        }
+    }
+
+    @Override
+    public void lookUpBytes(float[] table, MemorySegment source, long at, float[] out, int outAt, int count) {
+        for (int i = 0; i < count; i++) {
+            out[outAt + i] = table[source.get(LittleEndian.BYTE, at + i) & 255];
+        }
+    }
+}

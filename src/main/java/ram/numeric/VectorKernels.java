@@ -1,0 +1,274 @@
+package ram.numeric;
+
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteOrder;
+import java.util.Arrays;
+import jdk.incubator.vector.DoubleVector;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.ShortVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorSpecies;
+
+/// The Vector API twin of [ScalarKernels]. A pass covers two vectors' worth of the 32 lanes, so the sums do not depend on the vectors' width.
+final class VectorKernels extends ScalarKernels {
+    private static final VectorShape SHAPE = VectorShape.forBitSize(VectorSupport.bits() == 0 ? 128 : VectorSupport.bits());
+    private static final VectorSpecies<Float> F = VectorSpecies.of(float.class, SHAPE);
+    private static final VectorSpecies<Integer> I = VectorSpecies.of(int.class, SHAPE);
+    private static final VectorSpecies<Short> S = VectorSpecies.of(short.class, SHAPE);
+    private static final VectorSpecies<Double> D = VectorSpecies.of(double.class, SHAPE);
+    private static final int VL = F.length();
+    /// Columns of a tile of the matrix product, and how many products deep it goes before it moves on: the packed panel stays in the first cache.
+    private static final int TILE = 2 * VL;
+    private static final int DEPTH = 256;
+    private static final int ROWS = 4;
+
+    @Override
+    public double sum(float[] a, int from, int count) {
+        float[] lanes = new float[LANES];
+        double total = 0;
+        for (int start = 0; start < count; start += CHUNK) {
+            int end = Math.min(count, start + CHUNK);
+            int whole = start + (end - start) / LANES * LANES;
+            for (int l = 0; l < LANES; l += 2 * VL) {
+                FloatVector s0 = FloatVector.zero(F);
+                FloatVector s1 = FloatVector.zero(F);
+                for (int i = from + start + l; i < from + whole; i += LANES) {
+                    s0 = s0.add(FloatVector.fromArray(F, a, i));
+                    s1 = s1.add(FloatVector.fromArray(F, a, i + VL));
+                }
+                s0.intoArray(lanes, l);
+                s1.intoArray(lanes, l + VL);
+            }
+            for (int i = whole; i < end; i++) {
+                lanes[i & LANES - 1] += a[from + i];
+            }
+            total += flush(lanes);
+        }
+        return total;
+    }
+
+    @Override
+    public double dot(float[] a, int aFrom, float[] b, int bFrom, int count) {
+        float[] lanes = new float[LANES];
+        double total = 0;
+        int shift = bFrom - aFrom;
+        for (int start = 0; start < count; start += CHUNK) {
+            int end = Math.min(count, start + CHUNK);
+            int whole = start + (end - start) / LANES * LANES;
+            for (int l = 0; l < LANES; l += 2 * VL) {
+                FloatVector s0 = FloatVector.zero(F);
+                FloatVector s1 = FloatVector.zero(F);
+                for (int i = aFrom + start + l; i < aFrom + whole; i += LANES) {
+                    s0 = s0.add(FloatVector.fromArray(F, a, i).mul(FloatVector.fromArray(F, b, i + shift)));
+                    s1 = s1.add(FloatVector.fromArray(F, a, i + VL).mul(FloatVector.fromArray(F, b, i + shift + VL)));
+                }
+                s0.intoArray(lanes, l);
+                s1.intoArray(lanes, l + VL);
+            }
+            for (int i = whole; i < end; i++) {
+                lanes[i & LANES - 1] += a[aFrom + i] * b[bFrom + i];
+            }
+            total += flush(lanes);
+        }
+        return total;
+    }
+
+    @Override
+    public void centralSums(float[] a, int from, int count, float mean, float unit, double[] out) {
+        float[] squares = new float[LANES];
+        float[] cubes = new float[LANES];
+        float[] fourths = new float[LANES];
+        for (int start = 0; start < count; start += CHUNK) {
+            int end = Math.min(count, start + CHUNK);
+            int whole = start + (end - start) / LANES * LANES;
+            for (int l = 0; l < LANES; l += VL) {
+                FloatVector s2 = FloatVector.zero(F);
+                FloatVector s3 = FloatVector.zero(F);
+                FloatVector s4 = FloatVector.zero(F);
+                for (int i = from + start + l; i < from + whole; i += LANES) {
+                    FloatVector d = FloatVector.fromArray(F, a, i).sub(mean).mul(unit);
+                    FloatVector dd = d.mul(d);
+                    s2 = s2.add(dd);
+                    s3 = s3.add(dd.mul(d));
+                    s4 = s4.add(dd.mul(dd));
+                }
+                s2.intoArray(squares, l);
+                s3.intoArray(cubes, l);
+                s4.intoArray(fourths, l);
+            }
+            addCentral(a, from, whole, end, mean, unit, squares, cubes, fourths);
+            out[0] += flush(squares);
+            out[1] += flush(cubes);
+            out[2] += flush(fourths);
+        }
+    }
+
+    @Override
+    public int maxMagnitudeBits(float[] a, int from, int count) {
+        IntVector m0 = IntVector.zero(I);
+        IntVector m1 = IntVector.zero(I);
+        int i = 0;
+        for (; i <= count - 2 * VL; i += 2 * VL) {
+            m0 = m0.max(FloatVector.fromArray(F, a, from + i).reinterpretAsInts().and(0x7fffffff));
+            m1 = m1.max(FloatVector.fromArray(F, a, from + i + VL).reinterpretAsInts().and(0x7fffffff));
+        }
+        return Math.max(m0.max(m1).reduceLanes(VectorOperators.MAX), super.maxMagnitudeBits(a, from + i, count - i));
+    }
+
+    @Override
+    public void addSquares(float[] a, int from, int count, double[] sums) {
+        int i = 0;
+        for (; i <= count - VL; i += VL) {
+            FloatVector v = FloatVector.fromArray(F, a, from + i);
+            for (int part = 0; part < 2; part++) {
+                DoubleVector d = (DoubleVector) v.convertShape(VectorOperators.F2D, D, part);
+                int at = i + part * D.length();
+                DoubleVector.fromArray(D, sums, at).add(d.mul(d)).intoArray(sums, at);
+            }
+        }
+        for (; i < count; i++) {
+            double v = a[from + i];
+            sums[i] += v * v;
+        }
+    }
+
+    @Override
+    public void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
+        float[] panel = new float[Math.min(DEPTH, k) * TILE];
+        float[] edge = new float[ROWS * TILE];
+        for (int p = 0; p < k; p += DEPTH) {
+            int depth = Math.min(DEPTH, k - p);
+            for (int j = 0; j < n; j += TILE) {
+                int width = Math.min(TILE, n - j);
+                pack(b, bFrom + j * bStride + p, bStride, width, depth, panel);
+                int i = 0;
+                for (; i < m; i += ROWS) {
+                    int rows = Math.min(ROWS, m - i);
+                    int ai = aFrom + i * aStride + p;
+                    int ci = cFrom + i * cStride + j;
+                    if (width == TILE) {
+                        tile(rows, depth, a, ai, aStride, panel, c, ci, cStride);
+                    } else {
+                        for (int r = 0; r < rows; r++) {
+                            System.arraycopy(c, ci + r * cStride, edge, r * TILE, width);
+                        }
+                        tile(rows, depth, a, ai, aStride, panel, edge, 0, TILE);
+                        for (int r = 0; r < rows; r++) {
+                            System.arraycopy(edge, r * TILE, c, ci + r * cStride, width);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Turns a strip of B so that the elements that meet the same element of A lie together.
+    private static void pack(float[] b, int from, int stride, int width, int depth, float[] panel) {
+        if (width < TILE) {
+            Arrays.fill(panel, 0);
+        }
+        for (int j = 0; j < width; j++) {
+            int row = from + j * stride;
+            for (int p = 0; p < depth; p++) {
+                panel[p * TILE + j] = b[row + p];
+            }
+        }
+    }
+
+    private static void tile(int rows, int depth, float[] a, int ai, int aStride, float[] panel, float[] c, int ci, int cStride) {
+        if (rows == ROWS) {
+            tile4(depth, a, ai, aStride, panel, c, ci, cStride);
+        } else {
+            for (int r = 0; r < rows; r++) {
+                tile1(depth, a, ai + r * aStride, panel, c, ci + r * cStride);
+            }
+        }
+    }
+
+    private static void tile4(int depth, float[] a, int a0, int aStride, float[] panel, float[] c, int c0, int cStride) {
+        int a1 = a0 + aStride;
+        int a2 = a1 + aStride;
+        int a3 = a2 + aStride;
+        int c1 = c0 + cStride;
+        int c2 = c1 + cStride;
+        int c3 = c2 + cStride;
+        FloatVector s00 = FloatVector.fromArray(F, c, c0);
+        FloatVector s01 = FloatVector.fromArray(F, c, c0 + VL);
+        FloatVector s10 = FloatVector.fromArray(F, c, c1);
+        FloatVector s11 = FloatVector.fromArray(F, c, c1 + VL);
+        FloatVector s20 = FloatVector.fromArray(F, c, c2);
+        FloatVector s21 = FloatVector.fromArray(F, c, c2 + VL);
+        FloatVector s30 = FloatVector.fromArray(F, c, c3);
+        FloatVector s31 = FloatVector.fromArray(F, c, c3 + VL);
+        for (int p = 0; p < depth; p++) {
+            FloatVector b0 = FloatVector.fromArray(F, panel, p * TILE);
+            FloatVector b1 = FloatVector.fromArray(F, panel, p * TILE + VL);
+            FloatVector v = FloatVector.broadcast(F, a[a0 + p]);
+            s00 = v.fma(b0, s00);
+            s01 = v.fma(b1, s01);
+            v = FloatVector.broadcast(F, a[a1 + p]);
+            s10 = v.fma(b0, s10);
+            s11 = v.fma(b1, s11);
+            v = FloatVector.broadcast(F, a[a2 + p]);
+            s20 = v.fma(b0, s20);
+            s21 = v.fma(b1, s21);
+            v = FloatVector.broadcast(F, a[a3 + p]);
+            s30 = v.fma(b0, s30);
+            s31 = v.fma(b1, s31);
+        }
+        s00.intoArray(c, c0);
+        s01.intoArray(c, c0 + VL);
+        s10.intoArray(c, c1);
+        s11.intoArray(c, c1 + VL);
+        s20.intoArray(c, c2);
+        s21.intoArray(c, c2 + VL);
+        s30.intoArray(c, c3);
+        s31.intoArray(c, c3 + VL);
+    }
+
+    private static void tile1(int depth, float[] a, int ai, float[] panel, float[] c, int ci) {
+        FloatVector s0 = FloatVector.fromArray(F, c, ci);
+        FloatVector s1 = FloatVector.fromArray(F, c, ci + VL);
+        for (int p = 0; p < depth; p++) {
+            FloatVector v = FloatVector.broadcast(F, a[ai + p]);
+            s0 = v.fma(FloatVector.fromArray(F, panel, p * TILE), s0);
+            s1 = v.fma(FloatVector.fromArray(F, panel, p * TILE + VL), s1);
+        }
+        s0.intoArray(c, ci);
+        s1.intoArray(c, ci + VL);
+    }
+
+    @Override
+    public void widenBf16(MemorySegment source, long at, float[] out, int outAt, int count) {
+        int i = 0;
+        for (; i <= count - 2 * VL; i += 2 * VL) {
+            ShortVector v = ShortVector.fromMemorySegment(S, source, at + 2L * i, ByteOrder.LITTLE_ENDIAN);
+            for (int part = 0; part < 2; part++) {
+                IntVector bits = ((IntVector) v.convertShape(VectorOperators.S2I, I, part)).lanewise(VectorOperators.LSHL, 16);
+                bits.reinterpretAsFloats().intoArray(out, outAt + i + part * VL);
+            }
+        }
+        super.widenBf16(source, at + 2L * i, out, outAt + i, count - i);
+    }
+
+    @Override
+    public void narrowBf16(float[] in, int at, int count, MemorySegment target, long targetAt) {
+        int i = 0;
+        for (; i <= count - 2 * VL; i += 2 * VL) {
+            ShortVector low = (ShortVector) roundedBf16(in, at + i).convertShape(VectorOperators.I2S, S, 0);
+            ShortVector high = (ShortVector) roundedBf16(in, at + i + VL).convertShape(VectorOperators.I2S, S, -1);
+            low.or(high).intoMemorySegment(target, targetAt + 2L * i, ByteOrder.LITTLE_ENDIAN);
+        }
+        super.narrowBf16(in, at + i, count - i, target, targetAt + 2L * i);
+    }
+
+    private static IntVector roundedBf16(float[] in, int at) {
+        IntVector bits = FloatVector.fromArray(F, in, at).reinterpretAsInts();
+        VectorMask<Integer> nan = bits.and(0x7fffffff).compare(VectorOperators.GT, 0x7f800000);
+        IntVector high = bits.lanewise(VectorOperators.LSHR, 16);
+        return bits.add(0x7fff).add(high.and(1)).lanewise(VectorOperators.LSHR, 16).blend(high.or(0x40), nan);
+    }
+}

@@ -1,0 +1,166 @@
+package ram.numeric;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.lang.foreign.MemorySegment;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import ram.safetensors.DType;
+
+/// The scalar kernels against double precision, the vector kernels against the scalar ones to the bit.
+class KernelsTest {
+    private static final KernelOps SCALAR = new ScalarKernels();
+    private static final KernelOps BEST = Kernels.OPS;
+
+    private static float[] gaussian(int count, long seed) {
+        Random random = new Random(seed);
+        float[] out = new float[count];
+        for (int i = 0; i < count; i++) {
+            out[i] = (float) random.nextGaussian();
+        }
+        return out;
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {0, 1, 7, 8, 15, 16, 31, 32, 33, 63, 64, 65, 127, 4095, 4096, 4097, 10_000})
+    void reductions(int count) {
+        float[] a = gaussian(count + 5, count);
+        float[] b = gaussian(count + 9, count + 1);
+        double sum = 0;
+        double dot = 0;
+        double[] powers = new double[3];
+        float largest = 0;
+        for (int i = 0; i < count; i++) {
+            double v = a[3 + i];
+            sum += v;
+            dot += v * b[7 + i];
+            double d = (v - 0.25f) * 2;
+            powers[0] += d * d;
+            powers[1] += d * d * d;
+            powers[2] += d * d * d * d;
+            largest = Math.max(largest, Math.abs(a[3 + i]));
+        }
+        double[] scalar = new double[3];
+        double[] best = new double[3];
+        SCALAR.centralSums(a, 3, count, 0.25f, 2, scalar);
+        BEST.centralSums(a, 3, count, 0.25f, 2, best);
+        assertArrayEquals(scalar, best);
+        assertArrayEquals(powers, scalar, 1e-6 * powers[2]);
+        assertEquals(SCALAR.sum(a, 3, count), BEST.sum(a, 3, count));
+        assertEquals(sum, SCALAR.sum(a, 3, count), 1e-6 * (count + 1));
+        assertEquals(SCALAR.dot(a, 3, b, 7, count), BEST.dot(a, 3, b, 7, count));
+        assertEquals(dot, SCALAR.dot(a, 3, b, 7, count), 1e-6 * (count + 1));
+        assertEquals(largest, Kernels.maxMagnitude(a, 3, count));
+        double[] squaresScalar = new double[count];
+        double[] squares = new double[count];
+        for (int k = 0; k < 2; k++) {
+            SCALAR.addSquares(a, 3, count, squaresScalar);
+            BEST.addSquares(a, 3, count, squares);
+        }
+        assertArrayEquals(squaresScalar, squares);
+    }
+
+    @Test
+    void nonFiniteValuesAreCounted() {
+        float[] a = gaussian(100, 1);
+        assertEquals(0, Kernels.nonFinite(a, 0, 100));
+        a[0] = Float.NaN;
+        a[50] = Float.NEGATIVE_INFINITY;
+        a[99] = Float.POSITIVE_INFINITY;
+        assertEquals(3, Kernels.nonFinite(a, 0, 100));
+        assertEquals(1, Kernels.nonFinite(a, 1, 98));
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 3, 4, 5, 31, 32, 33, 70, 300})
+    void products(int k) {
+        for (int m : new int[] {1, 3, 4, 9}) {
+            for (int n : new int[] {1, 8, 31, 32, 65}) {
+                float[] a = gaussian(m * (k + 3) + 1, 1);
+                float[] b = gaussian(n * (k + 2) + 2, 2);
+                float[] start = gaussian(m * (n + 1) + 3, 3);
+                float[] scalar = start.clone();
+                float[] best = start.clone();
+                SCALAR.multiplyAdd(m, n, k, a, 1, k + 3, b, 2, k + 2, scalar, 3, n + 1);
+                BEST.multiplyAdd(m, n, k, a, 1, k + 3, b, 2, k + 2, best, 3, n + 1);
+                assertArrayEquals(scalar, best);
+                double expected = start[3 + (m - 1) * (n + 1) + n - 1];
+                for (int p = 0; p < k; p++) {
+                    expected += (double) a[1 + (m - 1) * (k + 3) + p] * b[2 + (n - 1) * (k + 2) + p];
+                }
+                assertEquals(expected, scalar[3 + (m - 1) * (n + 1) + n - 1], 1e-6 * (k + 10));
+                if (m > 1) {
+                    assertEquals(start[3 + n], best[3 + n], "between rows nothing is written");
+                }
+            }
+        }
+    }
+
+    @Test
+    void rowAndColumnSquares() {
+        float[] a = {1, 2, 3, 4, 5, 6};
+        double[] rows = {10, 0};
+        double[] columns = new double[3];
+        Kernels.addRowSquares(a, 2, 3, rows);
+        Kernels.addColumnSquares(a, 2, 3, columns);
+        assertArrayEquals(new double[] {24, 77}, rows);
+        assertArrayEquals(new double[] {17, 29, 45}, columns);
+    }
+
+    /// Every 16-bit pattern widens exactly and narrows back; shifted by one element, so that nothing is aligned.
+    @Test
+    void sixteenBitPatterns() {
+        for (DType dtype : new DType[] {DType.BF16, DType.F16}) {
+            short[] all = new short[65_537];
+            for (int i = 0; i < all.length; i++) {
+                all[i] = (short) i;
+            }
+            float[] fast = new float[65_537];
+            float[] plain = new float[65_537];
+            Decoder.decode(dtype, MemorySegment.ofArray(all), 1, fast, 1, 65_535);
+            Decoder.decodeEach(dtype, MemorySegment.ofArray(all), 2, plain, 1, 65_535);
+            assertArrayEquals(plain, fast);
+            short[] back = new short[65_537];
+            Decoder.encode(dtype, fast, 1, 65_535, MemorySegment.ofArray(back), 1);
+            for (int i = 1; i < 65_536; i++) {
+                if (!Float.isNaN(fast[i])) {
+                    assertEquals(all[i], back[i]);
+                } else {
+                    assertEquals(true, Float.isNaN(dtype == DType.BF16 ? Decoder.fromBf16(back[i]) : Float.float16ToFloat(back[i])));
+                }
+            }
+        }
+    }
+
+    @Test
+    void narrowingRoundsAlike() {
+        Random random = new Random(5);
+        float[] any = new float[100_000];
+        for (int i = 0; i < any.length; i++) {
+            any[i] = Float.intBitsToFloat(random.nextInt());
+        }
+        short[] scalar = new short[any.length];
+        short[] best = new short[any.length];
+        SCALAR.narrowBf16(any, 0, any.length, MemorySegment.ofArray(scalar), 0);
+        BEST.narrowBf16(any, 0, any.length, MemorySegment.ofArray(best), 0);
+        assertArrayEquals(scalar, best);
+    }
+
+    @Test
+    void bytes() {
+        byte[] all = new byte[256];
+        for (int i = 0; i < 256; i++) {
+            all[i] = (byte) i;
+        }
+        for (DType dtype : new DType[] {DType.F8_E4M3, DType.F8_E5M2, DType.F8_E8M0, DType.I8, DType.U8}) {
+            float[] fast = new float[256];
+            float[] plain = new float[256];
+            Decoder.decode(dtype, MemorySegment.ofArray(all), 0, fast, 0, 256);
+            Decoder.decodeEach(dtype, MemorySegment.ofArray(all), 0, plain, 0, 256);
+            assertArrayEquals(plain, fast);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+package ram.numeric;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class WorkersTest {
+    private static final List<Integer> ITEMS = IntStream.range(0, 200).boxed().toList();
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 5})
+    void resultsComeInInputOrder(int threads) {
+        try (Workers workers = new Workers(threads)) {
+            assertEquals(ITEMS.stream().map(i -> i * i).toList(), workers.map(ITEMS, i -> {
+                if (i % 7 == 0) {
+                    Thread.yield();
+                }
+                return i * i;
+            }));
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 3})
+    void firstFailureIsThrownAndStopsTheRest(int threads) {
+        AtomicInteger started = new AtomicInteger();
+        AtomicInteger running = new AtomicInteger();
+        RuntimeException failure = new RuntimeException("item 5");
+        try (Workers workers = new Workers(threads)) {
+            assertSame(failure, assertThrows(RuntimeException.class, () -> workers.map(ITEMS, i -> {
+                started.incrementAndGet();
+                running.incrementAndGet();
+                try {
+                    if (i == 5) {
+                        throw failure;
+                    }
+                    return i;
+                } finally {
+                    running.decrementAndGet();
+                }
+            })));
+            assertTrue(started.get() <= 6 + 2 * threads, "started " + started);
+            assertEquals(0, running.get());
+            assertEquals(List.of(1), workers.map(List.of(1), i -> i), "usable afterwards");
+        }
+    }
+
+    @Test
+    void fewTasksAreUnderWayAtOnce() {
+        AtomicInteger begun = new AtomicInteger();
+        AtomicInteger collected = new AtomicInteger();
+        try (Workers workers = new Workers(3)) {
+            workers.forEach(ITEMS, i -> begun.incrementAndGet() - collected.get(), ahead -> {
+                collected.incrementAndGet();
+                assertTrue(ahead <= 7, ahead + " ahead");
+            });
+        }
+        assertEquals(200, collected.get());
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2})
+    void interruptionStops(int threads) {
+        try (Workers workers = new Workers(threads)) {
+            Thread.currentThread().interrupt();
+            assertThrows(CancellationException.class, () -> workers.map(ITEMS, i -> i));
+            assertTrue(Thread.interrupted());
+        }
+    }
+
+    @Test
+    void workWithinWorkRuns() {
+        try (Workers workers = new Workers(2)) {
+            assertEquals(List.of(3, 3, 3), workers.map(List.of(1, 2, 3), i -> workers.map(ITEMS.subList(0, 3), j -> j).stream().mapToInt(j -> j).sum()));
+        }
+    }
+}
