@@ -1,0 +1,268 @@
+package ram.sensitivity;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import ram.layout.Kind;
+import ram.layout.Module;
+import ram.safetensors.Shape;
+
+/// Softmax attention of one layer, from the mean squares of its inputs to noise weights of its projections.
+///
+/// With separate projections, rows of q, k and v are numbered as they lie; with a fused one, through `rowsOf`.
+final class Attention {
+    /// Share of a value's power that is left after averaging over the attended positions.
+    static final double RHO = 0.35;
+
+    private final Dense dense;
+    private final Module q;
+    private final Module k;
+    private final Module v;
+    private final Module fused;
+    final Module o;
+    private final int heads;
+    private final int kvHeads;
+    private final int keyLength;
+    private final int valueLength;
+    private final boolean gated;
+    private final boolean byGroup;
+
+    private Attention(Dense dense, Module q, Module k, Module v, Module fused, Module o, int heads, int kvHeads, int keyLength,
+                      int valueLength, boolean gated, boolean byGroup) {
+        this.dense = dense;
+        this.q = q;
+        this.k = k;
+        this.v = v;
+        this.fused = fused;
+        this.o = o;
+        this.heads = heads;
+        this.kvHeads = kvHeads;
+        this.keyLength = keyLength;
+        this.valueLength = valueLength;
+        this.gated = gated;
+        this.byGroup = byGroup;
+    }
+
+    /// The attention among a layer's modules, when its projections have the shapes of plain, grouped-query or gated attention.
+    static Optional<Attention> find(List<Module> modules, int hidden, Dense dense, String family) {
+        Module q = only(modules, Kind.Q);
+        Module k = only(modules, Kind.K);
+        Module v = only(modules, Kind.V);
+        Module qkv = only(modules, Kind.QKV);
+        Module o = only(modules, Kind.O);
+        int heads = (int) dense.number("num_attention_heads", dense.number("n_head", 0));
+        if (o == null || heads <= 0 || !matrix(o, hidden, -1) || o.weight().shape().columns() % heads != 0) {
+            return Optional.empty();
+        }
+        int valueLength = (int) (o.weight().shape().columns() / heads);
+        if (qkv != null && q == null && k == null && v == null) {
+            long kvRows = qkv.weight().shape().rows() - (long) heads * valueLength;
+            if (!matrix(qkv, -1, hidden) || kvRows <= 0 || kvRows % (2L * valueLength) != 0) {
+                return Optional.empty();
+            }
+            int kvHeads = (int) (kvRows / (2L * valueLength));
+            return heads % kvHeads != 0 ? Optional.empty() : Optional.of(new Attention(dense, null, null, null, qkv, o, heads, kvHeads,
+                    valueLength, valueLength, false, Families.has("qkv_by_group", family)));
+        }
+        if (q == null || k == null || v == null || !matrix(q, -1, hidden) || !matrix(k, -1, hidden) || !matrix(v, -1, hidden)) {
+            return Optional.empty();
+        }
+        long qRows = q.weight().shape().rows();
+        long configured = (long) dense.number("head_dim", 0);
+        boolean gated = configured > 0 && qRows == 2 * heads * configured && valueLength == configured;
+        if (qRows % heads != 0) {
+            return Optional.empty();
+        }
+        int keyLength = (int) (qRows / heads) / (gated ? 2 : 1);
+        long kvHeads = k.weight().shape().rows() / keyLength;
+        if (kvHeads == 0 || kvHeads * keyLength != k.weight().shape().rows() || heads % kvHeads != 0
+                || kvHeads * valueLength != v.weight().shape().rows()) {
+            return Optional.empty();
+        }
+        return Optional.of(new Attention(dense, q, k, v, null, o, heads, (int) kvHeads, keyLength, valueLength, gated, false));
+    }
+
+    private static Module only(List<Module> modules, Kind kind) {
+        List<Module> found = modules.stream().filter(m -> m.kind() == kind && m.parts().size() == 1).toList();
+        return found.size() == 1 ? found.getFirst() : null;
+    }
+
+    private static boolean matrix(Module m, long rows, long columns) {
+        Shape shape = m.weight().shape();
+        return shape.rank() == 2 && (rows < 0 || shape.rows() == rows) && (columns < 0 || shape.columns() == columns);
+    }
+
+    List<Module> modules() {
+        return fused != null ? List.of(fused, o) : List.of(q, k, v, o);
+    }
+
+    /// Mean squares inside the attention.
+    ///
+    /// @param keyGain per key row: what a unit of noise power before the key norm is after it; likewise `queryGain`
+    /// @param context mean square of each input of o
+    /// @param gate mean square of the gate's input per context channel, null without a gate
+    record State(double[] input, double[] query, double[] key, double[] queryGain, double[] keyGain, double[] context, double[] gate) {
+    }
+
+    State propagate(Squares squares, double[] input) {
+        double[] query;
+        double[] key;
+        double[] value;
+        double[] gate = null;
+        double[][] in = {input};
+        if (fused != null) {
+            double[] all = squares.of(fused, in, null, false).rows();
+            dense.addBias(fused.path() + ".bias", all);
+            query = pick(all, fusedRows(0));
+            key = pick(all, fusedRows(1));
+            value = pick(all, fusedRows(2));
+        } else {
+            query = squares.of(q, in, null, false).rows();
+            dense.addBias(q.path() + ".bias", query);
+            key = squares.of(k, in, null, false).rows();
+            dense.addBias(k.path() + ".bias", key);
+            value = squares.of(v, in, null, false).rows();
+            dense.addBias(v.path() + ".bias", value);
+            if (gated) {
+                gate = pick(query, gatedRows(1));
+                query = pick(query, gatedRows(0));
+            }
+        }
+        String prefix = (fused != null ? fused : q).path();
+        prefix = prefix.substring(0, prefix.lastIndexOf('.') + 1);
+        double[] queryGain = normalize(query, prefix, Families.list("q_norm"));
+        double[] keyGain = normalize(key, prefix, Families.list("k_norm"));
+        double[] context = new double[heads * valueLength];
+        for (int i = 0; i < context.length; i++) {
+            context[i] = RHO * value[valueRow(i)] * (gate == null ? 1 : Activation.SIGMOID.meanSquare(gate[i]));
+        }
+        return new State(input, query, key, queryGain, keyGain, context, gate);
+    }
+
+    /// Applies the norm of queries or keys, per head or over all heads, to `power`, and returns the gain of noise in each row.
+    private double[] normalize(double[] power, String prefix, List<String> names) {
+        double[] gain = new double[power.length];
+        Arrays.fill(gain, 1);
+        int length = power.length;
+        Optional<double[]> gamma = dense.gains(prefix, names, length);
+        if (gamma.isEmpty()) {
+            length = keyLength;
+            gamma = dense.gains(prefix, names, length);
+        }
+        if (gamma.isEmpty()) {
+            return gain;
+        }
+        for (int from = 0; from < power.length; from += length) {
+            double mean = 0;
+            for (int i = from; i < from + length; i++) {
+                mean += power[i] / length;
+            }
+            for (int i = from; i < from + length; i++) {
+                gain[i] = mean == 0 ? 0 : gamma.get()[i - from] / mean;
+                power[i] *= gain[i];
+            }
+        }
+        return gain;
+    }
+
+    /// Row of v that feeds input `i` of o.
+    private int valueRow(int i) {
+        int head = i / valueLength;
+        return head / (heads / kvHeads) * valueLength + i % valueLength;
+    }
+
+    /// Rows of a fused projection that are queries (0), keys (1) or values (2).
+    private int[] fusedRows(int role) {
+        int perKv = heads / kvHeads;
+        int count = role == 0 ? heads : kvHeads;
+        int[] rows = new int[count * keyLength];
+        for (int i = 0; i < rows.length; i++) {
+            int head = i / keyLength;
+            int inHead = i % keyLength;
+            if (byGroup) {
+                int group = role == 0 ? head / perKv : head;
+                int slot = role == 0 ? head % perKv : perKv + role - 1;
+                rows[i] = (group * (perKv + 2) + slot) * keyLength + inHead;
+            } else {
+                int before = role == 0 ? 0 : heads + (role - 1) * kvHeads;
+                rows[i] = (before + head) * keyLength + inHead;
+            }
+        }
+        return rows;
+    }
+
+    /// Rows of a gated q that are queries (0) or gates (1): the two alternate by head.
+    private int[] gatedRows(int role) {
+        int[] rows = new int[heads * keyLength];
+        for (int i = 0; i < rows.length; i++) {
+            rows[i] = (2 * (i / keyLength) + role) * keyLength + i % keyLength;
+        }
+        return rows;
+    }
+
+    private static double[] pick(double[] from, int[] rows) {
+        double[] out = new double[rows.length];
+        for (int i = 0; i < rows.length; i++) {
+            out[i] = from[rows[i]];
+        }
+        return out;
+    }
+
+    private static void put(double[] values, int[] rows, double factor, double[] target) {
+        for (int i = 0; i < rows.length; i++) {
+            target[rows[i]] = factor * values[i];
+        }
+    }
+
+    /// @param output per input of o: power that a unit of it has in the residual, Σᵢ W_oᵢⱼ² with the gain of a norm after the branch
+    /// @param rowGain per output of o: gain of a norm after the branch
+    /// @param scale ½ over the residual's power after the branch
+    List<ModuleWeights> weights(State s, double[] output, double[] rowGain, double scale) {
+        double[] power = new double[heads];
+        double[] value = new double[kvHeads * valueLength];
+        double[] gate = s.gate == null ? null : new double[output.length];
+        for (int i = 0; i < output.length; i++) {
+            power[i / valueLength] += s.context[i] * output[i];
+            double open = s.gate == null ? 1 : Activation.SIGMOID.meanSquare(s.gate[i]);
+            value[valueRow(i)] += RHO * open * output[i];
+            if (gate != null) {
+                gate[i] = s.context[i] / open * Activation.SIGMOID.slopeMeanSquare(s.gate[i]) * output[i];
+            }
+        }
+        double[] query = new double[s.query.length];
+        double[] key = new double[s.key.length];
+        int perKv = heads / kvHeads;
+        for (int head = 0; head < heads; head++) {
+            for (int i = 0; i < keyLength; i++) {
+                int a = head * keyLength + i;
+                int b = head / perKv * keyLength + i;
+                query[a] = s.key[b] * s.queryGain[a] / keyLength * power[head];
+                key[b] += s.query[a] * s.keyGain[b] / keyLength * power[head];
+            }
+        }
+        ModuleWeights out = propagated(o, new Term(rowGain, s.context, scale * Families.factor(Kind.O), true));
+        if (fused != null) {
+            double[] rows = new double[Math.toIntExact(fused.weight().shape().rows())];
+            put(query, fusedRows(0), Families.factor(Kind.Q), rows);
+            put(key, fusedRows(1), Families.factor(Kind.K), rows);
+            put(value, fusedRows(2), Families.factor(Kind.V), rows);
+            return List.of(propagated(fused, new Term(rows, s.input, scale, true)), out);
+        }
+        double queryFactor = Families.factor(Kind.Q);
+        if (gate != null) {
+            double[] rows = new double[2 * query.length];
+            put(query, gatedRows(0), queryFactor, rows);
+            // A gate multiplies the value as the gate of an MLP does.
+            put(gate, gatedRows(1), Families.factor(Kind.GATE), rows);
+            query = rows;
+            queryFactor = 1;
+        }
+        return List.of(propagated(q, new Term(query, s.input, scale * queryFactor, true)),
+                propagated(k, new Term(key, s.input, scale * Families.factor(Kind.K), true)),
+                propagated(v, new Term(value, s.input, scale * Families.factor(Kind.V), true)), out);
+    }
+
+    private static ModuleWeights propagated(Module module, Term term) {
+        return new ModuleWeights(module, ModuleWeights.Source.PROPAGATED, List.of(List.of(term)));
+    }
+}

@@ -1,0 +1,45 @@
+package ram.sensitivity;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.List;
+import ram.layout.Kind;
+
+/// What differs between decoder families, as data: `families.json`.
+final class Families {
+    private static final JsonNode DATA = load();
+
+    private Families() {
+    }
+
+    private static JsonNode load() {
+        try (InputStream in = Families.class.getResourceAsStream("families.json")) {
+            return new ObjectMapper().readTree(in);
+        } catch (IOException e) {
+            throw new UncheckedIOException("families.json cannot be read", e);
+        }
+    }
+
+    /// What puts predictions for the kinds on one scale with measured damage; 1 for a kind without one.
+    static double factor(Kind kind) {
+        return DATA.path("factors").path(kind.label()).asDouble(1);
+    }
+
+    static boolean has(String property, String family) {
+        return list(property).contains(family);
+    }
+
+    static List<String> list(String property) {
+        List<String> out = new ArrayList<>();
+        DATA.path(property).forEach(n -> out.add(n.asText()));
+        return out;
+    }
+
+    static String text(String property) {
+        return DATA.path(property).asText();
+    }
+}

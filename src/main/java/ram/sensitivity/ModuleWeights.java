@@ -1,0 +1,40 @@
+package ram.sensitivity;
+
+import java.util.List;
+import java.util.Objects;
+import ram.layout.Module;
+
+/// How errors in one module reach the output.
+///
+/// @param source where the weights come from
+/// @param parts per part of the module, in their order: the terms whose sum is its damage; empty when the source is `LAYER_MEDIAN`
+public record ModuleWeights(Module module, Source source, List<List<Term>> parts) {
+    /// How much the picture knows about a module.
+    public enum Source {
+        PROPAGATED("propagated"),
+        /// The weight leads to the residual, but what enters it is unknown and taken to be even.
+        EVEN_INPUT("even input"),
+        /// The picture does not know the module: its sensitivity per weight is the median of its layer.
+        LAYER_MEDIAN("layer median");
+
+        private final String label;
+
+        Source(String label) {
+            this.label = label;
+        }
+
+        /// The name in documents.
+        public String label() {
+            return label;
+        }
+    }
+
+    public ModuleWeights {
+        Objects.requireNonNull(module);
+        Objects.requireNonNull(source);
+        parts = parts.stream().map(List::copyOf).toList();
+        if (source != Source.LAYER_MEDIAN && parts.size() != module.parts().size()) {
+            throw new IllegalArgumentException(module.path() + " has " + module.parts().size() + " parts, but weights for " + parts.size());
+        }
+    }
+}

@@ -1,0 +1,317 @@
+package ram.sensitivity;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import ram.layout.Kind;
+import ram.layout.Layout;
+import ram.layout.Module;
+
+/// Follows the mean square of every residual channel through a decoder, from the weights alone, and tells for every matrix what an error in one of
+/// its weights adds to the noise of the logits.
+///
+/// The picture: independent channels, Gaussian activations, attention that averages values. Noise of a branch counts relative to the residual's power
+/// after the branch, and that share is taken to survive to the end. See the terms of `Attention` and `Mlp` for the weights of each projection.
+/// Matrices are streamed by row blocks; only vectors of one layer are held.
+public final class Propagation {
+    /// Receives the modules of one layer at a time, all of them, in the order of the model; at last those outside the layers, as layer −1.
+    @FunctionalInterface
+    public interface Visitor {
+        void layer(int layer, List<ModuleWeights> modules);
+    }
+
+    /// @param logitPower mean square of a logit; `Term.damage` needs it
+    /// @param residualPower power of the residual at the start and after each layer
+    public record Result(double logitPower, List<Double> residualPower) {
+        public Result {
+            residualPower = List.copyOf(residualPower);
+        }
+    }
+
+    private final Layout layout;
+    private final String family;
+    private final Dense dense;
+    private final Squares squares;
+    private final Map<Module, ModuleWeights> known = new IdentityHashMap<>();
+    private double[] residual;
+    private double branchGain;
+
+    private Propagation(Layout layout, Squares squares) {
+        this.layout = layout;
+        this.squares = squares;
+        family = layout.architecture().family();
+        dense = new Dense(layout);
+    }
+
+    /// Walks the whole model. Reads every matrix once, those that lead into a norm after their branch twice.
+    ///
+    /// @param threads number of threads that read; the result does not depend on it
+    /// @throws ram.InputException when the source turns out to be unusable
+    public static Result walk(Layout layout, int threads, Visitor visitor) {
+        try (Squares squares = new Squares(threads)) {
+            return new Propagation(layout, squares).run(visitor);
+        }
+    }
+
+    private Result run(Visitor visitor) {
+        SortedMap<Integer, List<Module>> layers = new TreeMap<>();
+        List<Module> outside = new ArrayList<>();
+        for (Module m : layout.modules()) {
+            (m.layer() < 0 ? outside : layers.computeIfAbsent(m.layer(), _ -> new ArrayList<>())).add(m);
+        }
+        Optional<Module> embedding = outside.stream().filter(m -> m.kind() == Kind.EMBEDDING && m.weight().shape().rank() == 2)
+                .filter(m -> m.weight().shape().columns() == dense.number("hidden_size", m.weight().shape().columns())).findFirst();
+        Optional<Module> head = outside.stream().filter(m -> m.kind() == Kind.HEAD && m.weight().shape().rank() == 2).findFirst();
+        int hidden = embedding.or(() -> head).map(m -> (int) m.weight().shape().columns()).orElse((int) dense.number("hidden_size", 0));
+        // The sums serve the start, and, for a tied head, the end.
+        Optional<double[]> embeddingSums = embedding.map(m -> columnSums(m));
+        double embeddingGain = embeddingGain(hidden);
+        residual = new double[hidden];
+        Arrays.fill(residual, 1);
+        if (embeddingSums.isPresent()) {
+            for (int j = 0; j < hidden; j++) {
+                residual[j] = embeddingSums.get()[j] / embedding.get().weight().shape().rows() * embeddingGain;
+            }
+        }
+        double start = sum(residual);
+        List<Double> powers = new ArrayList<>(List.of(start));
+        int depth = layers.isEmpty() ? 0 : layers.lastKey() + 1;
+        branchGain = square(dense.number("residual_multiplier", dense.number("scale_depth", 0) > 0
+                ? dense.number("scale_depth", 1) / Math.sqrt(depth) : 1));
+        layers.forEach((layer, modules) -> {
+            layer(layer, modules);
+            powers.add(sum(residual));
+            emit(layer, modules, visitor);
+        });
+
+        double[] z = normalized(finalGains(embedding.or(() -> head), hidden), "", List.of());
+        double logitPower = 0;
+        Optional<Module> reader = head.isPresent() ? head : layout.architecture().tied() ? embedding : Optional.empty();
+        if (reader.isPresent() && reader.get().weight().shape().columns() == hidden) {
+            double[] sums = head.isPresent() ? columnSums(head.get()) : embeddingSums.orElseThrow();
+            for (int j = 0; j < hidden; j++) {
+                logitPower += sums[j] / reader.get().weight().shape().rows() * z[j];
+            }
+        }
+        Map<Module, List<Term>> terms = new IdentityHashMap<>();
+        if (embedding.isPresent() && start > 0) {
+            double rows = embedding.get().weight().shape().rows();
+            terms.computeIfAbsent(embedding.get(), _ -> new ArrayList<>()).add(new Term(ones(embedding.get().weight().shape().rows()),
+                    ones(hidden), Families.factor(Kind.EMBEDDING) * 0.5 * embeddingGain / rows / start, true));
+        }
+        if (reader.isPresent() && logitPower > 0) {
+            double rows = reader.get().weight().shape().rows();
+            terms.computeIfAbsent(reader.get(), _ -> new ArrayList<>()).add(new Term(ones(reader.get().weight().shape().rows()), z,
+                    Families.factor(Kind.HEAD) * 0.5 / rows, false));
+        }
+        terms.forEach((module, list) -> {
+            if (module.parts().size() == 1) {
+                known.put(module, new ModuleWeights(module, ModuleWeights.Source.PROPAGATED, List.of(list)));
+            }
+        });
+        emit(-1, outside, visitor);
+        return new Result(logitPower, powers);
+    }
+
+    private void emit(int layer, List<Module> modules, Visitor visitor) {
+        visitor.layer(layer, modules.stream()
+                .map(m -> known.getOrDefault(m, new ModuleWeights(m, ModuleWeights.Source.LAYER_MEDIAN, List.of()))).toList());
+        known.clear();
+    }
+
+    private double[] columnSums(Module module) {
+        double[] sums = new double[Math.toIntExact(module.weight().shape().columns())];
+        for (double[] part : squares.of(module, null, null, true).columns()) {
+            for (int j = 0; j < sums.length; j++) {
+                sums[j] += part[j];
+            }
+        }
+        return sums;
+    }
+
+    private double embeddingGain(int hidden) {
+        double gain = square(dense.number("embedding_multiplier", 1));
+        return Families.has("embedding_times_sqrt_hidden", family) ? gain * hidden : gain;
+    }
+
+    private Optional<double[]> finalGains(Optional<Module> beside, int hidden) {
+        if (beside.isEmpty()) {
+            return Optional.empty();
+        }
+        String path = beside.get().path();
+        String prefix = path.substring(0, path.lastIndexOf('.') + 1);
+        return dense.gains(prefix, Families.list("final_norm"), hidden)
+                .or(() -> dense.gains(prefix + "model.", Families.list("final_norm"), hidden));
+    }
+
+    private void layer(int layer, List<Module> modules) {
+        String first = modules.getFirst().path();
+        int at = first.indexOf("." + layer + ".");
+        String prefix = at < 0 ? "" : first.substring(0, at + ("." + layer + ".").length());
+        int hidden = residual.length;
+
+        // One name has two meanings: in families with norms around the feed-forward network it follows the attention.
+        List<String> attentionPost = new ArrayList<>(Families.list("attention_post_norm"));
+        List<String> mlpPre = new ArrayList<>(Families.list("mlp_norm"));
+        String between = Families.text("between");
+        boolean sandwich = dense.has(prefix + "pre_feedforward_layernorm.weight") || dense.has(prefix + "post_feedforward_layernorm.weight");
+        (sandwich ? attentionPost : mlpPre).add(between);
+        List<String> attentionPre = Families.list("attention_norm");
+
+        double[] attentionInput = normalized(dense.gains(prefix, attentionPre, hidden), prefix, attentionPre);
+        List<Mlp> mlps = Mlp.find(modules, hidden, dense);
+        Optional<double[]> mlpGains = dense.gains(prefix, mlpPre, hidden);
+        boolean postOnly = sandwich && mlpGains.isEmpty();
+        // Without a norm of its own the network reads what the attention reads: parallel branches.
+        double[] parallelInput = mlpGains.isEmpty() && !postOnly ? attentionInput : null;
+
+        attention(modules, attentionInput, dense.gains(prefix, attentionPost, hidden));
+        if (!mlps.isEmpty()) {
+            double[] input = parallelInput != null ? parallelInput : normalized(mlpGains, prefix, mlpPre);
+            mlp(mlps, input, dense.gains(prefix, Families.list("mlp_post_norm"), hidden));
+        }
+    }
+
+    /// The residual after a norm with squared `gains`, or as it is without one.
+    private double[] normalized(Optional<double[]> gains, String prefix, List<String> names) {
+        double[] out = residual.clone();
+        double mean = sum(residual) / residual.length;
+        if (gains.isEmpty()) {
+            return out;
+        }
+        for (int j = 0; j < out.length; j++) {
+            out[j] = mean == 0 ? 0 : gains.get()[j] * residual[j] / mean;
+        }
+        for (String name : names) {
+            if (dense.has(prefix + name + ".weight")) {
+                dense.addBias(prefix + name + ".bias", out);
+                break;
+            }
+        }
+        return out;
+    }
+
+    private void attention(List<Module> modules, double[] input, Optional<double[]> postGains) {
+        Optional<Attention> found = Attention.find(modules, residual.length, dense, family);
+        if (found.isEmpty()) {
+            evenInput(modules, postGains);
+            return;
+        }
+        Attention attention = found.get();
+        Attention.State state = attention.propagate(squares, input);
+        double[][] context = {state.context()};
+        Squares.Sums sums = squares.of(attention.o, context, null, postGains.isEmpty());
+        double[] out = sums.rows();
+        dense.addBias(attention.o.path() + ".bias", out);
+        double[] rowGain = rowGain(out, postGains);
+        double[] output = postGains.isEmpty() ? scaled(sums.columns()[0], branchGain) : squares.of(attention.o, null, rowGain, true).columns()[0];
+        double after = add(out, rowGain);
+        for (ModuleWeights w : attention.weights(state, output, rowGain, 0.5 / after)) {
+            known.put(w.module(), w);
+        }
+    }
+
+    /// Another mixer than softmax attention: what its output projection adds, were all its inputs alike.
+    private void evenInput(List<Module> modules, Optional<double[]> postGains) {
+        for (Module m : modules) {
+            String name = m.path().substring(m.path().lastIndexOf('.') + 1);
+            boolean output = m.kind() == Kind.O || name.equals("out_proj");
+            if (!output || m.weight().shape().rank() != 2 || m.weight().shape().rows() != residual.length || m.parts().size() != 1) {
+                continue;
+            }
+            double[] even = new double[Math.toIntExact(m.weight().shape().columns())];
+            Arrays.fill(even, Attention.RHO);
+            double[] out = squares.of(m, new double[][] {even}, null, false).rows();
+            double[] rowGain = rowGain(out, postGains);
+            double after = add(out, rowGain);
+            known.put(m, new ModuleWeights(m, ModuleWeights.Source.EVEN_INPUT,
+                    List.of(List.of(new Term(rowGain, even, 0.5 / after * Families.factor(Kind.O), true)))));
+            return;
+        }
+    }
+
+    private void mlp(List<Mlp> mlps, double[] input, Optional<double[]> postGains) {
+        int experts = mlps.stream().filter(Mlp::routed).mapToInt(Mlp::experts).sum();
+        double share = expertShare(experts);
+        double[] out = new double[residual.length];
+        List<Mlp.State> states = new ArrayList<>();
+        List<double[][]> outputs = new ArrayList<>();
+        for (Mlp mlp : mlps) {
+            Mlp.State state = mlp.propagate(squares, input);
+            states.add(state);
+            Squares.Sums sums = squares.of(mlp.down, state.middle(), null, postGains.isEmpty());
+            outputs.add(sums.columns());
+            double[] rows = sums.rows();
+            dense.addBias(mlp.down.path() + ".bias", rows);
+            for (int i = 0; i < rows.length; i++) {
+                out[i % out.length] += rows[i] * (mlp.routed() ? share : 1);
+            }
+        }
+        double[] rowGain = rowGain(out, postGains);
+        double after = add(out, rowGain);
+        for (int i = 0; i < mlps.size(); i++) {
+            Mlp mlp = mlps.get(i);
+            double[][] output = postGains.isPresent() ? squares.of(mlp.down, null, rowGain, true).columns()
+                    : Arrays.stream(outputs.get(i)).map(o -> scaled(o, branchGain)).toArray(double[][]::new);
+            for (ModuleWeights w : mlp.weights(states.get(i), output, rowGain, 0.5 / after * (mlp.routed() ? share : 1))) {
+                known.put(w.module(), w);
+            }
+        }
+    }
+
+    /// Of E experts k work on a token, each with a weight near 1/k: k/E · 1/k².
+    private double expertShare(int experts) {
+        if (experts == 0) {
+            return 1;
+        }
+        double active = Math.clamp(dense.number("active_experts", 2), 1, experts);
+        double scaling = dense.flag("norm_topk_prob", false) ? dense.number("routed_scaling_factor", 1) : 1;
+        return scaling * scaling / (active * experts);
+    }
+
+    /// Per output of a branch: gain of power through a norm after it and the branch's multiplier.
+    private double[] rowGain(double[] out, Optional<double[]> postGains) {
+        double[] gain = new double[out.length];
+        double mean = sum(out) / out.length;
+        for (int i = 0; i < gain.length; i++) {
+            gain[i] = branchGain * (postGains.isEmpty() ? 1 : mean == 0 ? 0 : postGains.get()[i] / mean);
+        }
+        return gain;
+    }
+
+    /// Adds a branch to the residual and returns the residual's power after it.
+    private double add(double[] out, double[] rowGain) {
+        for (int i = 0; i < out.length; i++) {
+            residual[i] += out[i] * rowGain[i];
+        }
+        double power = sum(residual);
+        return power == 0 ? Double.MIN_NORMAL : power;
+    }
+
+    private static double[] scaled(double[] v, double by) {
+        return by == 1 ? v : Arrays.stream(v).map(x -> x * by).toArray();
+    }
+
+    private static double[] ones(long n) {
+        double[] out = new double[Math.toIntExact(n)];
+        Arrays.fill(out, 1);
+        return out;
+    }
+
+    private static double sum(double[] v) {
+        double sum = 0;
+        for (double x : v) {
+            sum += x;
+        }
+        return sum;
+    }
+
+    private static double square(double x) {
+        return x * x;
+    }
+}
