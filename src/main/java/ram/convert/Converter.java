@@ -14,6 +14,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.LongConsumer;
 import ram.InputException;
 import ram.format.BlockCoder;
@@ -60,6 +61,10 @@ public final class Converter {
         Measured plus(Measured other) {
             return new Measured(squaredError + other.squaredError, squaredNorm + other.squaredNorm);
         }
+    }
+
+    /// What one step measured.
+    private record Coding(String module, Measured measured) {
     }
 
     /// One step of the work, small enough that many are in flight.
@@ -128,19 +133,16 @@ public final class Converter {
                 shard.tensors().forEach(t -> places.put(t.entry().name(), new Place(file, channel, t.offset())));
             }
             List<Block> blocks = blocks(layout, formats, types, places);
-            List<Measured> results = new Workers(threads).map(blocks, block -> {
-                Measured measured = switch (block) {
-                    case Coded coded -> code(coded);
-                    case Copied copied -> copy(copied);
-                };
-                progress.accept(block.bytes());
-                return measured;
-            });
             Map<String, Measured> measured = new LinkedHashMap<>();
-            for (int i = 0; i < results.size(); i++) {
-                if (blocks.get(i) instanceof Coded coded) {
-                    measured.merge(coded.module(), results.get(i), Measured::plus);
-                }
+            try (Workers workers = new Workers(threads)) {
+                workers.forEach(blocks, block -> {
+                    Optional<Coding> coding = switch (block) {
+                        case Coded coded -> Optional.of(new Coding(coded.module(), code(coded)));
+                        case Copied copied -> copy(copied);
+                    };
+                    progress.accept(block.bytes());
+                    return coding;
+                }, coding -> coding.ifPresent(c -> measured.merge(c.module(), c.measured(), Measured::plus)));
             }
             return measured;
         } finally {
@@ -200,7 +202,7 @@ public final class Converter {
         return place;
     }
 
-    private static Measured copy(Copied block) {
+    private static Optional<Coding> copy(Copied block) {
         DType from = block.view().dtype();
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment source = arena.allocate((long) block.count() * from.bytes(), 8);
@@ -214,7 +216,7 @@ public final class Converter {
             }
             block.place().write(target, block.first() * block.dtype().bytes());
         }
-        return new Measured(0, 0);
+        return Optional.empty();
     }
 
     private Measured code(Coded block) {

@@ -14,7 +14,9 @@ import ram.metric.Metric;
 import ram.metric.MetricOptions;
 import ram.metric.MetricReport;
 import ram.metric.NonFinite;
+import ram.numeric.Kernels;
 import ram.safetensors.DType;
+import ram.sensitivity.Term;
 import ram.tensor.Rows;
 
 /// Measures one matrix: its metrics, its error in every format, and the damage that its error does where the importance of places is known.
@@ -22,24 +24,28 @@ final class PartAnalysis {
     /// Normalised root mean square error of rounding to nearest with 4 bits in groups of 128, or of the largest group that divides a row; 0 when none does.
     static final String ERROR_4_128 = "error_4_128";
 
-    /// How much an error counts by its place: the square of an error in row i and column j counts `rows[i] · columns[j]`.
-    record Importance(float[] rows, float[] columns) {
-    }
-
     /// What was measured.
     ///
     /// @param metrics by name
     /// @param curve one point per format, in the order in which they were asked for
-    /// @param damagePerError Σ row·(w − ŵ)²·col per unit of relative squared error; empty when no importance is known or no group size divides a row
-    record Result(SortedMap<String, Double> metrics, List<CurvePoint> curve, Optional<Double> damagePerError) {
+    /// @param sensitivity empty when nothing is known about the importance of places, or no group size divides a row
+    record Result(SortedMap<String, Double> metrics, List<CurvePoint> curve, Optional<PartSensitivity> sensitivity) {
+    }
+
+    /// Predicted damage per unit of relative squared error: `relative · L + absolute`, with the logit power L of the whole model.
+    record PartSensitivity(double relative, double absolute) {
+        double at(double logitPower) {
+            return relative * logitPower + absolute;
+        }
     }
 
     private PartAnalysis() {
     }
 
     /// @param name for the message when a weight is not finite
+    /// @param terms what an error costs by its place; empty when that is not known
     /// @throws InputException when a weight is not finite
-    static Result measure(String name, Rows rows, List<Format> formats, Quantizer quantizer, DType stored, boolean exact, Optional<Importance> importance) {
+    static Result measure(String name, Rows rows, List<Format> formats, Quantizer quantizer, DType stored, boolean exact, List<Term> terms) {
         MetricReport report = MatrixMetrics.measure(rows, MetricOptions.DEFAULT);
         report.nonFinite().ifPresent(n -> {
             throw new InputException(refusal(name, n));
@@ -47,7 +53,8 @@ final class PartAnalysis {
         RowSample sample = RowSample.of(rows.rows(), rows.columns(), exact);
         List<BlockCoder> coders = formats.stream().map(f -> new BlockCoder(f, quantizer, stored)).toList();
         Optional<BlockCoder> coarse = reference(rows.columns(), stored, 128, 64, 32);
-        Optional<BlockCoder> reference = importance.isEmpty() ? Optional.empty() : reference(rows.columns(), stored, 64, 32);
+        Optional<BlockCoder> reference = terms.isEmpty() ? Optional.empty() : reference(rows.columns(), stored, 64, 32);
+        List<float[]> importance = terms.stream().map(t -> floats(t.columns())).toList();
 
         int columns = rows.columns();
         int runs = sample.runs().size();
@@ -55,7 +62,7 @@ final class PartAnalysis {
         double[][] errors = new double[formats.size()][runs];
         double[] coarseErrors = new double[runs];
         double plainSum = 0;
-        double weightedSum = 0;
+        double[] weightedSums = new double[terms.size()];
         float[] values = new float[Math.multiplyExact(sample.mostRows(), columns)];
         for (int r = 0; r < runs; r++) {
             RowSample.Run run = sample.runs().get(r);
@@ -68,12 +75,14 @@ final class PartAnalysis {
                 coarseErrors[r] = error(coarse.get(), values, run.count(), columns);
             }
             if (reference.isPresent()) {
-                double[] plain = new double[run.count()];
-                double[] weighted = new double[run.count()];
-                reference.get().errors(values, run.count(), columns, importance.get().columns(), plain, weighted);
-                for (int i = 0; i < run.count(); i++) {
-                    plainSum += plain[i];
-                    weightedSum += weighted[i] * importance.get().rows()[Math.toIntExact(run.first() + i)];
+                for (int t = 0; t < terms.size(); t++) {
+                    double[] plain = new double[run.count()];
+                    double[] weighted = new double[run.count()];
+                    reference.get().errors(values, run.count(), columns, importance.get(t), plain, weighted);
+                    plainSum += t == 0 ? sum(plain) : 0;
+                    for (int i = 0; i < run.count(); i++) {
+                        weightedSums[t] += weighted[i] * terms.get(t).rows()[Math.toIntExact(run.first() + i)];
+                    }
                 }
             }
         }
@@ -84,8 +93,24 @@ final class PartAnalysis {
         SortedMap<String, Double> metrics = new TreeMap<>(report.values());
         metrics.put(ERROR_4_128, Math.sqrt(ratio(sum(coarseErrors), sum(norms))));
         double energy = report.value(Metric.FROBENIUS) * report.value(Metric.FROBENIUS);
-        double damage = ratio(weightedSum, plainSum) * energy;
-        return new Result(metrics, curve, reference.map(_ -> damage));
+        double relative = 0;
+        double absolute = 0;
+        for (int t = 0; t < terms.size(); t++) {
+            // Per unit of relative squared error: the format's own error cancels.
+            double damage = terms.get(t).scale() * ratio(weightedSums[t], plainSum) * energy;
+            relative += terms.get(t).relative() ? damage : 0;
+            absolute += terms.get(t).relative() ? 0 : damage;
+        }
+        PartSensitivity sensitivity = new PartSensitivity(relative, absolute);
+        return new Result(metrics, curve, reference.map(_ -> sensitivity));
+    }
+
+    private static float[] floats(double[] values) {
+        float[] out = new float[values.length];
+        for (int i = 0; i < out.length; i++) {
+            out[i] = (float) values[i];
+        }
+        return out;
     }
 
     static String refusal(String name, NonFinite n) {
@@ -129,11 +154,7 @@ final class PartAnalysis {
     }
 
     private static double squaredNorm(float[] values, int count) {
-        double sum = 0;
-        for (int i = 0; i < count; i++) {
-            sum += (double) values[i] * values[i];
-        }
-        return sum;
+        return Kernels.sumOfSquares(values, 0, count);
     }
 
     private static double sum(double[] values) {

@@ -8,14 +8,19 @@ import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Comparator;
-import java.util.HashMap;
 import java.util.HexFormat;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.LongConsumer;
+import java.util.stream.IntStream;
 import ram.InputException;
 import ram.format.Format;
 import ram.layout.Layout;
@@ -24,6 +29,10 @@ import ram.layout.Module;
 import ram.layout.OutputTypes;
 import ram.metric.Metric;
 import ram.numeric.Workers;
+import ram.sensitivity.ModuleWeights;
+import ram.sensitivity.Propagation;
+import ram.sensitivity.Sensitivities;
+import ram.sensitivity.Term;
 import ram.tensor.Rows;
 import ram.tensor.TensorView;
 
@@ -41,18 +50,8 @@ public final class Profiles {
         this.progress = progress;
     }
 
-    /// One matrix to be measured.
-    private record Task(Module module, Module.Part part) {
-        @Override
-        public boolean equals(Object o) {
-            return o instanceof Task t && module == t.module && part == t.part;
-        }
-
-        @Override
-        public int hashCode() {
-            return 31 * System.identityHashCode(module) + System.identityHashCode(part);
-        }
-
+    /// One matrix to be measured, and what an error in it costs by its place.
+    private record Task(Module module, Module.Part part, List<Term> terms) {
         long elements() {
             return Math.multiplyExact(part.rows(), module.weight().shape().columns());
         }
@@ -74,12 +73,27 @@ public final class Profiles {
 
     private Profile run(String toolVersion) {
         Layout layout = model.layout();
-        new Workers(options.threads()).map(layout.plain(), plain -> {
-            checkFinite(plain.name(), plain.view());
-            return null;
-        });
-        Map<Task, PartAnalysis.Result> results = measure(layout.modules());
-        List<ModuleProfile> modules = layout.modules().stream().map(m -> profile(m, results)).toList();
+        Map<Module, List<PartAnalysis.Result>> results = new IdentityHashMap<>();
+        Map<Module, String> sources = new IdentityHashMap<>();
+        double logitPower;
+        try (Workers workers = new Workers(options.threads())) {
+            workers.map(layout.plain(), plain -> {
+                checkFinite(plain.name(), plain.view());
+                return plain;
+            });
+            logitPower = Propagation.walk(layout, options.threads(), (_, weights) -> {
+                results.putAll(measure(workers, weights));
+                weights.forEach(w -> sources.put(w.module(), w.source().label()));
+            }).logitPower();
+        }
+        double[] sensitivities = sensitivities(layout, results, logitPower);
+        List<ModuleProfile> modules = new ArrayList<>();
+        int next = 0;
+        for (Module module : layout.modules()) {
+            double[] own = Arrays.copyOfRange(sensitivities, next, next + module.parts().size());
+            next += own.length;
+            modules.add(profile(module, results.get(module), sources.get(module), own));
+        }
         int layers = modules.stream().mapToInt(m -> m.layer() + 1).max().orElse(0);
         List<Profile.PlainTensor> plain = layout.plain().stream()
                 .map(p -> new Profile.PlainTensor(p.name(), types.of(p), p.view().shape(), p.why(), p.view().sources())).toList();
@@ -87,33 +101,57 @@ public final class Profiles {
     }
 
     /// The largest first, so that no core is left alone with a large one at the end.
-    private Map<Task, PartAnalysis.Result> measure(List<Module> modules) {
+    private Map<Module, List<PartAnalysis.Result>> measure(Workers workers, List<ModuleWeights> weights) {
         List<Task> tasks = new ArrayList<>();
-        modules.forEach(m -> m.parts().forEach(p -> tasks.add(new Task(m, p))));
-        tasks.sort(Comparator.comparingLong(Task::elements).reversed().thenComparing(t -> t.module().path()).thenComparing(t -> t.part().firstRow()));
-        List<PartAnalysis.Result> results = new Workers(options.threads()).map(tasks, task -> {
-            Module module = task.module();
-            List<Format> formats = module.possible(options.formats());
-            Rows rows = Rows.of(module.weight(), task.part().firstRow(), task.part().rows());
-            PartAnalysis.Result result = PartAnalysis.measure(task.part().name(), rows, formats, options.quantizer(), types.of(module), options.exact(), java.util.Optional.empty());
-            progress.accept(task.elements() * module.weight().dtype().bytes());
-            return result;
-        });
-        Map<Task, PartAnalysis.Result> byTask = new HashMap<>();
-        for (int i = 0; i < tasks.size(); i++) {
-            byTask.put(tasks.get(i), results.get(i));
+        for (ModuleWeights w : weights) {
+            for (int p = 0; p < w.module().parts().size(); p++) {
+                tasks.add(new Task(w.module(), w.module().parts().get(p), w.parts().isEmpty() ? List.of() : w.parts().get(p)));
+            }
         }
-        return byTask;
+        List<Integer> order = new ArrayList<>(IntStream.range(0, tasks.size()).boxed().toList());
+        order.sort(Comparator.comparingLong((Integer i) -> tasks.get(i).elements()).reversed());
+        List<PartAnalysis.Result> sorted = workers.map(order, i -> measure(tasks.get(i)));
+        PartAnalysis.Result[] results = new PartAnalysis.Result[tasks.size()];
+        for (int i = 0; i < results.length; i++) {
+            results[order.get(i)] = sorted.get(i);
+        }
+        Map<Module, List<PartAnalysis.Result>> byModule = new IdentityHashMap<>();
+        for (int i = 0; i < results.length; i++) {
+            byModule.computeIfAbsent(tasks.get(i).module(), _ -> new ArrayList<>()).add(results[i]);
+        }
+        return byModule;
     }
 
-    private ModuleProfile profile(Module module, Map<Task, PartAnalysis.Result> results) {
+    private PartAnalysis.Result measure(Task task) {
+        Module module = task.module();
+        Rows rows = Rows.of(module.weight(), task.part().firstRow(), task.part().rows());
+        PartAnalysis.Result result = PartAnalysis.measure(task.part().name(), rows, module.possible(options.formats()), options.quantizer(), types.of(module),
+                options.exact(), task.terms());
+        progress.accept(task.elements() * module.weight().dtype().bytes());
+        return result;
+    }
+
+    private static double[] sensitivities(Layout layout, Map<Module, List<PartAnalysis.Result>> results, double logitPower) {
+        List<Sensitivities.Entry> entries = new ArrayList<>();
+        for (Module module : layout.modules()) {
+            for (int p = 0; p < module.parts().size(); p++) {
+                Optional<PartAnalysis.PartSensitivity> s = results.get(module).get(p).sensitivity();
+                long parameters = Math.multiplyExact(module.parts().get(p).rows(), module.weight().shape().columns());
+                entries.add(new Sensitivities.Entry(module.layer(), parameters, s.isPresent() ? OptionalDouble.of(s.get().at(logitPower)) : OptionalDouble.empty()));
+            }
+        }
+        return Sensitivities.complete(entries);
+    }
+
+    private ModuleProfile profile(Module module, List<PartAnalysis.Result> results, String source, double[] sensitivities) {
         List<TensorProfile> tensors = new ArrayList<>();
-        for (Module.Part part : module.parts()) {
-            PartAnalysis.Result r = results.get(new Task(module, part));
-            tensors.add(new TensorProfile(part.name(), part.rows(), module.weight().shape().columns(), r.metrics(), 1, new TreeMap<>(), r.curve()));
+        for (int p = 0; p < results.size(); p++) {
+            Module.Part part = module.parts().get(p);
+            PartAnalysis.Result r = results.get(p);
+            tensors.add(new TensorProfile(part.name(), part.rows(), module.weight().shape().columns(), r.metrics(), sensitivities[p], new TreeMap<>(), r.curve()));
         }
         return new ModuleProfile(module.path(), module.kind(), module.layer(), module.weight().shape(), types.of(module), module.expert(), module.sharedExpert(),
-                module.preset(), module.mustStayDense(), "none", moduleCurve(tensors), tensors, module.weight().sources());
+                module.preset(), module.mustStayDense(), source, moduleCurve(tensors), tensors, module.weight().sources());
     }
 
     /// The relative error of a stack: errors and energies of its matrices are added, so that a large matrix counts for more.
@@ -166,7 +204,7 @@ public final class Profiles {
 
     private SortedMap<String, String> optionTexts() {
         SortedMap<String, String> texts = new TreeMap<>();
-        texts.put("quantizer", options.quantizer().name().toLowerCase(java.util.Locale.ROOT));
+        texts.put("quantizer", options.quantizer().name().toLowerCase(Locale.ROOT));
         texts.put("formats", String.join(",", options.formats().stream().map(Format::toString).toList()));
         texts.put("exact", String.valueOf(options.exact()));
         texts.put("dtype", types.main().torchName().orElseThrow());

@@ -62,13 +62,13 @@ public final class Verifier {
     }
 
     private final Path folder;
-    private final int threads;
+    private final Workers workers;
     private final LongConsumer progress;
     private final List<String> problems = new ArrayList<>();
 
-    private Verifier(Path folder, int threads, LongConsumer progress) {
+    private Verifier(Path folder, Workers workers, LongConsumer progress) {
         this.folder = folder;
-        this.threads = threads;
+        this.workers = workers;
         this.progress = progress;
     }
 
@@ -76,19 +76,24 @@ public final class Verifier {
     /// @param expected relative squared error of each module as the manifest records it; empty when there is no manifest
     /// @param progress is told the bytes that were checked, from several threads
     public static Report verify(Path folder, Optional<Model> source, Map<String, Double> expected, int threads, LongConsumer progress) {
-        Verifier v = new Verifier(folder, threads, progress);
+        try (Workers workers = new Workers(threads)) {
+            return new Verifier(folder, workers, progress).run(source, expected);
+        }
+    }
+
+    private Report run(Optional<Model> source, Map<String, Double> expected) {
         try (Checkpoint checkpoint = Checkpoint.open(folder)) {
             ModelConfig config = ModelConfig.read(folder);
-            v.checkFiles(checkpoint);
-            SortedMap<String, Format> formats = StoredFormats.read(checkpoint, config, v.problems::add);
-            v.checkHead(checkpoint, config);
-            v.checkTypes(checkpoint, config, formats);
-            v.checkFinite(checkpoint);
-            SortedMap<String, Double> errors = source.isPresent() ? v.compare(checkpoint, formats, source.get(), expected) : Collections.emptySortedMap();
-            return new Report(v.problems, formats.size(), checkpoint.tensors().size(), errors);
+            checkFiles(checkpoint);
+            SortedMap<String, Format> formats = StoredFormats.read(checkpoint, config, problems::add);
+            checkHead(checkpoint, config);
+            checkTypes(checkpoint, config, formats);
+            checkFinite(checkpoint);
+            SortedMap<String, Double> errors = source.isPresent() ? compare(checkpoint, formats, source.get(), expected) : Collections.emptySortedMap();
+            return new Report(problems, formats.size(), checkpoint.tensors().size(), errors);
         } catch (InputException e) {
-            v.problems.add(e.getMessage());
-            return new Report(v.problems, 0, 0, Collections.emptySortedMap());
+            problems.add(e.getMessage());
+            return new Report(problems, 0, 0, Collections.emptySortedMap());
         }
     }
 
@@ -149,7 +154,7 @@ public final class Verifier {
 
     private void checkFinite(Checkpoint checkpoint) {
         List<TensorInfo> floats = checkpoint.tensors().values().stream().filter(t -> t.dtype().isMlxFloat()).toList();
-        new Workers(threads).map(floats, tensor -> {
+        workers.map(floats, tensor -> {
             Optional<String> problem = nonFinite(tensor, checkpoint.data(tensor.name()));
             progress.accept(tensor.bytes());
             return problem;
@@ -289,7 +294,7 @@ public final class Verifier {
     }
 
     private SortedMap<String, Double> run(List<Check> checks, Map<String, Double> expected) {
-        List<Outcome> outcomes = new Workers(threads).map(checks, check -> {
+        List<Outcome> outcomes = workers.map(checks, check -> {
             Outcome outcome = switch (check) {
                 case Same same -> compare(same);
                 case Coded coded -> compare(coded);
