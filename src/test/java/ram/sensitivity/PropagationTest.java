@@ -1,0 +1,460 @@
+package ram.sensitivity;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import ram.layout.Architecture;
+import ram.layout.Kind;
+import ram.layout.Layout;
+import ram.layout.Module;
+import ram.safetensors.DType;
+import ram.safetensors.LittleEndian;
+import ram.safetensors.Shape;
+import ram.tensor.TensorView;
+
+class PropagationTest {
+    private static final double RHO = 0.35;
+    private static final String LAYER = "model.layers.0.";
+    private static final List<String> MLP = List.of("gate_proj", "up_proj", "down_proj");
+
+    /// A float32 tensor in memory.
+    private record Floats(Shape shape, float[] data) implements TensorView {
+        @Override
+        public DType dtype() {
+            return DType.F32;
+        }
+
+        @Override
+        public void read(long first, MemorySegment target) {
+            for (int i = 0; i < target.byteSize() / 4; i++) {
+                target.set(LittleEndian.FLOAT, 4L * i, data[(int) first + i]);
+            }
+        }
+
+        @Override
+        public List<String> sources() {
+            return List.of("memory");
+        }
+    }
+
+    /// A model made by hand.
+    private static final class Model {
+        final List<Module> modules = new ArrayList<>();
+        final List<Layout.Plain> plain = new ArrayList<>();
+        final ObjectNode config = new ObjectMapper().createObjectNode();
+        final Map<String, float[]> data = new HashMap<>();
+        String family = "llama";
+        Propagation.Result result;
+
+        Model matrix(String path, Kind kind, int rows, int columns, float[] values) {
+            return add(path, kind, Shape.of(rows, columns), values);
+        }
+
+        Model add(String path, Kind kind, Shape shape, float[] values) {
+            int experts = shape.rank() == 3 ? (int) shape.dim(0) : 1;
+            long rows = shape.rows() / experts;
+            List<Module.Part> parts = new ArrayList<>();
+            for (int e = 0; e < experts; e++) {
+                parts.add(new Module.Part(path + e, e * rows, rows));
+            }
+            modules.add(new Module(path, kind, path.contains(".layers.") ? 0 : -1, new Floats(shape, values), parts, Optional.empty(),
+                    Optional.empty(), shape.rank() == 3, false));
+            data.put(path, values);
+            return this;
+        }
+
+        Model vector(String name, float... values) {
+            plain.add(new Layout.Plain(name, new Floats(Shape.of(values.length), values), "vector", false));
+            data.put(name, values);
+            return this;
+        }
+
+        Map<String, ModuleWeights> walk(int threads) {
+            Layout layout = new Layout(new Architecture(family, family, true, Architecture.Structure.DENSE, true, List.of()), modules, plain,
+                    List.of(), List.of(), config);
+            Map<String, ModuleWeights> out = new HashMap<>();
+            result = Propagation.walk(layout, threads, (layer, list) -> list.forEach(w -> {
+                assertEquals(layer, w.module().layer());
+                out.put(w.module().path(), w);
+            }));
+            assertEquals(modules.size(), out.size());
+            return out;
+        }
+
+        double start() {
+            return result.residualPower().get(0);
+        }
+
+        double added() {
+            return result.residualPower().get(1) - start();
+        }
+    }
+
+    private static float[] gaussian(int n, double std, Random random) {
+        float[] w = new float[n];
+        for (int i = 0; i < n; i++) {
+            w[i] = (float) (std * random.nextGaussian());
+        }
+        return w;
+    }
+
+    private static float[] filled(int n, double value) {
+        float[] w = new float[n];
+        Arrays.fill(w, (float) value);
+        return w;
+    }
+
+    private static double[] all(int n, double value) {
+        double[] v = new double[n];
+        Arrays.fill(v, value);
+        return v;
+    }
+
+    private static float[] diagonal(int rows, int columns, double value) {
+        float[] w = new float[rows * columns];
+        for (int i = 0; i < rows; i++) {
+            w[i * columns + i] = (float) value;
+        }
+        return w;
+    }
+
+    private static Term term(Map<String, ModuleWeights> weights, String path) {
+        ModuleWeights w = weights.get(path);
+        assertEquals(ModuleWeights.Source.PROPAGATED, w.source(), path);
+        return w.parts().getFirst().getFirst();
+    }
+
+    private static Term attentionTerm(Map<String, ModuleWeights> weights, String name) {
+        return term(weights, LAYER + "self_attn." + name + "_proj");
+    }
+
+    private static Term mlpTerm(Map<String, ModuleWeights> weights, String name) {
+        return term(weights, LAYER + "mlp." + name);
+    }
+
+    /// Four heads of two channels that share two key-value heads, all weights diagonal: everything has a closed form.
+    private static Model attention() {
+        Model m = new Model();
+        m.config.put("num_attention_heads", 4).put("hidden_size", 8);
+        return m.matrix("model.embed_tokens", Kind.EMBEDDING, 8, 8, diagonal(8, 8, 2))
+                .vector(LAYER + "input_layernorm.weight", filled(8, 1))
+                .matrix(LAYER + "self_attn.q_proj", Kind.Q, 8, 8, diagonal(8, 8, 2))
+                .matrix(LAYER + "self_attn.k_proj", Kind.K, 4, 8, diagonal(4, 8, 3))
+                .matrix(LAYER + "self_attn.v_proj", Kind.V, 4, 8, diagonal(4, 8, 5))
+                .matrix(LAYER + "self_attn.o_proj", Kind.O, 8, 8, diagonal(8, 8, 0.5))
+                .vector("model.norm.weight", filled(8, 1));
+    }
+
+    @Test
+    void attentionWithDiagonalWeights() {
+        Model m = attention();
+        Map<String, ModuleWeights> w = m.walk(1);
+        // The embedding's column means of squares are 4/8; after the norm every channel has power 1.
+        double start = 4;
+        double context = RHO * 25;
+        double after = start + 8 * context * 0.25;
+        assertEquals(start, m.start(), 1e-6);
+        assertEquals(after, m.result.residualPower().get(1), 1e-5);
+        Term o = attentionTerm(w, "o");
+        assertArrayEquals(all(8, context), o.columns(), 1e-5);
+        assertArrayEquals(all(8, 1), o.rows(), 1e-12);
+        assertEquals(0.4 * 0.5 / after, o.scale(), 1e-7);
+        Term v = attentionTerm(w, "v");
+        assertArrayEquals(all(4, RHO * 2 * 0.25), v.rows(), 1e-6);
+        assertArrayEquals(all(8, 1), v.columns(), 1e-6);
+        double headPower = 2 * context * 0.25;
+        assertArrayEquals(all(8, 9.0 / 2 * headPower), attentionTerm(w, "q").rows(), 1e-4);
+        assertArrayEquals(all(4, 2 * 4.0 / 2 * headPower), attentionTerm(w, "k").rows(), 1e-4);
+    }
+
+    @Test
+    void aTiedEmbeddingHasBothTerms() {
+        Model m = attention();
+        m.modules.subList(1, m.modules.size()).clear();
+        List<Term> tied = m.walk(1).get("model.embed_tokens").parts().getFirst();
+        // Channels of power 1 after the norm; one weight of 2 in each of 8 rows.
+        assertEquals(4, m.result.logitPower(), 1e-5);
+        assertEquals(2, tied.size());
+        assertTrue(tied.get(0).relative());
+        assertEquals(0.25 * 0.5 / 8 / 4, tied.get(0).scale(), 1e-9);
+        assertEquals(0.25 * 0.5 / 8, tied.get(1).scale(), 1e-12);
+        assertArrayEquals(all(8, 1), tied.get(1).columns(), 1e-5);
+        // An error of ½ in each of 64 weights.
+        double error = tied.get(1).weightedError(0, 8, filled(64, 0.5), new float[64]);
+        assertEquals(16, error, 1e-4);
+        assertEquals(0.25 * 0.5 / 8 * 16, tied.get(1).damage(error, 1000), 1e-6);
+        assertEquals(0.25 * 0.5 * 4 / 8 / 4 * 16, tied.get(0).damage(tied.get(0).weightedError(0, 8, filled(64, 0.5), new float[64]),
+                m.result.logitPower()), 1e-6);
+    }
+
+    @Test
+    void headNormsReplaceTheScaleOfQueriesAndKeys() {
+        Model m = attention().vector(LAYER + "self_attn.q_norm.weight", 3, 3).vector(LAYER + "self_attn.k_norm.weight", 2, 2);
+        Map<String, ModuleWeights> w = m.walk(1);
+        double headPower = 2 * RHO * 25 * 0.25;
+        assertArrayEquals(all(8, 4 * (9.0 / 4) / 2 * headPower), attentionTerm(w, "q").rows(), 1e-4);
+        assertArrayEquals(all(4, 2 * 9 * (4.0 / 9) / 2 * headPower), attentionTerm(w, "k").rows(), 1e-4);
+    }
+
+    @Test
+    void biasesAddTheirSquares() {
+        Model m = attention().vector(LAYER + "self_attn.v_proj.bias", 1, 1, 1, 1);
+        assertArrayEquals(all(8, RHO * 26), attentionTerm(m.walk(1), "o").columns(), 1e-4);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"phi3", "internlm2"})
+    void aFusedProjectionHasTheRowsOfItsParts(String family) {
+        Map<String, ModuleWeights> apart = attention().walk(1);
+        Model m = attention();
+        m.family = family;
+        // Heads in the order in which they are stored: all queries first, or each group's queries, key and value.
+        String[] heads = family.equals("phi3") ? new String[] {"q0", "q1", "q2", "q3", "k0", "k1", "v0", "v1"}
+                : new String[] {"q0", "q1", "k0", "v0", "q2", "q3", "k1", "v1"};
+        float[] fused = new float[16 * 8];
+        for (int i = 0; i < heads.length; i++) {
+            float[] part = m.data.get(LAYER + "self_attn." + heads[i].charAt(0) + "_proj");
+            System.arraycopy(part, 16 * (heads[i].charAt(1) - '0'), fused, 16 * i, 16);
+        }
+        m.modules.removeIf(x -> x.kind() == Kind.Q || x.kind() == Kind.K || x.kind() == Kind.V);
+        m.matrix(LAYER + "self_attn.qkv_proj", Kind.QKV, 16, 8, fused);
+        Term t = attentionTerm(m.walk(1), "qkv");
+        for (int i = 0; i < 16; i++) {
+            Term part = attentionTerm(apart, heads[i / 2].substring(0, 1));
+            int row = 2 * (heads[i / 2].charAt(1) - '0') + i % 2;
+            assertEquals(part.rows()[row] * part.scale(), t.rows()[i] * t.scale(), 1e-7);
+        }
+    }
+
+    @Test
+    void aGatedQueryOpensTheContextByHalf() {
+        Model m = attention();
+        m.config.put("head_dim", 2);
+        m.modules.removeIf(x -> x.kind() == Kind.Q);
+        // Per head two rows of queries and two rows of gates; the gates are zero, so each lets half the value through.
+        float[] q = new float[16 * 8];
+        for (int i = 0; i < 8; i++) {
+            q[(i / 2 * 4 + i % 2) * 8 + i] = 2;
+        }
+        m.matrix(LAYER + "self_attn.q_proj", Kind.Q, 16, 8, q);
+        Map<String, ModuleWeights> w = m.walk(1);
+        assertArrayEquals(all(8, RHO * 25 / 4), attentionTerm(w, "o").columns(), 1e-4);
+        Term t = attentionTerm(w, "q");
+        double headPower = 2 * RHO * 25 / 4 * 0.25;
+        assertEquals(0.03 * 9.0 / 2 * headPower, t.rows()[0], 1e-4);
+        // The slope of the sigmoid at 0 is a quarter.
+        assertEquals(0.075 * RHO * 25 * 0.25 / 16, t.rows()[2], 1e-4);
+    }
+
+    private static Model mlp(int d, int inner, Random random) {
+        Model m = new Model();
+        m.config.put("num_attention_heads", 1).put("hidden_size", d);
+        float[] gains = new float[d];
+        for (int i = 0; i < d; i++) {
+            gains[i] = 0.5f + random.nextFloat();
+        }
+        return m.matrix("model.embed_tokens", Kind.EMBEDDING, 50, d, gaussian(50 * d, 0.7, random))
+                .vector(LAYER + "post_attention_layernorm.weight", gains)
+                .matrix(LAYER + "mlp.gate_proj", Kind.GATE, inner, d, gaussian(inner * d, 0.3, random))
+                .matrix(LAYER + "mlp.up_proj", Kind.UP, inner, d, gaussian(inner * d, 0.2, random))
+                .matrix(LAYER + "mlp.down_proj", Kind.DOWN, d, inner, gaussian(d * inner, 0.15, random))
+                .vector("model.norm.weight", filled(d, 1));
+    }
+
+    /// W x, with `change` added to W where there is one.
+    private static double[] times(float[] w, float[] change, double[] x, int rows) {
+        double[] y = new double[rows];
+        int n = x.length;
+        for (int i = 0; i < rows; i++) {
+            for (int j = 0; j < n; j++) {
+                y[i] += (w[i * n + j] + (change == null ? 0.0 : change[i * n + j])) * x[j];
+            }
+        }
+        return y;
+    }
+
+    private static double[] network(Model model, double[] h, int inner, String changed, float[] change) {
+        double[] g = times(model.data.get(LAYER + "mlp.gate_proj"), changed.equals("gate_proj") ? change : null, h, inner);
+        double[] u = times(model.data.get(LAYER + "mlp.up_proj"), changed.equals("up_proj") ? change : null, h, inner);
+        for (int i = 0; i < inner; i++) {
+            u[i] *= g[i] / (1 + Math.exp(-g[i]));
+        }
+        return times(model.data.get(LAYER + "mlp.down_proj"), changed.equals("down_proj") ? change : null, u, h.length);
+    }
+
+    /// Noise in the residual, measured on random inputs, against the weighted error.
+    @ParameterizedTest
+    @ValueSource(strings = {"gate_proj", "up_proj", "down_proj"})
+    void noiseOfAFeedForwardNetworkIsAsSampled(String name) {
+        int d = 48;
+        int inner = 96;
+        Random random = new Random(21);
+        Model m = mlp(d, inner, random);
+        Term term = mlpTerm(m.walk(2), name);
+        float[] change = gaussian(d * inner, 0.01, random);
+        double predicted = term.weightedError(0, term.rows().length, change, new float[change.length]);
+        double[] input = new double[d];
+        double total = 0;
+        float[] embedding = m.data.get("model.embed_tokens");
+        for (int i = 0; i < embedding.length; i++) {
+            input[i % d] += embedding[i] * embedding[i];
+            total += embedding[i] * embedding[i];
+        }
+        double noise = 0;
+        double power = 0;
+        int samples = 3000;
+        for (int s = 0; s < samples; s++) {
+            double[] h = new double[d];
+            for (int j = 0; j < d; j++) {
+                h[j] = m.data.get(LAYER + "post_attention_layernorm.weight")[j] * Math.sqrt(input[j] * d / total) * random.nextGaussian();
+            }
+            double[] clean = network(m, h, inner, "", null);
+            double[] noisy = network(m, h, inner, name, change);
+            for (int i = 0; i < d; i++) {
+                noise += Math.pow(noisy[i] - clean[i], 2) / samples;
+                power += clean[i] * clean[i] / samples;
+            }
+        }
+        // The inner activations share their inputs, which the picture of independent channels ignores.
+        assertEquals(1, noise / predicted, 0.15);
+        assertEquals(1, power / m.added(), 0.15);
+    }
+
+    @Test
+    void equalExpertsSpreadTheDamageOfOneNetwork() {
+        int d = 16;
+        int experts = 4;
+        Model one = mlp(d, 32, new Random(5));
+        Map<String, ModuleWeights> single = one.walk(1);
+        Model many = new Model();
+        many.config.put("num_attention_heads", 1).put("hidden_size", d).put("num_experts_per_tok", 2);
+        many.plain.addAll(one.plain);
+        many.modules.add(one.modules.getFirst());
+        for (Module m : one.modules.subList(1, 4)) {
+            float[] w = one.data.get(m.path());
+            float[] stack = new float[experts * w.length];
+            for (int e = 0; e < experts; e++) {
+                System.arraycopy(w, 0, stack, e * w.length, w.length);
+            }
+            many.add(m.path().replace("mlp.", "mlp.switch_mlp."), m.kind(),
+                    Shape.of(experts, m.weight().shape().rows(), m.weight().shape().columns()), stack);
+        }
+        many.matrix(LAYER + "mlp.gate", Kind.ROUTER, experts, d, new float[experts * d]);
+        Map<String, ModuleWeights> stacked = many.walk(2);
+        assertEquals(ModuleWeights.Source.LAYER_MEDIAN, stacked.get(LAYER + "mlp.gate").source());
+        // Two of four experts with weight ½ each: half the power of the network, an eighth per expert.
+        assertEquals(one.added() / 2, many.added(), 1e-6 * one.added());
+        double after = (one.start() + one.added()) / (one.start() + one.added() / 2);
+        for (String name : MLP) {
+            Term alone = mlpTerm(single, name);
+            ModuleWeights parts = stacked.get(LAYER + "mlp.switch_mlp." + name);
+            assertEquals(experts, parts.parts().size());
+            for (List<Term> part : parts.parts()) {
+                assertArrayEquals(alone.rows(), part.getFirst().rows(), 1e-6);
+                assertArrayEquals(alone.columns(), part.getFirst().columns(), 1e-6);
+                assertEquals(alone.scale() * after / 8, part.getFirst().scale(), 1e-6 * alone.scale());
+            }
+        }
+    }
+
+    @Test
+    void gateAndUpInOneMatrixAreItsHalves() {
+        Model m = mlp(16, 32, new Random(9));
+        Map<String, ModuleWeights> apart = m.walk(1);
+        float[] both = Arrays.copyOf(m.data.get(LAYER + "mlp.gate_proj"), 64 * 16);
+        System.arraycopy(m.data.get(LAYER + "mlp.up_proj"), 0, both, 32 * 16, 32 * 16);
+        m.modules.removeIf(x -> x.kind() == Kind.GATE || x.kind() == Kind.UP);
+        m.matrix(LAYER + "mlp.gate_up_proj", Kind.GATE_UP, 64, 16, both);
+        Term fused = mlpTerm(m.walk(1), "gate_up_proj");
+        for (int i = 0; i < 64; i++) {
+            Term part = mlpTerm(apart, i < 32 ? "gate_proj" : "up_proj");
+            assertEquals(part.scale() * part.rows()[i % 32], fused.scale() * fused.rows()[i], 1e-9);
+        }
+    }
+
+    @Test
+    void aNormAfterTheBranchSetsItsPower() {
+        int d = 16;
+        Model m = mlp(d, 32, new Random(6));
+        m.vector(LAYER + "pre_feedforward_layernorm.weight", filled(d, 1)).vector(LAYER + "post_feedforward_layernorm.weight", filled(d, 2));
+        Map<String, ModuleWeights> w = m.walk(1);
+        assertEquals(4 * d, m.added(), 1e-5);
+        double down = mlpTerm(w, "down_proj").rows()[0];
+        double up = mlpTerm(w, "up_proj").rows()[0];
+        // Doubling the weight changes nothing after the norm, so a unit of its noise counts a quarter.
+        float[] weight = m.data.get(LAYER + "mlp.down_proj");
+        for (int i = 0; i < weight.length; i++) {
+            weight[i] *= 2;
+        }
+        Map<String, ModuleWeights> doubled = m.walk(1);
+        assertEquals(down / 4, mlpTerm(doubled, "down_proj").rows()[0], 1e-6 * down);
+        assertEquals(up, mlpTerm(doubled, "up_proj").rows()[0], 1e-6 * up);
+    }
+
+    @Test
+    void multipliersOfEmbeddingAndBranchesTogetherOnlyChangeTheUnit() {
+        Model plain = mlp(16, 32, new Random(7));
+        Map<String, ModuleWeights> w = plain.walk(1);
+        Model scaled = mlp(16, 32, new Random(7));
+        scaled.config.put("embedding_multiplier", 3).put("residual_multiplier", 3);
+        Map<String, ModuleWeights> s = scaled.walk(1);
+        assertEquals(9 * (plain.start() + plain.added()), scaled.start() + scaled.added(), 1e-3);
+        for (String name : MLP) {
+            Term a = mlpTerm(w, name);
+            Term b = mlpTerm(s, name);
+            assertEquals(a.scale() * a.rows()[3], b.scale() * b.rows()[3], 1e-6 * a.scale() * a.rows()[3]);
+        }
+        assertEquals(term(w, "model.embed_tokens").scale(), term(s, "model.embed_tokens").scale(), 1e-9);
+    }
+
+    @Test
+    void gainsStoredLessOneAreRaised() {
+        Model m = attention();
+        m.plain.clear();
+        m.family = "gemma";
+        m.vector(LAYER + "input_layernorm.weight", new float[8]).vector("model.norm.weight", new float[8]);
+        assertArrayEquals(all(8, 1), attentionTerm(m.walk(1), "q").columns(), 1e-6);
+        // Gemma multiplies embeddings by the root of their length.
+        assertEquals(8 * 4, m.start(), 1e-5);
+    }
+
+    @Test
+    void anUnknownMixerStillFeedsTheResidual() {
+        Model m = attention();
+        m.modules.removeIf(x -> x.kind() == Kind.K);
+        m.matrix(LAYER + "self_attn.kv_a_proj", Kind.LATENT, 4, 8, filled(32, 1));
+        Map<String, ModuleWeights> w = m.walk(1);
+        assertEquals(ModuleWeights.Source.EVEN_INPUT, w.get(LAYER + "self_attn.o_proj").source());
+        assertEquals(ModuleWeights.Source.LAYER_MEDIAN, w.get(LAYER + "self_attn.kv_a_proj").source());
+        assertEquals(ModuleWeights.Source.LAYER_MEDIAN, w.get(LAYER + "self_attn.q_proj").source());
+        assertEquals(8 * RHO * 0.25, m.added(), 1e-5);
+    }
+
+    @Test
+    void threadsChangeNoBit() {
+        Model m = mlp(512, 1500, new Random(11));
+        Map<String, ModuleWeights> one = m.walk(1);
+        Map<String, ModuleWeights> four = m.walk(4);
+        for (String name : MLP) {
+            Term a = mlpTerm(one, name);
+            Term b = mlpTerm(four, name);
+            assertArrayEquals(a.rows(), b.rows(), 0);
+            assertArrayEquals(a.columns(), b.columns(), 0);
+            assertEquals(a.scale(), b.scale());
+        }
+    }
+}

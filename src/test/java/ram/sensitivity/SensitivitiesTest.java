@@ -1,0 +1,28 @@
+package ram.sensitivity;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+
+import java.util.List;
+import java.util.OptionalDouble;
+import org.junit.jupiter.api.Test;
+
+class SensitivitiesTest {
+    private static Sensitivities.Entry known(int layer, long parameters, double s) {
+        return new Sensitivities.Entry(layer, parameters, OptionalDouble.of(s));
+    }
+
+    private static Sensitivities.Entry unknown(int layer, long parameters) {
+        return new Sensitivities.Entry(layer, parameters, OptionalDouble.empty());
+    }
+
+    @Test
+    void unknownOnesBorrowPerWeightFromTheirLayerThenFromTheModel() {
+        assertArrayEquals(new double[] {10, 40, 90, 60, 5, 5 * 2.5}, Sensitivities.complete(
+                List.of(known(0, 10, 10), known(0, 20, 40), known(0, 30, 90), unknown(0, 30), known(1, 1, 5), unknown(2, 5))), 1e-12);
+    }
+
+    @Test
+    void withoutAnyKnownOneEveryWeightCountsTheSame() {
+        assertArrayEquals(new double[] {7, 9}, Sensitivities.complete(List.of(unknown(0, 7), unknown(3, 9))), 0);
+    }
+}
