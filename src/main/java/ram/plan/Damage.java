@@ -1,0 +1,79 @@
+package ram.plan;
+
+import java.util.ArrayList;
+import java.util.List;
+import ram.layout.Kind;
+import ram.profile.CurvePoint;
+import ram.profile.ModuleProfile;
+import ram.profile.Profile;
+import ram.profile.TensorProfile;
+
+/// Predicted damage of storing a module in a format, as a sum over its matrices. Without unit: only comparisons within one model mean something.
+public final class Damage {
+    // Per module, in the order of its curve.
+    private final List<double[]> byCurve;
+
+    private Damage(List<double[]> byCurve) {
+        this.byCurve = byCurve;
+    }
+
+    /// Σ √(s·N)·e², with sensitivity s and weight count N of each matrix as shares of the model's sums, and e² its relative squared error.
+    /// A model without any sensitivity is weighted by N alone.
+    public static Damage of(Profile profile) {
+        double sensitivity = 0;
+        double parameters = 0;
+        for (ModuleProfile m : profile.modules()) {
+            sensitivity += m.sensitivity();
+            for (TensorProfile t : m.tensors()) {
+                parameters += t.parameters();
+            }
+        }
+        double s = sensitivity;
+        double n = parameters;
+        return sum(profile, (m, t) -> {
+            double share = t.parameters() / n;
+            return s > 0 ? Math.sqrt(t.sensitivity() / s * share) : share;
+        }, false);
+    }
+
+    /// Σ π·NRMSE with soft priors π: embedding and head 10, router 8, first layer 3, last layer 2, else 1.
+    static Damage withPriors(Profile profile) {
+        return sum(profile, (m, t) -> prior(m, profile.layers()), true);
+    }
+
+    static double prior(ModuleProfile m, int layers) {
+        if (m.kind() == Kind.EMBEDDING || m.kind() == Kind.HEAD) {
+            return 10;
+        }
+        if (m.kind() == Kind.ROUTER) {
+            return 8;
+        }
+        return m.layer() == 0 ? 3 : m.layer() >= 0 && m.layer() == layers - 1 ? 2 : 1;
+    }
+
+    private interface Weight {
+        double of(ModuleProfile module, TensorProfile tensor);
+    }
+
+    private static Damage sum(Profile profile, Weight weight, boolean root) {
+        List<double[]> out = new ArrayList<>();
+        for (ModuleProfile m : profile.modules()) {
+            double[] sums = new double[m.curve().size()];
+            for (TensorProfile t : m.tensors()) {
+                double w = weight.of(m, t);
+                for (int c = 0; c < sums.length; c++) {
+                    CurvePoint p = t.curve().get(c);
+                    sums[c] += w * (root ? Math.sqrt(p.relativeError()) : p.relativeError());
+                }
+            }
+            out.add(sums);
+        }
+        return new Damage(out);
+    }
+
+    /// @param module position in the profile
+    /// @param point position in the module's curve
+    public double at(int module, int point) {
+        return byCurve.get(module)[point];
+    }
+}

@@ -1,0 +1,175 @@
+package ram.plan;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import ram.format.Format;
+import ram.layout.Architecture;
+import ram.layout.Kind;
+import ram.profile.CurvePoint;
+import ram.profile.Profile;
+import ram.safetensors.DType;
+import ram.safetensors.Shape;
+
+/// A plan: which format every module gets, why, and what that costs; written as `manifest.json`.
+///
+/// @param toolVersion version of the program that planned
+/// @param source the files that the profile was measured on
+/// @param layers number of decoder layers
+/// @param analysis settings of the analysis that influence numbers
+/// @param planning settings of the plan that influence numbers
+/// @param policy name of the policy
+/// @param notes sentences about the plan as a whole
+/// @param modules in the order of the model
+/// @param tensors every source tensor exactly once, by name
+/// @param evaluation what was measured on the output, when it was
+/// @param files what was written, when it was
+public record Manifest(String toolVersion, List<Profile.SourceFile> source, Architecture architecture, int layers, SortedMap<String, String> analysis,
+                       SortedMap<String, String> planning, String policy, List<String> notes, Limit limit, Sizes sizes, SolverReport solver,
+                       List<ModulePlan> modules, List<SourceTensor> tensors, Optional<ObjectNode> evaluation, List<OutputFile> files) {
+    public static final String SCHEMA = "ram.manifest/1";
+
+    /// What was asked for.
+    public record Limit(OptionalLong budget, OptionalDouble bitsPerWeight) {
+    }
+
+    /// Sizes in bytes, exact.
+    ///
+    /// @param files all safetensors files together, headers included
+    /// @param data tensor data alone
+    /// @param fixed data of tensors that no plan changes
+    /// @param fileCount number of safetensors files
+    /// @param parameters number of weights of the model
+    /// @param smallestSafe total file size of the smallest plan with every floor in force
+    /// @param smallestUnsafe the same when formats below the noise floor are allowed
+    /// @param dense total file size when nothing is quantized that may choose
+    public record Sizes(long files, long data, long fixed, int fileCount, long parameters, long smallestSafe, long smallestUnsafe, long dense) {
+        /// Bits of tensor data per weight of the model, as mlx_lm counts: scales and biases included, headers not.
+        public double bitsPerWeight() {
+            return parameters == 0 ? 0 : 8.0 * data / parameters;
+        }
+    }
+
+    /// How well the plan is known to do.
+    ///
+    /// @param name `knapsack`, or `rule` when the policy does not optimise; then the bound is 0 and means nothing
+    /// @param objective what was minimised
+    /// @param lowerBound no plan of the same capacity has a smaller objective
+    /// @param proven whether no plan is better
+    /// @param price how much objective one more byte saves at the margin
+    /// @param reservedBytes of the budget, set aside for files of which there might be several
+    public record SolverReport(String name, double objective, double lowerBound, boolean proven, double price, long reservedBytes) {
+        public double gap() {
+            return objective - lowerBound;
+        }
+    }
+
+    /// What decided about a module.
+    public enum Why {
+        BUDGET, FLOOR, OVERRIDE, CANNOT_QUANTIZE, POLICY;
+
+        /// The name in documents.
+        public String label() {
+            return name().toLowerCase(Locale.ROOT).replace('_', '-');
+        }
+    }
+
+    /// Another format for a module.
+    ///
+    /// @param price damage per byte between it and the chosen one
+    public record Alternative(Format format, long bytes, double damage, double price) {
+    }
+
+    /// One module.
+    ///
+    /// @param bytes of its tensors' data
+    /// @param relativeError ‖W − Ŵ‖² / ‖W‖² as measured by the analysis
+    /// @param damage predicted, on the scale of policy `budget` whatever the policy
+    /// @param reason a few words beside `why`
+    /// @param better the allowed format that saves the most damage per byte beyond this one
+    /// @param cheaper the allowed format that adds the least damage per byte saved
+    public record ModulePlan(String path, Kind kind, int layer, Shape shape, DType dtype, Format format, long bytes, double relativeError, double damage,
+                             Why why, String reason, Optional<Alternative> better, Optional<Alternative> cheaper) {
+        /// Signal-to-quantization-noise ratio in decibels, infinite for dense.
+        public double sqnrDb() {
+            return new CurvePoint(format, relativeError, 0).sqnrDb();
+        }
+
+        /// Stored bits per weight, scales and biases included.
+        public double bitsPerWeight() {
+            return shape.elements() == 0 ? 0 : 8.0 * bytes / shape.elements();
+        }
+    }
+
+    /// What becomes of a source tensor.
+    public enum Fate {
+        QUANTIZED, KEPT, TRANSFORMED, DROPPED;
+
+        /// The name in documents.
+        public String label() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /// A source tensor.
+    ///
+    /// @param targets paths of modules and names of tensors that are made from it
+    public record SourceTensor(String name, Fate fate, List<String> targets, String reason) {
+        public SourceTensor {
+            Objects.requireNonNull(name);
+            Objects.requireNonNull(fate);
+            targets = List.copyOf(targets);
+            Objects.requireNonNull(reason);
+        }
+    }
+
+    /// A file that was written.
+    ///
+    /// @param sha256 of its content, in hexadecimal
+    public record OutputFile(String name, long bytes, String sha256) {
+        public OutputFile {
+            Objects.requireNonNull(name);
+            Objects.requireNonNull(sha256);
+        }
+    }
+
+    public Manifest {
+        Objects.requireNonNull(toolVersion);
+        source = List.copyOf(source);
+        Objects.requireNonNull(architecture);
+        analysis = new TreeMap<>(analysis);
+        planning = new TreeMap<>(planning);
+        Objects.requireNonNull(policy);
+        notes = List.copyOf(notes);
+        Objects.requireNonNull(limit);
+        Objects.requireNonNull(sizes);
+        Objects.requireNonNull(solver);
+        modules = List.copyOf(modules);
+        tensors = List.copyOf(tensors);
+        Objects.requireNonNull(evaluation);
+        files = List.copyOf(files);
+    }
+
+    /// The chosen format per module path.
+    public Map<String, Format> formats() {
+        Map<String, Format> out = new HashMap<>();
+        modules.forEach(m -> out.put(m.path(), m.format()));
+        return out;
+    }
+
+    public Manifest withFiles(List<OutputFile> written) {
+        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, written);
+    }
+
+    public Manifest withEvaluation(ObjectNode measured) {
+        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, Optional.of(measured), files);
+    }
+}

@@ -1,0 +1,109 @@
+package ram.plan;
+
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Objects;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import ram.UsageException;
+import ram.format.Format;
+
+/// What is wanted of a plan.
+///
+/// @param budget most bytes of all safetensors files together, headers included
+/// @param bitsPerWeight most bits of tensor data (codes, scales, biases and what stays dense, without headers) per weight of the model, as mlx_lm counts
+/// @param bits of the policies that are not priced
+/// @param groupSize of the policies that are not priced
+/// @param modes formats to choose from; dense always is one
+/// @param rules in the order given
+/// @param allowUnsafe whether formats below the noise floor may be chosen
+/// @param linked sets of module paths that must get one format
+public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Policy policy, int bits, int groupSize, Set<Format.Mode> modes,
+                          List<FormatRule> rules, boolean allowUnsafe, List<List<String>> linked) {
+    public PlanRequest {
+        Objects.requireNonNull(policy);
+        modes = modes.isEmpty() ? EnumSet.noneOf(Format.Mode.class) : EnumSet.copyOf(modes);
+        rules = List.copyOf(rules);
+        linked = linked.stream().map(List::copyOf).toList();
+        if (budget.isPresent() && bitsPerWeight.isPresent()) {
+            throw new UsageException("--budget and --bpw exclude each other; give one of them");
+        }
+        if (bitsPerWeight.isPresent() && !(bitsPerWeight.getAsDouble() > 0 && bitsPerWeight.getAsDouble() <= 64)) {
+            throw new UsageException("--bpw: " + bitsPerWeight.getAsDouble() + " is not a number of bits above 0 and up to 64");
+        }
+        if (budget.isPresent() && budget.getAsLong() <= 0) {
+            throw new UsageException("--budget: must be more than nothing");
+        }
+        if (!policy.isPriced()) {
+            try {
+                Format.affine(bits, groupSize);
+            } catch (IllegalArgumentException e) {
+                throw new UsageException("--bits and --group: " + e.getMessage() + "; use bits 2, 3, 4, 5, 6 or 8 and groups of 32, 64 or 128");
+            }
+        }
+    }
+
+    /// Policy `budget`, affine formats, every floor in force; no budget yet.
+    public static PlanRequest defaults() {
+        return new PlanRequest(OptionalLong.empty(), OptionalDouble.empty(), Policy.BUDGET, 4, 64, EnumSet.of(Format.Mode.AFFINE), List.of(), false, List.of());
+    }
+
+    public static PlanRequest ofBudget(long bytes) {
+        return defaults().withBudget(bytes);
+    }
+
+    public PlanRequest withBudget(long bytes) {
+        return new PlanRequest(OptionalLong.of(bytes), OptionalDouble.empty(), policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+    }
+
+    public PlanRequest withBitsPerWeight(double bpw) {
+        return new PlanRequest(OptionalLong.empty(), OptionalDouble.of(bpw), policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+    }
+
+    public PlanRequest withoutLimit() {
+        return new PlanRequest(OptionalLong.empty(), OptionalDouble.empty(), policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+    }
+
+    public PlanRequest withPolicy(Policy policy, int bits, int groupSize) {
+        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+    }
+
+    public PlanRequest withModes(Set<Format.Mode> modes) {
+        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+    }
+
+    public PlanRequest withRules(List<FormatRule> rules) {
+        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+    }
+
+    public PlanRequest withAllowUnsafe(boolean allowUnsafe) {
+        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+    }
+
+    public PlanRequest withLinked(List<List<String>> linked) {
+        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+    }
+
+    /// The settings that influence numbers, by name; the limit and the policy are not among them.
+    SortedMap<String, String> options() {
+        SortedMap<String, String> out = new TreeMap<>();
+        out.put("formats", modes.stream().map(Format.Mode::mlxName).collect(Collectors.toCollection(TreeSet::new)).stream().collect(Collectors.joining(",")));
+        out.put("allow_unsafe", String.valueOf(allowUnsafe));
+        for (int i = 0; i < rules.size(); i++) {
+            out.put(String.format(java.util.Locale.ROOT, "rule_%03d", i + 1), rules.get(i).option());
+        }
+        for (int i = 0; i < linked.size(); i++) {
+            out.put(String.format(java.util.Locale.ROOT, "linked_%03d", i + 1), String.join(",", linked.get(i)));
+        }
+        if (!policy.isPriced()) {
+            out.put("bits", String.valueOf(bits));
+            out.put("group_size", String.valueOf(groupSize));
+        }
+        return out;
+    }
+}

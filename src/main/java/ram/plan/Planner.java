@@ -1,0 +1,148 @@
+package ram.plan;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import ram.UsageException;
+import ram.format.Format;
+import ram.plan.Candidates.Candidate;
+import ram.plan.Candidates.Choice;
+import ram.plan.Manifest.Alternative;
+import ram.plan.Manifest.ModulePlan;
+import ram.plan.Manifest.Why;
+import ram.profile.Profile;
+import ram.safetensors.ShardPlan;
+
+/// Turns a profile and a request into a manifest.
+public final class Planner {
+    private Planner() {
+    }
+
+    /// @throws UsageException when the request does not fit the profile: a rule that matches nothing, a missing budget
+    /// @throws BudgetException when the limit cannot be met
+    public static Manifest plan(Profile profile, PlanRequest request) {
+        Prepared prepared = new Prepared(profile, request);
+        if (request.policy().isPriced()) {
+            if (request.budget().isEmpty() && request.bitsPerWeight().isEmpty()) {
+                throw new UsageException("--policy " + request.policy().label() + " needs a --budget, such as 16GB, or --bpw");
+            }
+            return priced(prepared, prepared.limit());
+        }
+        return ruled(prepared);
+    }
+
+    static Manifest priced(Prepared prepared, long limit) {
+        Prepared.Solved solved = prepared.solve(limit);
+        List<Decision> decisions = new ArrayList<>();
+        for (int i = 0; i < prepared.choices.size(); i++) {
+            Choice c = prepared.choices.get(i);
+            Format format = solved.formats().get(i);
+            decisions.add(settled(c).orElseGet(() -> c.floor().isPresent() && format.equals(c.smallest().format())
+                    ? new Decision(format, Why.FLOOR, c.floor().get())
+                    : new Decision(format, Why.BUDGET, "least predicted damage at the price of a byte")));
+        }
+        Solver.Solution s = solved.solution();
+        ShardPlan files = OutputSize.of(prepared.profile, solved.formats());
+        long used = prepared.countsData() ? files.dataBytes() : files.totalBytes();
+        if (used > limit) {
+            throw new IllegalStateException("a plan of " + used + " bytes for a limit of " + limit);
+        }
+        return manifest(prepared, decisions, files, List.of(),
+                new Manifest.SolverReport("knapsack", s.objective(), s.lowerBound(), s.proven(), s.price(), solved.reserved()));
+    }
+
+    private static Manifest ruled(Prepared prepared) {
+        PlanRequest request = prepared.request;
+        RulePolicies rules = new RulePolicies(prepared.profile, request, prepared.choices);
+        List<Decision> decisions = rules.decide();
+        ShardPlan files = OutputSize.of(prepared.profile, decisions.stream().map(Decision::format).toList());
+        if (request.budget().isPresent() || request.bitsPerWeight().isPresent()) {
+            long limit = prepared.limit();
+            long used = prepared.countsData() ? files.dataBytes() : files.totalBytes();
+            if (used > limit) {
+                throw new BudgetException("policy " + request.policy().label() + " needs " + ByteSize.format(used) + " (" + used + " bytes), more than the budget of "
+                        + ByteSize.format(limit) + " (" + limit + " bytes); policy budget can go down to " + ByteSize.format(prepared.smallestSafe) + " ("
+                        + prepared.smallestSafe + " bytes)", limit, prepared.smallestSafe, prepared.smallestUnsafe);
+            }
+        }
+        double damage = 0;
+        for (int i = 0; i < decisions.size(); i++) {
+            damage += prepared.choices.get(i).measured(decisions.get(i).format()).orElseThrow().damage();
+        }
+        return manifest(prepared, decisions, files, rules.notes(), new Manifest.SolverReport("rule", damage, 0, false, 0, 0));
+    }
+
+    /// What is settled whatever the policy: modules that cannot be quantized, and the user's rules.
+    static Optional<Decision> settled(Choice c) {
+        if (c.module().mustStayDense().isPresent()) {
+            return Optional.of(new Decision(Format.DENSE, Why.CANNOT_QUANTIZE, c.module().mustStayDense().get()));
+        }
+        if (c.rule().isPresent()) {
+            return Optional.of(new Decision(c.rule().get().format(), Why.OVERRIDE, c.rule().get().option()));
+        }
+        if (c.measured().size() == 1) {
+            return Optional.of(new Decision(Format.DENSE, Why.CANNOT_QUANTIZE, "no format fits its shape " + c.module().shape()));
+        }
+        return Optional.empty();
+    }
+
+    private static Manifest manifest(Prepared prepared, List<Decision> decisions, ShardPlan files, List<String> policyNotes, Manifest.SolverReport solver) {
+        Profile profile = prepared.profile;
+        List<ModulePlan> modules = new ArrayList<>();
+        int unsafe = 0;
+        for (int i = 0; i < decisions.size(); i++) {
+            Choice choice = prepared.choices.get(i);
+            Decision d = decisions.get(i);
+            Candidate c = choice.measured(d.format()).orElseThrow();
+            unsafe += c.safe() ? 0 : 1;
+            modules.add(new ModulePlan(choice.module().path(), choice.module().kind(), choice.module().layer(), choice.module().shape(), choice.module().dtype(),
+                    d.format(), c.bytes(), c.relativeError(), c.damage(), d.why(), d.reason(), better(choice, c), cheaper(choice, c)));
+        }
+        List<String> notes = new ArrayList<>(policyNotes);
+        if (unsafe > 0) {
+            notes.add(String.format(Locale.ROOT, "%d of %d modules are below the noise floor of 9 dB.", unsafe, modules.size()));
+        }
+        long borrowed = profile.modules().stream().filter(m -> !m.sensitivitySource().equals("propagated")).count();
+        if (borrowed > 0) {
+            notes.add(borrowed + " of " + modules.size() + " modules have a borrowed sensitivity, because the picture that propagates it does not cover them.");
+        }
+        Manifest.Sizes sizes = new Manifest.Sizes(files.totalBytes(), files.dataBytes(), OutputSize.data(OutputSize.fixed(profile)), files.shards().size(), prepared.parameters,
+                prepared.smallestSafe, prepared.smallestUnsafe, prepared.largest);
+        return new Manifest(profile.toolVersion(), profile.files(), profile.architecture(), profile.layers(), profile.options(), prepared.request.options(),
+                prepared.request.policy().label(), notes, new Manifest.Limit(prepared.request.budget(), prepared.request.bitsPerWeight()), sizes, solver, modules,
+                Coverage.of(profile, decisions.stream().map(Decision::format).toList(), decisions.stream().map(Decision::reason).toList()), Optional.empty(), List.of());
+    }
+
+    /// The open alternatives of a module: what it may have, or could have without the rule that decided.
+    private static List<Candidate> alternatives(Choice choice) {
+        return choice.rule().isEmpty() ? choice.allowed() : choice.measured().stream().filter(Candidate::safe)
+                .filter(c -> !Candidates.isRouting(choice.module().kind()) || Candidates.isFineEnoughForRouting(c.format())).toList();
+    }
+
+    static Optional<Alternative> better(Choice choice, Candidate chosen) {
+        Alternative best = null;
+        for (Candidate c : alternatives(choice)) {
+            if (c.bytes() > chosen.bytes() && c.damage() < chosen.damage()) {
+                double price = (chosen.damage() - c.damage()) / (c.bytes() - chosen.bytes());
+                if (best == null || price > best.price()) {
+                    best = new Alternative(c.format(), c.bytes(), c.damage(), price);
+                }
+            }
+        }
+        return Optional.ofNullable(best);
+    }
+
+    static Optional<Alternative> cheaper(Choice choice, Candidate chosen) {
+        Alternative best = null;
+        for (Candidate c : alternatives(choice)) {
+            if (c.bytes() < chosen.bytes() && c.damage() >= chosen.damage()) {
+                double price = (c.damage() - chosen.damage()) / (chosen.bytes() - c.bytes());
+                if (best == null || price < best.price()) {
+                    best = new Alternative(c.format(), c.bytes(), c.damage(), price);
+                }
+            }
+        }
+        return Optional.ofNullable(best);
+    }
+}

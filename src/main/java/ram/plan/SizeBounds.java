@@ -1,0 +1,69 @@
+package ram.plan;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import ram.format.Format;
+import ram.layout.Layout;
+import ram.layout.Module;
+import ram.safetensors.DType;
+import ram.safetensors.ShardPlan;
+import ram.safetensors.ShardPlan.Entry;
+
+/// What sizes are possible, from headers alone: the noise floor is not known yet, so the smallest size may turn out to be unsafe.
+///
+/// @param smallest total file size with every module in its smallest format
+/// @param largest total file size with everything dense
+/// @param parameters number of weights
+public record SizeBounds(long smallest, long largest, long parameters) {
+    /// @param castTo dtype of what stays dense, empty to keep the source's
+    /// @throws ram.UsageException when a rule of the request matches no module or asks for what is not possible
+    public static SizeBounds of(Layout layout, Optional<DType> castTo, PlanRequest request) {
+        List<Entry> small = new ArrayList<>();
+        List<Entry> large = new ArrayList<>();
+        long parameters = 0;
+        Rules rules = new Rules(request.rules());
+        for (Module m : layout.modules()) {
+            DType own = m.weight().dtype();
+            DType dtype = castTo.filter(t -> own.isMlxFloat()).orElse(own);
+            Optional<Format> forced = rules.formatOf(m.path(), m.kind(), m.weight().shape(), m.mustStayDense());
+            List<Format> possible = m.possible(Candidates.offered(request));
+            Format smallest = forced.orElse(Format.DENSE);
+            if (forced.isEmpty()) {
+                for (Format f : possible) {
+                    boolean allowed = !Candidates.isRouting(m.kind()) || Candidates.isFineEnoughForRouting(f);
+                    if (allowed && f.bytes(m.weight().shape(), dtype) < smallest.bytes(m.weight().shape(), dtype)) {
+                        smallest = f;
+                    }
+                }
+            }
+            small.addAll(OutputSize.entries(m.path(), m.weight().shape(), dtype, smallest));
+            large.addAll(OutputSize.entries(m.path(), m.weight().shape(), dtype, forced.orElse(Format.DENSE)));
+            parameters = Math.addExact(parameters, m.weight().shape().elements());
+        }
+        rules.checkAllMatched();
+        List<Entry> fixed = new ArrayList<>();
+        for (Layout.Prequantized p : layout.prequantized()) {
+            fixed.add(new Entry(p.path() + ".weight", p.weight().dtype(), p.weight().shape()));
+            fixed.add(new Entry(p.path() + ".scales", p.scales().dtype(), p.scales().shape()));
+            p.biases().ifPresent(b -> fixed.add(new Entry(p.path() + ".biases", b.dtype(), b.shape())));
+            parameters = Math.addExact(parameters, p.weight().shape().elements() * 32 / p.format().bits());
+        }
+        for (Layout.Plain p : layout.plain()) {
+            DType own = p.view().dtype();
+            fixed.add(new Entry(p.name(), p.keepDType() || !own.isMlxFloat() ? own : castTo.orElse(own), p.view().shape()));
+            parameters = Math.addExact(parameters, p.view().shape().elements());
+        }
+        small.addAll(fixed);
+        large.addAll(fixed);
+        return new SizeBounds(ShardPlan.of(small).totalBytes(), ShardPlan.of(large).totalBytes(), parameters);
+    }
+
+    /// @throws BudgetException when the budget is below the smallest size
+    public void require(long budget) {
+        if (budget < smallest) {
+            throw new BudgetException("the budget of " + ByteSize.format(budget) + " (" + budget + " bytes) is below the smallest possible size of "
+                    + ByteSize.format(smallest) + " (" + smallest + " bytes)", budget, smallest, smallest);
+        }
+    }
+}
