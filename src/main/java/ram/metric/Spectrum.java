@@ -192,7 +192,7 @@ record Spectrum(double[] squares, boolean exact) {
         Blocks.forEach(rows, (_, count, columns, block) -> {
             for (int i = 0; i < count; i++) {
                 double u = Kernels.dot(block, i * columns, x, 0, columns) * scale;
-                axpy((float) u, block, i * columns, partial);
+                Kernels.addScaled((float) u, block, i * columns, partial, 0, columns);
             }
             for (int j = 0; j < n; j++) {
                 out[j] += partial[j];
@@ -200,12 +200,6 @@ record Spectrum(double[] squares, boolean exact) {
             Arrays.fill(partial, 0);
         });
         return out;
-    }
-
-    private static void axpy(float a, float[] x, int from, float[] y) {
-        for (int j = 0; j < y.length; j++) {
-            y[j] += a * x[from + j];
-        }
     }
 
     private static double dot(double[] a, double[] b) {

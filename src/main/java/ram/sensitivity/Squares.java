@@ -87,17 +87,11 @@ final class Squares implements AutoCloseable {
             int at = (int) (block.partRow + block.first);
             float[] scaled = new float[n];
             for (int i = 0; i < block.count; i++) {
-                multiply(w, i * n, block.input.roots, scaled);
+                Kernels.multiply(w, i * n, block.input.roots, 0, scaled, 0, n);
                 rowSums[at + i] = Kernels.sumOfSquares(scaled, 0, n) * block.input.scale;
             }
         }
         return columns;
-    }
-
-    private static void multiply(float[] w, int from, float[] by, float[] out) {
-        for (int j = 0; j < out.length; j++) {
-            out[j] = w[from + j] * by[j];
-        }
     }
 
     private static void addSquares(float[] w, int from, double weight, double[] sums) {
