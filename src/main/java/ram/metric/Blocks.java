@@ -11,21 +11,12 @@ final class Blocks {
     }
 
     @FunctionalInterface
-    interface RowConsumer {
-        /// Row `row` lies in `block[from … to)`.
-        void accept(long row, float[] block, int from, int to);
+    interface Consumer {
+        /// Rows `firstRow … firstRow + rows` lie one after the other in `block`.
+        void accept(long firstRow, int rows, int columns, float[] block);
     }
 
-    @FunctionalInterface
-    interface BlockEnd {
-        void run();
-    }
-
-    static void forEachRow(Rows rows, RowConsumer consumer) {
-        forEachRow(rows, consumer, () -> { });
-    }
-
-    static void forEachRow(Rows rows, RowConsumer consumer, BlockEnd end) {
+    static void forEach(Rows rows, Consumer consumer) {
         int columns = rows.columns();
         if (columns == 0) {
             return;
@@ -35,10 +26,7 @@ final class Blocks {
         for (long first = 0; first < rows.rows(); first += perBlock) {
             int count = (int) Math.min(perBlock, rows.rows() - first);
             rows.read(first, count, block);
-            for (int i = 0; i < count; i++) {
-                consumer.accept(first + i, block, i * columns, (i + 1) * columns);
-            }
-            end.run();
+            consumer.accept(first, count, columns, block);
         }
     }
 }

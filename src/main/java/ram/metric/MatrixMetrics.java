@@ -16,7 +16,7 @@ public final class MatrixMetrics {
     /// @throws ArithmeticException when the matrix has 2³¹ rows or more
     public static MetricReport measure(Rows rows, MetricOptions options) {
         Moments moments = new Moments(rows.rows());
-        Blocks.forEachRow(rows, moments::add);
+        Blocks.forEach(rows, moments::add);
         SortedMap<String, Double> values = new TreeMap<>();
         if (moments.nonFinite().isPresent()) {
             return new MetricReport(values, moments.nonFinite());

@@ -1,17 +1,24 @@
 package ram.metric;
 
 import java.util.Optional;
+import ram.numeric.Kernels;
 
-/// Power sums and extremes, gathered row by row. The order of additions is fixed.
+/// Power sums around the mean and extremes, gathered block by block.
+///
+/// Each block is summed around its own mean, in units of its largest magnitude, and joined to what was there by the formulas of
+/// P. Pébay, "Formulas for robust, one-pass parallel computation of covariances and arbitrary-order statistical moments", 2008.
 final class Moments {
+    private static final float LARGEST_UNIT = 1e30f;
+
     private final float[] rowMaxAbs;
-    private double sum1;
-    private double sum2;
-    private double sum3;
-    private double sum4;
+    private final double[] sums = new double[3];
+    private long n;
+    private double mean;
+    private double m2;
+    private double m3;
+    private double m4;
     private float min = Float.POSITIVE_INFINITY;
     private float max = Float.NEGATIVE_INFINITY;
-    private long n;
     private long firstNonFinite = -1;
     private long nonFinite;
 
@@ -19,64 +26,62 @@ final class Moments {
         rowMaxAbs = new float[Math.toIntExact(rows)];
     }
 
-    void add(long row, float[] w, int from, int to) {
-        float lo = Float.POSITIVE_INFINITY;
-        float hi = Float.NEGATIVE_INFINITY;
-        double a1 = 0;
-        double a2 = 0;
-        double a3 = 0;
-        double a4 = 0;
-        double b1 = 0;
-        double b2 = 0;
-        double b3 = 0;
-        double b4 = 0;
-        int i = from;
-        for (; i + 1 < to; i += 2) {
-            float x = w[i];
-            float y = w[i + 1];
-            lo = Math.min(lo, Math.min(x, y));
-            hi = Math.max(hi, Math.max(x, y));
-            double xx = (double) x * x;
-            double yy = (double) y * y;
-            a1 += x;
-            b1 += y;
-            a2 += xx;
-            b2 += yy;
-            a3 += xx * x;
-            b3 += yy * y;
-            a4 += xx * xx;
-            b4 += yy * yy;
-        }
-        if (i < to) {
-            float x = w[i];
-            lo = Math.min(lo, x);
-            hi = Math.max(hi, x);
-            double xx = (double) x * x;
-            a1 += x;
-            a2 += xx;
-            a3 += xx * x;
-            a4 += xx * xx;
-        }
-        float magnitude = Math.max(-lo, hi);
-        // Math.min and Math.max carry a NaN along, so one test of the row's extremes finds every kind of bad value.
-        if (to > from && !(magnitude <= Float.MAX_VALUE && lo == lo)) {
-            for (int k = from; k < to; k++) {
-                if (!Float.isFinite(w[k])) {
-                    if (firstNonFinite < 0) {
-                        firstNonFinite = row * (to - from) + k - from;
-                    }
-                    nonFinite++;
+    /// Adds `rows` rows from `firstRow`, which lie one after the other in `block`.
+    void add(long firstRow, int rows, int columns, float[] block) {
+        float largest = 0;
+        long before = nonFinite;
+        for (int i = 0; i < rows; i++) {
+            int from = i * columns;
+            float magnitude = Kernels.maxMagnitude(block, from, columns);
+            rowMaxAbs[Math.toIntExact(firstRow + i)] = magnitude;
+            if (!(magnitude <= Float.MAX_VALUE)) {
+                locate((firstRow + i) * columns, block, from, columns);
+            } else if (min > max || magnitude > Math.min(max, -min)) {
+                // No other row can widen the range.
+                for (int j = from; j < from + columns; j++) {
+                    min = Math.min(min, block[j]);
+                    max = Math.max(max, block[j]);
                 }
             }
+            largest = Math.max(largest, magnitude);
         }
-        rowMaxAbs[Math.toIntExact(row)] = to > from ? magnitude : 0;
-        min = Math.min(min, lo);
-        max = Math.max(max, hi);
-        sum1 += a1 + b1;
-        sum2 += a2 + b2;
-        sum3 += a3 + b3;
-        sum4 += a4 + b4;
-        n += to - from;
+        if (nonFinite == before) {
+            join(rows * columns, block, largest);
+        }
+    }
+
+    private void locate(long index, float[] block, int from, int columns) {
+        for (int j = 0; j < columns; j++) {
+            if (!Float.isFinite(block[from + j])) {
+                if (firstNonFinite < 0) {
+                    firstNonFinite = index + j;
+                }
+                nonFinite++;
+            }
+        }
+    }
+
+    private void join(int count, float[] block, float largest) {
+        float centre = (float) (Kernels.sum(block, 0, count) / count);
+        float unit = Math.min(LARGEST_UNIT, 1 / largest);
+        sums[0] = 0;
+        sums[1] = 0;
+        sums[2] = 0;
+        if (largest > 0) {
+            Kernels.centralSums(block, 0, count, centre, unit, sums);
+        }
+        double b2 = sums[0] / unit / unit;
+        double b3 = sums[1] / unit / unit / unit;
+        double b4 = sums[2] / unit / unit / unit / unit;
+        double total = (double) n + count;
+        double d = centre - mean;
+        double share = n * (double) count / total;
+        m4 += b4 + d * d * d * d * share * ((double) n * n - (double) n * count + (double) count * count) / (total * total)
+                + 6 * d * d * ((double) n * n * b2 + (double) count * count * m2) / (total * total) + 4 * d * (n * b3 - count * m3) / total;
+        m3 += b3 + d * d * d * share * (n - (double) count) / total + 3 * d * (n * b2 - count * m2) / total;
+        m2 += b2 + d * d * share;
+        mean += d * count / total;
+        n += count;
     }
 
     Optional<NonFinite> nonFinite() {
@@ -87,8 +92,9 @@ final class Moments {
         return rowMaxAbs[row];
     }
 
+    /// Sum of squares.
     double energy() {
-        return sum2;
+        return m2 + n * mean * mean;
     }
 
     double maxAbs() {
@@ -101,22 +107,16 @@ final class Moments {
     }
 
     double mean() {
-        return n == 0 ? 0 : sum1 / n;
+        return mean;
     }
 
     double variance() {
-        return n == 0 ? 0 : Math.max(0, sum2 / n - mean() * mean());
+        return n == 0 ? 0 : m2 / n;
     }
 
-    /// 0 when the variance is lost in the rounding of the mean's square: the weights are constant.
+    /// 0 when the variance is lost in the rounding of the sums: the weights are constant.
     double excessKurtosis() {
-        double m = mean();
-        double v = variance();
-        if (!(v > 1e-12 * sum2 / n)) {
-            return 0;
-        }
-        double fourth = sum4 / n - 4 * m * (sum3 / n) + 6 * m * m * (sum2 / n) - 3 * m * m * m * m;
-        return fourth / (v * v) - 3;
+        return m2 > 1e-10 * energy() ? n * m4 / (m2 * m2) - 3 : 0;
     }
 
     double zeroRowShare() {

@@ -4,6 +4,7 @@ import java.util.Arrays;
 import org.ejml.data.DMatrixRMaj;
 import org.ejml.dense.row.factory.DecompositionFactory_DDRM;
 import org.ejml.interfaces.decomposition.EigenDecomposition_F64;
+import ram.numeric.Kernels;
 import ram.tensor.Rows;
 
 /// The squared singular values of a matrix, in falling order, all min(rows, columns) of them.
@@ -188,41 +189,17 @@ record Spectrum(double[] squares, boolean exact) {
         }
         double[] out = new double[n];
         float[] partial = new float[n];
-        Blocks.forEachRow(rows, (row, block, from, to) -> {
-            double u = dot(block, from, x) * scale;
-            axpy((float) u, block, from, partial);
-        }, () -> {
+        Blocks.forEach(rows, (_, count, columns, block) -> {
+            for (int i = 0; i < count; i++) {
+                double u = Kernels.dot(block, i * columns, x, 0, columns) * scale;
+                Kernels.addScaled((float) u, block, i * columns, partial, 0, columns);
+            }
             for (int j = 0; j < n; j++) {
                 out[j] += partial[j];
             }
             Arrays.fill(partial, 0);
         });
         return out;
-    }
-
-    private static double dot(float[] a, int from, float[] b) {
-        float s0 = 0;
-        float s1 = 0;
-        float s2 = 0;
-        float s3 = 0;
-        int n = b.length;
-        int j = 0;
-        for (; j + 3 < n; j += 4) {
-            s0 += a[from + j] * b[j];
-            s1 += a[from + j + 1] * b[j + 1];
-            s2 += a[from + j + 2] * b[j + 2];
-            s3 += a[from + j + 3] * b[j + 3];
-        }
-        for (; j < n; j++) {
-            s0 += a[from + j] * b[j];
-        }
-        return (double) s0 + s1 + s2 + s3;
-    }
-
-    private static void axpy(float a, float[] x, int from, float[] y) {
-        for (int j = 0; j < y.length; j++) {
-            y[j] += a * x[from + j];
-        }
     }
 
     private static double dot(double[] a, double[] b) {

@@ -22,6 +22,10 @@ interface KernelOps {
 
     void addSquares(float[] a, int from, int count, double[] sums);
 
+    void addScaled(float factor, float[] x, int xFrom, float[] y, int yFrom, int count);
+
+    void multiply(float[] a, int aFrom, float[] b, int bFrom, float[] out, int outFrom, int count);
+
     void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride);
 
     void widenBf16(MemorySegment source, long at, float[] out, int outAt, int count);

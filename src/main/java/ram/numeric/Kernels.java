@@ -51,6 +51,16 @@ public final class Kernels {
         }
     }
 
+    /// `y += factor · x`, in two roundings.
+    public static void addScaled(float factor, float[] x, int xFrom, float[] y, int yFrom, int count) {
+        OPS.addScaled(factor, x, xFrom, y, yFrom, count);
+    }
+
+    /// Products element by element.
+    public static void multiply(float[] a, int aFrom, float[] b, int bFrom, float[] out, int outFrom, int count) {
+        OPS.multiply(a, aFrom, b, bFrom, out, outFrom, count);
+    }
+
     /// `C += A · Bᵀ`: element `(i, j)` of C takes the products of row `i` of A with row `j` of B one after the other, each added in one rounding.
     ///
     /// @param m rows of A and C

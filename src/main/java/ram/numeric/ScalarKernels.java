@@ -98,6 +98,20 @@ class ScalarKernels implements KernelOps {
     }
 
     @Override
+    public void addScaled(float factor, float[] x, int xFrom, float[] y, int yFrom, int count) {
+        for (int i = 0; i < count; i++) {
+            y[yFrom + i] += factor * x[xFrom + i];
+        }
+    }
+
+    @Override
+    public void multiply(float[] a, int aFrom, float[] b, int bFrom, float[] out, int outFrom, int count) {
+        for (int i = 0; i < count; i++) {
+            out[outFrom + i] = a[aFrom + i] * b[bFrom + i];
+        }
+    }
+
+    @Override
     public void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
         for (int i = 0; i < m; i++) {
             int ai = aFrom + i * aStride;

@@ -136,6 +136,24 @@ final class VectorKernels extends ScalarKernels {
     }
 
     @Override
+    public void addScaled(float factor, float[] x, int xFrom, float[] y, int yFrom, int count) {
+        int i = 0;
+        for (; i <= count - VL; i += VL) {
+            FloatVector.fromArray(F, y, yFrom + i).add(FloatVector.fromArray(F, x, xFrom + i).mul(factor)).intoArray(y, yFrom + i);
+        }
+        super.addScaled(factor, x, xFrom + i, y, yFrom + i, count - i);
+    }
+
+    @Override
+    public void multiply(float[] a, int aFrom, float[] b, int bFrom, float[] out, int outFrom, int count) {
+        int i = 0;
+        for (; i <= count - VL; i += VL) {
+            FloatVector.fromArray(F, a, aFrom + i).mul(FloatVector.fromArray(F, b, bFrom + i)).intoArray(out, outFrom + i);
+        }
+        super.multiply(a, aFrom + i, b, bFrom + i, out, outFrom + i, count - i);
+    }
+
+    @Override
     public void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
         float[] panel = new float[Math.min(DEPTH, k) * TILE];
         float[] edge = new float[ROWS * TILE];

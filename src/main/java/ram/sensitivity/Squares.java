@@ -1,12 +1,10 @@
 package ram.sensitivity;
 
-import java.util.ArrayDeque;
-import java.util.Deque;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
+import java.util.ArrayList;
+import java.util.List;
 import ram.layout.Module;
+import ram.numeric.Kernels;
+import ram.numeric.Workers;
 import ram.tensor.Rows;
 
 /// Products with the elementwise square of a module's weight, streamed by row blocks over several threads.
@@ -14,12 +12,10 @@ import ram.tensor.Rows;
 final class Squares implements AutoCloseable {
     private static final int BLOCK_ELEMENTS = 1 << 18;
 
-    private final ExecutorService pool;
-    private final int threads;
+    private final Workers workers;
 
     Squares(int threads) {
-        this.threads = threads;
-        pool = Executors.newFixedThreadPool(threads, Thread.ofPlatform().daemon().name("squares-", 0).factory());
+        workers = new Workers(threads);
     }
 
     /// @param rows per row Σⱼ Wᵢⱼ² · inputⱼ, over all parts
@@ -27,7 +23,7 @@ final class Squares implements AutoCloseable {
     record Sums(double[] rows, double[][] columns) {
     }
 
-    private record Block(int part, double[] columns) {
+    private record Block(int part, long partRow, long first, int count, Scaled input) {
     }
 
     /// @param input per part one value per column; null when the products with the rows are not asked for
@@ -39,53 +35,28 @@ final class Squares implements AutoCloseable {
         double[][] total = new double[columnSums ? module.parts().size() : 0][columns];
         Rows rows = Rows.of(module.weight());
         int perBlock = Math.max(1, BLOCK_ELEMENTS / Math.max(1, columns));
-        Deque<Future<Block>> running = new ArrayDeque<>();
-        try {
-            for (int p = 0; p < module.parts().size(); p++) {
-                Module.Part part = module.parts().get(p);
-                Scaled in = input == null ? null : Scaled.of(input[p]);
-                for (long first = 0; first < part.rows(); first += perBlock) {
-                    int count = (int) Math.min(perBlock, part.rows() - first);
-                    int index = p;
-                    long at = first;
-                    running.add(pool.submit(() -> new Block(index,
-                            block(rows, part.firstRow(), at, count, in, rowSums, rowWeight, columnSums))));
-                    if (running.size() > 2 * threads) {
-                        add(running.remove(), total);
-                    }
+        List<Block> blocks = new ArrayList<>();
+        for (int p = 0; p < module.parts().size(); p++) {
+            Scaled in = input == null ? null : Scaled.of(input[p]);
+            long partRows = module.parts().get(p).rows();
+            for (long first = 0; first < partRows; first += perBlock) {
+                blocks.add(new Block(p, module.parts().get(p).firstRow(), first, (int) Math.min(perBlock, partRows - first), in));
+            }
+        }
+        int[] at = {0};
+        workers.forEach(blocks, b -> sums(rows, b, rowSums, rowWeight, columnSums), partial -> {
+            if (columnSums) {
+                double[] sum = total[blocks.get(at[0]++).part];
+                for (int j = 0; j < columns; j++) {
+                    sum[j] += partial[j];
                 }
             }
-            while (!running.isEmpty()) {
-                add(running.remove(), total);
-            }
-        } finally {
-            running.forEach(f -> f.cancel(true));
-        }
+        });
         return new Sums(rowSums, total);
     }
 
-    private static void add(Future<Block> future, double[][] total) {
-        try {
-            Block block = future.get();
-            if (block.columns != null) {
-                double[] sum = total[block.part];
-                for (int j = 0; j < sum.length; j++) {
-                    sum[j] += block.columns[j];
-                }
-            }
-        } catch (ExecutionException e) {
-            if (e.getCause() instanceof RuntimeException r) {
-                throw r;
-            }
-            throw new IllegalStateException(e.getCause());
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new IllegalStateException("interrupted", e);
-        }
-    }
-
-    /// A vector in float32 with its largest entry at 1.
-    private record Scaled(float[] values, double scale) {
+    /// Square roots of a vector, in float32 with the largest at 1.
+    private record Scaled(float[] roots, double scale) {
         static Scaled of(double[] v) {
             double max = 0;
             for (double x : v) {
@@ -93,59 +64,45 @@ final class Squares implements AutoCloseable {
             }
             float[] out = new float[v.length];
             for (int j = 0; j < v.length; j++) {
-                out[j] = max == 0 ? 0 : (float) (v[j] / max);
+                out[j] = max == 0 ? 0 : (float) Math.sqrt(v[j] / max);
             }
             return new Scaled(out, max);
         }
     }
 
-    private static double[] block(Rows rows, long partRow, long first, int count, Scaled input, double[] rowSums, double[] rowWeight,
-                                  boolean columnSums) {
+    /// Writes the block's row sums to `rowSums` and returns its column sums, of length 0 when they are not asked for.
+    private static double[] sums(Rows rows, Block block, double[] rowSums, double[] rowWeight, boolean columnSums) {
         int n = rows.columns();
-        float[] w = new float[count * n];
-        rows.read(partRow + first, count, w);
-        if (input != null) {
-            for (int i = 0; i < count; i++) {
-                rowSums[(int) (partRow + first) + i] = squaredDot(w, i * n, input.values) * input.scale;
+        float[] w = new float[block.count * n];
+        rows.read(block.partRow + block.first, block.count, w);
+        double[] columns = new double[columnSums ? n : 0];
+        if (columnSums && rowWeight == null) {
+            Kernels.addColumnSquares(w, block.count, n, columns);
+        } else if (columnSums) {
+            for (int i = 0; i < block.count; i++) {
+                addSquares(w, i * n, rowWeight[(int) block.first + i], columns);
             }
         }
-        if (!columnSums) {
-            return null;
+        if (block.input != null) {
+            int at = (int) (block.partRow + block.first);
+            float[] scaled = new float[n];
+            for (int i = 0; i < block.count; i++) {
+                Kernels.multiply(w, i * n, block.input.roots, 0, scaled, 0, n);
+                rowSums[at + i] = Kernels.sumOfSquares(scaled, 0, n) * block.input.scale;
+            }
         }
-        double[] sums = new double[n];
-        for (int i = 0; i < count; i++) {
-            addSquares(w, i * n, rowWeight == null ? 1 : rowWeight[(int) first + i], sums);
-        }
-        return sums;
-    }
-
-    private static double squaredDot(float[] w, int from, float[] h) {
-        float s0 = 0;
-        float s1 = 0;
-        float s2 = 0;
-        float s3 = 0;
-        int n = h.length;
-        int j = 0;
-        for (; j + 3 < n; j += 4) {
-            s0 += w[from + j] * w[from + j] * h[j];
-            s1 += w[from + j + 1] * w[from + j + 1] * h[j + 1];
-            s2 += w[from + j + 2] * w[from + j + 2] * h[j + 2];
-            s3 += w[from + j + 3] * w[from + j + 3] * h[j + 3];
-        }
-        for (; j < n; j++) {
-            s0 += w[from + j] * w[from + j] * h[j];
-        }
-        return (double) s0 + s1 + s2 + s3;
+        return columns;
     }
 
     private static void addSquares(float[] w, int from, double weight, double[] sums) {
         for (int j = 0; j < sums.length; j++) {
-            sums[j] += weight * w[from + j] * w[from + j];
+            double x = w[from + j];
+            sums[j] += weight * x * x;
         }
     }
 
     @Override
     public void close() {
-        pool.shutdownNow();
+        workers.close();
     }
 }

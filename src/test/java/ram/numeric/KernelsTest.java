@@ -163,4 +163,31 @@ class KernelsTest {
             assertArrayEquals(plain, fast);
         }
     }
+
+    @Test
+    void elementwiseKernelsAgree() {
+        Random random = new Random(6);
+        float[] x = new float[203];
+        float[] y = new float[203];
+        for (int i = 0; i < x.length; i++) {
+            x[i] = (float) random.nextGaussian();
+            y[i] = (float) random.nextGaussian();
+        }
+        for (int count : new int[] {0, 1, 31, 100, 200}) {
+            float[] sum = y.clone();
+            float[] product = y.clone();
+            for (int i = 0; i < count; i++) {
+                sum[2 + i] += 0.3f * x[3 + i];
+                product[2 + i] = x[1 + i] * y[3 + i];
+            }
+            for (KernelOps ops : new KernelOps[] {SCALAR, BEST}) {
+                float[] out = y.clone();
+                ops.addScaled(0.3f, x, 3, out, 2, count);
+                assertArrayEquals(sum, out);
+                out = y.clone();
+                ops.multiply(x, 1, y, 3, out, 2, count);
+                assertArrayEquals(product, out);
+            }
+        }
+    }
 }
