@@ -114,6 +114,21 @@ public final class Converter {
         this.threads = threads;
     }
 
+    /// Bytes of source that a conversion reports to its progress.
+    public static long work(Layout layout) {
+        long sum = 0;
+        for (Module m : layout.modules()) {
+            sum += m.weight().bytes();
+        }
+        for (Layout.Plain p : layout.plain()) {
+            sum += p.view().bytes();
+        }
+        for (Layout.Prequantized p : layout.prequantized()) {
+            sum += p.weight().bytes() + p.scales().bytes() + p.biases().map(TensorView::bytes).orElse(0L);
+        }
+        return sum;
+    }
+
     /// Writes the files of `plan` into `folder`.
     ///
     /// @param formats the format of each module of the layout, by path

@@ -55,10 +55,15 @@ public final class OutputFolder {
         return sum;
     }
 
-    /// Writes one text file.
+    /// Writes one small text file in UTF-8.
     public static void write(Path file, String text) {
+        write(file, text.getBytes(StandardCharsets.UTF_8));
+    }
+
+    /// Writes one small file.
+    public static void write(Path file, byte[] content) {
         try {
-            Files.write(file, text.getBytes(StandardCharsets.UTF_8));
+            Files.write(file, content);
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be written", e);
         }

@@ -6,6 +6,7 @@ import java.util.Optional;
 import ram.format.Format;
 import ram.layout.Layout;
 import ram.layout.Module;
+import ram.layout.OutputTypes;
 import ram.safetensors.DType;
 import ram.safetensors.ShardPlan;
 import ram.safetensors.ShardPlan.Entry;
@@ -16,16 +17,15 @@ import ram.safetensors.ShardPlan.Entry;
 /// @param largest total file size with everything dense
 /// @param parameters number of weights
 public record SizeBounds(long smallest, long largest, long parameters) {
-    /// @param castTo dtype of what stays dense, empty to keep the source's
+    /// @param types the types in which tensors will be written
     /// @throws ram.UsageException when a rule of the request matches no module or asks for what is not possible
-    public static SizeBounds of(Layout layout, Optional<DType> castTo, PlanRequest request) {
+    public static SizeBounds of(Layout layout, OutputTypes types, PlanRequest request) {
         List<Entry> small = new ArrayList<>();
         List<Entry> large = new ArrayList<>();
         long parameters = 0;
         Rules rules = new Rules(request.rules());
         for (Module m : layout.modules()) {
-            DType own = m.weight().dtype();
-            DType dtype = castTo.filter(t -> own.isMlxFloat()).orElse(own);
+            DType dtype = types.of(m);
             Optional<Format> forced = rules.formatOf(m.path(), m.kind(), m.weight().shape(), m.mustStayDense());
             List<Format> possible = m.possible(Candidates.offered(request));
             Format smallest = forced.orElse(Format.DENSE);
@@ -50,8 +50,7 @@ public record SizeBounds(long smallest, long largest, long parameters) {
             parameters = Math.addExact(parameters, p.weight().shape().elements() * 32 / p.format().bits());
         }
         for (Layout.Plain p : layout.plain()) {
-            DType own = p.view().dtype();
-            fixed.add(new Entry(p.name(), p.keepDType() || !own.isMlxFloat() ? own : castTo.orElse(own), p.view().shape()));
+            fixed.add(new Entry(p.name(), types.of(p), p.view().shape()));
             parameters = Math.addExact(parameters, p.view().shape().elements());
         }
         small.addAll(fixed);

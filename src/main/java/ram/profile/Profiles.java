@@ -71,6 +71,19 @@ public final class Profiles {
         return layout.modules().stream().mapToLong(m -> m.weight().bytes()).sum();
     }
 
+    /// @param where the profile came from, for the message; null when it was measured just now
+    /// @throws InputException when the profile was measured on other files than these
+    public static void requireMatch(Profile profile, Model model, Path where) {
+        if (where == null) {
+            return;
+        }
+        List<String> now = model.checkpoint().shards().stream().map(s -> s.file().getFileName() + " " + s.size() + " " + sha256(s.header().json())).toList();
+        List<String> then = profile.files().stream().map(f -> f.name() + " " + f.bytes() + " " + f.headerSha256()).toList();
+        if (!now.equals(then)) {
+            throw InputException.in(where, "was measured on other files than those in " + model.checkpoint().folder() + "; analyze this model");
+        }
+    }
+
     private Profile run(String toolVersion) {
         Layout layout = model.layout();
         Map<Module, List<PartAnalysis.Result>> results = new IdentityHashMap<>();

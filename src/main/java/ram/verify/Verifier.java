@@ -22,6 +22,7 @@ import java.util.TreeMap;
 import java.util.function.LongConsumer;
 import java.util.regex.Pattern;
 import ram.InputException;
+import ram.convert.Converter;
 import ram.format.BlockCoder;
 import ram.format.Format;
 import ram.format.Quantizer;
@@ -79,6 +80,19 @@ public final class Verifier {
         try (Workers workers = new Workers(threads)) {
             return new Verifier(folder, workers, progress).run(source, expected);
         }
+    }
+
+    /// Bytes that a verification reports to its progress.
+    public static long work(Path folder, Optional<Model> source) {
+        long sum = 0;
+        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+            for (TensorInfo t : checkpoint.tensors().values()) {
+                sum += t.dtype().isMlxFloat() ? t.bytes() : 0;
+            }
+        } catch (InputException e) {
+            return 0;
+        }
+        return sum + source.map(m -> Converter.work(m.layout())).orElse(0L);
     }
 
     private Report run(Optional<Model> source, Map<String, Double> expected) {

@@ -1,0 +1,34 @@
+package ram.cli;
+
+import java.util.List;
+import java.util.Optional;
+import picocli.CommandLine.Option;
+import ram.UsageException;
+import ram.format.Format;
+import ram.format.Quantizer;
+import ram.profile.AnalysisOptions;
+import ram.safetensors.DType;
+
+/// Options that influence what is measured and written.
+final class AnalysisArguments {
+    @Option(names = "--quantizer", paramLabel = "NAME", defaultValue = "mse", description = "mse: scale and bias of a group chosen for the least squared error; rtn: as mlx_lm does, bit for bit (default: ${DEFAULT-VALUE}).")
+    Quantizer quantizer;
+
+    @Option(names = "--dtype", paramLabel = "TYPE", description = "bfloat16, float16 or float32 for what stays dense and for scales and biases (default: the source's).")
+    String dtype;
+
+    @Option(names = "--exact", description = "Measure errors on every row of large tensors too, not on a sample of them.")
+    boolean exact;
+
+    @Option(names = "--hash", description = "Record the SHA-256 of every source file.")
+    boolean hash;
+
+    Optional<DType> dtype() {
+        return Optional.ofNullable(dtype).map(name -> DType.fromTorchName(name).orElseThrow(() -> new UsageException("--dtype: '" + name
+                + "' is not bfloat16, float16 or float32")));
+    }
+
+    AnalysisOptions options(List<Format> formats, int threads) {
+        return new AnalysisOptions(quantizer, formats, exact, dtype(), hash, threads);
+    }
+}

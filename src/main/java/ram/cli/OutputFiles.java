@@ -1,0 +1,41 @@
+package ram.cli;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import ram.UsageException;
+
+/// Single output files: written beside their place and renamed, so that no half-written one is ever found there.
+final class OutputFiles {
+    private OutputFiles() {
+    }
+
+    /// @throws UsageException when the file exists and may not be replaced
+    static void refuseExisting(Path file, boolean force) {
+        if (Files.isDirectory(file)) {
+            throw new UsageException(file + " is a folder; give the name of a file");
+        }
+        if (Files.exists(file) && !force) {
+            throw new UsageException(file + " exists already; choose another name or give --force to replace it");
+        }
+    }
+
+    static void write(Path file, byte[] content) {
+        Path target = file.toAbsolutePath();
+        Path partial = target.resolveSibling("." + target.getFileName() + ".partial");
+        try {
+            Files.createDirectories(target.getParent());
+            Files.write(partial, content);
+            Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException e) {
+            try {
+                Files.deleteIfExists(partial);
+            } catch (IOException suppressed) {
+                e.addSuppressed(suppressed);
+            }
+            throw new UncheckedIOException(file + ": cannot be written", e);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+package ram.cli;
+
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+import java.util.Set;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import ram.UsageException;
+import ram.format.Format;
+import ram.plan.FormatRule;
+import ram.plan.PlanRequest;
+import ram.plan.Policy;
+
+/// Options that say what plan is wanted.
+final class PlanOptions {
+    @Option(names = "--budget", paramLabel = "SIZE", description = "Most bytes of all written *.safetensors files together, such as 16GB (10^9) or 15.5GiB (2^30). Never exceeded.")
+    Size budget;
+
+    @Option(names = "--bpw", paramLabel = "BITS", description = "Most bits per weight instead of a budget: tensor data over all weights of the model, scales and biases included.")
+    Double bitsPerWeight;
+
+    @Option(names = "--policy", paramLabel = "NAME", defaultValue = "budget", description = "How to choose: budget (default), mint, uniform, mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6, v1, v2, v2-opt, v3, v3-opt, v4 or auto.")
+    String policy;
+
+    @Option(names = "--bits", paramLabel = "N", defaultValue = "4", description = "Bits of policies without a budget (default: ${DEFAULT-VALUE}).")
+    int bits;
+
+    @Option(names = "--group", paramLabel = "N", defaultValue = "64", description = "Group size of policies without a budget (default: ${DEFAULT-VALUE}).")
+    int group;
+
+    @Option(names = "--keep", paramLabel = "REGEX", description = "Keep modules dense whose path the pattern is found in. Repeatable; of several rules that match, the last one counts.")
+    List<String> keep = List.of();
+
+    @Option(names = "--set", paramLabel = "REGEX=FORMAT", description = "Give modules this format, such as 'embed_tokens=8:64'. Repeatable, in order with --keep.")
+    List<String> set = List.of();
+
+    @Option(names = "--formats", paramLabel = "MODE", split = ",", defaultValue = "affine", description = "Formats to choose from: affine, mxfp4, nvfp4, mxfp8 (default: ${DEFAULT-VALUE}).")
+    List<String> formats;
+
+    @Option(names = "--allow-unsafe", description = "Allow formats that leave less than 9 dB between weight and error.")
+    boolean allowUnsafe;
+
+    /// @throws ParameterException when a budget is needed and none is given
+    PlanRequest request(CommandSpec spec) {
+        Policy chosen = Policy.named(policy);
+        if (chosen.isPriced() && budget == null && bitsPerWeight == null) {
+            throw new ParameterException(spec.commandLine(), "Missing required option: '--budget=SIZE' (or --bpw, or a policy that needs no budget)");
+        }
+        return new PlanRequest(budget == null ? OptionalLong.empty() : OptionalLong.of(budget.bytes()),
+                bitsPerWeight == null ? OptionalDouble.empty() : OptionalDouble.of(bitsPerWeight), chosen, bits, group, modes(formats), rules(spec), allowUnsafe, List.of());
+    }
+
+    private static Set<Format.Mode> modes(List<String> names) {
+        Set<Format.Mode> modes = EnumSet.noneOf(Format.Mode.class);
+        for (String name : names) {
+            try {
+                modes.add(Format.Mode.valueOf(name.strip().toUpperCase(Locale.ROOT)));
+            } catch (IllegalArgumentException e) {
+                throw new UsageException("--formats: there is no format '" + name + "'; choose from affine, mxfp4, nvfp4, mxfp8");
+            }
+        }
+        modes.remove(Format.Mode.DENSE);
+        return modes;
+    }
+
+    /// Every format of the wanted modes.
+    static List<Format> candidates(List<String> names) {
+        List<Format> all = new ArrayList<>(Format.allAffine());
+        all.addAll(List.of(Format.MXFP4, Format.NVFP4, Format.MXFP8));
+        Set<Format.Mode> wanted = modes(names);
+        all.removeIf(f -> !wanted.contains(f.mode()));
+        return all;
+    }
+
+    /// The rules of both options in the order in which they stand on the command line, which separate lists have lost.
+    private static List<FormatRule> rules(CommandSpec spec) {
+        List<FormatRule> rules = new ArrayList<>();
+        List<String> args = spec.commandLine().getParseResult().originalArgs();
+        for (int i = 0; i < args.size(); i++) {
+            String arg = args.get(i);
+            boolean isKeep = arg.equals("--keep") || arg.startsWith("--keep=");
+            boolean isSet = arg.equals("--set") || arg.startsWith("--set=");
+            if (isKeep || isSet) {
+                String value = arg.indexOf('=') >= 0 ? arg.substring(arg.indexOf('=') + 1) : args.get(++i);
+                rules.add(isKeep ? FormatRule.keep(value) : FormatRule.set(value));
+            }
+        }
+        return rules;
+    }
+}

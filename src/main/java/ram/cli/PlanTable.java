@@ -1,0 +1,80 @@
+package ram.cli;
+
+import java.io.PrintWriter;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import ram.format.Format;
+import ram.plan.ByteSize;
+import ram.plan.Manifest;
+import ram.plan.Manifest.ModulePlan;
+
+/// A plan as a person reads it.
+final class PlanTable {
+    private PlanTable() {
+    }
+
+    /// @param modules whether every module gets a row of its own
+    static void print(Manifest manifest, boolean modules, PrintWriter out) {
+        double damage = manifest.modules().stream().mapToDouble(ModulePlan::damage).sum();
+        Table kinds = new Table("kind", ">modules", ">parameters", ">size", ">bits/weight", ">share of damage", "formats (bits:group × modules)");
+        Map<String, List<ModulePlan>> byKind = manifest.modules().stream()
+                .collect(Collectors.groupingBy(m -> m.kind().label(), LinkedHashMap::new, Collectors.toList()));
+        byKind.forEach((kind, group) -> kinds.row(kind, group.size(), InspectCommand.count(parameters(group)), ByteSize.format(bytes(group)),
+                decimals(bits(group), 2), percent(group.stream().mapToDouble(ModulePlan::damage).sum(), damage), formats(group)));
+        kinds.row("(not chosen)", "", "", ByteSize.format(manifest.sizes().fixed()), "", "", "");
+        kinds.print(out);
+        if (modules) {
+            out.println();
+            Table each = new Table("module", "format", ">size", ">error %", ">SQNR dB", ">share of damage", "why");
+            manifest.modules().forEach(m -> each.row(m.path(), m.format(), ByteSize.format(m.bytes()), decimals(100 * Math.sqrt(m.relativeError()), 2),
+                    m.format().isDense() ? "-" : decimals(m.sqnrDb(), 1), percent(m.damage(), damage), m.reason().isEmpty() ? m.why().label() : m.why().label() + ": " + m.reason()));
+            each.print(out);
+        }
+        out.println();
+        Manifest.Sizes sizes = manifest.sizes();
+        String of = manifest.limit().budget().isPresent() ? " of a budget of " + ByteSize.format(manifest.limit().budget().getAsLong()) : "";
+        out.println(String.format(Locale.ROOT, "size      %s (%d bytes)%s, %.3f bits per weight", ByteSize.format(sizes.files()), sizes.files(), of, sizes.bitsPerWeight()));
+        out.println("possible  " + ByteSize.format(sizes.smallestSafe()) + " (smallest safe) to " + ByteSize.format(sizes.dense()) + " (dense)");
+        Manifest.SolverReport solver = manifest.solver();
+        if (solver.name().equals("rule")) {
+            out.println("policy    " + manifest.policy());
+        } else {
+            out.println(String.format(Locale.ROOT, "policy    %s, predicted damage %.6g, lower bound %.6g, %s", manifest.policy(), solver.objective(), solver.lowerBound(),
+                    solver.proven() ? "proven best" : String.format(Locale.ROOT, "gap %.3g", solver.gap())));
+        }
+        manifest.notes().forEach(n -> out.println("note      " + n));
+    }
+
+    private static long parameters(List<ModulePlan> group) {
+        return group.stream().mapToLong(m -> m.shape().elements()).sum();
+    }
+
+    private static long bytes(List<ModulePlan> group) {
+        return group.stream().mapToLong(ModulePlan::bytes).sum();
+    }
+
+    private static double bits(List<ModulePlan> group) {
+        return parameters(group) == 0 ? 0 : 8.0 * bytes(group) / parameters(group);
+    }
+
+    private static String formats(List<ModulePlan> group) {
+        Map<String, Long> counts = new TreeMap<>();
+        group.forEach(m -> counts.merge(m.format().toString(), 1L, Long::sum));
+        List<Format> order = Format.allAffine();
+        return counts.entrySet().stream()
+                .sorted((a, b) -> Integer.compare(order.indexOf(Format.parse(b.getKey())), order.indexOf(Format.parse(a.getKey()))))
+                .map(e -> e.getKey() + "×" + e.getValue()).collect(Collectors.joining(" "));
+    }
+
+    private static String decimals(double v, int digits) {
+        return String.format(Locale.ROOT, "%." + digits + "f", v);
+    }
+
+    private static String percent(double part, double whole) {
+        return whole == 0 ? "-" : decimals(100 * part / whole, 1) + " %";
+    }
+}

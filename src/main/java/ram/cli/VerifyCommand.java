@@ -1,0 +1,67 @@
+package ram.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.ParentCommand;
+import picocli.CommandLine.Spec;
+import ram.layout.Model;
+import ram.plan.ManifestJson;
+import ram.verify.Verifier;
+
+@Command(name = "verify", sortOptions = false, description = "Proves an MLX folder, whoever made it: that mlx_lm loads it and, with --source, that every number is right.")
+final class VerifyCommand implements Callable<Integer> {
+    @Parameters(paramLabel = "OUT", description = "The folder to verify.")
+    Path folder;
+
+    @Option(names = "--source", paramLabel = "MODEL", description = "The model that it was made from.")
+    Path source;
+
+    @ParentCommand
+    RamCommand root;
+
+    @Spec
+    CommandSpec spec;
+
+    @Override
+    public Integer call() {
+        Map<String, Double> expected = new HashMap<>();
+        if (Files.exists(folder.resolve("manifest.json"))) {
+            ManifestJson.read(folder.resolve("manifest.json"));
+        }
+        if (source == null) {
+            return report(verify(folder, Optional.empty(), expected, root.global, spec));
+        }
+        try (Model model = Model.open(source)) {
+            return report(verify(folder, Optional.of(model), expected, root.global, spec));
+        }
+    }
+
+    static Verifier.Report verify(Path folder, Optional<Model> source, Map<String, Double> expected, GlobalOptions global, CommandSpec spec) {
+        try (Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "verify", Verifier.work(folder, source))) {
+            return Verifier.verify(folder, source, expected, global.threads(), progress::advance);
+        }
+    }
+
+    private int report(Verifier.Report report) {
+        PrintWriter out = spec.commandLine().getOut();
+        report.problems().forEach(out::println);
+        if (!report.sound()) {
+            out.println(folder + ": " + report.problems().size() + (report.problems().size() == 1 ? " problem" : " problems"));
+            return ExitCode.INPUT;
+        }
+        if (!root.global.quiet) {
+            out.println(folder + ": sound; " + report.tensors() + " tensors, " + report.quantized() + " quantized modules"
+                    + (source == null ? "; give --source to compare it with its source" : ", equal to what the source should give"));
+        }
+        return ExitCode.DONE;
+    }
+}

@@ -1,0 +1,67 @@
+package ram.convert;
+
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import ram.format.Format;
+import ram.plan.ByteSize;
+import ram.plan.Manifest;
+import ram.plan.Manifest.ModulePlan;
+
+/// The README.md of an output folder, with front matter that the Hugging Face hub understands.
+public final class ModelCard {
+    private ModelCard() {
+    }
+
+    /// @param source the folder that the model came from; what its card says of license and origin is carried over
+    public static String write(Path source, Manifest manifest) {
+        StringBuilder card = new StringBuilder("---\n");
+        for (String key : List.of("license", "license_name", "license_link", "base_model")) {
+            SideFiles.frontMatter(source, key).ifPresent(value -> card.append(key).append(": ").append(value).append('\n'));
+        }
+        card.append("library_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n- quantized\n---\n\n");
+        card.append("# Quantized by ram ").append(manifest.toolVersion()).append("\n\n");
+        card.append(String.format(Locale.ROOT, "%s of safetensors, %.3f bits per weight. Each module's format was chosen from the weights alone, without calibration data; "
+                + "`manifest.json` says for each what it got and why, and `ram verify` proves these files against their source.%n%n",
+                ByteSize.format(manifest.sizes().files()), manifest.sizes().bitsPerWeight()));
+        card.append("| format (bits:group size) | modules | weights | bytes |\n|---|---:|---:|---:|\n");
+        Map<Format, long[]> sums = new LinkedHashMap<>();
+        for (ModulePlan m : manifest.modules()) {
+            long[] sum = sums.computeIfAbsent(m.format(), _ -> new long[3]);
+            sum[0]++;
+            sum[1] += m.shape().elements();
+            sum[2] += m.bytes();
+        }
+        sums.entrySet().stream().sorted((a, b) -> Long.compare(b.getValue()[2], a.getValue()[2])).forEach(e ->
+                card.append(String.format(Locale.ROOT, "| %s | %,d | %,d | %,d |%n", e.getKey(), e.getValue()[0], e.getValue()[1], e.getValue()[2])));
+        card.append("\nTo run it, with this folder as MODEL:\n\n    pip install mlx-lm\n    mlx_lm.generate --model MODEL --prompt \"Hello\"\n");
+        card.append("\nTo make it again, with the source as MODEL:\n\n    ").append(command(manifest)).append('\n');
+        return card.toString();
+    }
+
+    private static String command(Manifest manifest) {
+        StringBuilder command = new StringBuilder("ram quantize MODEL -o OUT");
+        manifest.limit().budget().ifPresent(b -> command.append(" --budget ").append(b));
+        manifest.limit().bitsPerWeight().ifPresent(b -> command.append(" --bpw ").append(b));
+        if (!manifest.policy().equals("budget")) {
+            command.append(" --policy ").append(manifest.policy());
+        }
+        command.append(" --quantizer ").append(manifest.analysis().getOrDefault("quantizer", "mse"));
+        manifest.planning().forEach((key, value) -> {
+            switch (key) {
+                case "bits" -> command.append(" --bits ").append(value);
+                case "group_size" -> command.append(" --group ").append(value);
+                case "formats" -> command.append(value.equals("affine") ? "" : " --formats " + value);
+                case "allow_unsafe" -> command.append(value.equals("true") ? " --allow-unsafe" : "");
+                default -> {
+                    if (key.startsWith("rule_")) {
+                        command.append(' ').append(value);
+                    }
+                }
+            }
+        });
+        return command.toString();
+    }
+}

@@ -1,0 +1,158 @@
+package ram.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import ram.safetensors.Checkpoint;
+import ram.safetensors.TensorInfo;
+
+/// Each kind of unusable input ends in one sentence, the right exit code, and an untouched disk.
+class BadInputTest {
+    @TempDir
+    Path folder;
+
+    private Path model;
+    private Path weights;
+
+    @BeforeEach
+    void copyModel() throws IOException {
+        model = Files.createDirectory(folder.resolve("model"));
+        for (String name : List.of("config.json", "model.safetensors")) {
+            Files.copy(Cli.TINY.resolve(name), model.resolve(name));
+        }
+        weights = model.resolve("model.safetensors");
+    }
+
+    private void refused(int code, String what) throws IOException {
+        Cli.Result r = Cli.run("quantize", model, "--budget", "1MB", "-o", folder.resolve("out"), "--no-progress");
+        assertEquals(code, r.exitCode(), r.err());
+        assertEquals("", r.out());
+        assertEquals(1, r.err().lines().count(), r.err());
+        assertTrue(r.err().startsWith("ram: "), r.err());
+        assertTrue(r.err().contains(what), r.err());
+        try (Stream<Path> left = Files.list(folder)) {
+            assertTrue(left.allMatch(f -> f.equals(model)), "nothing is left behind");
+        }
+    }
+
+    private void poke(String tensor, long index, int bfloat16) throws IOException {
+        long offset;
+        try (Checkpoint c = Checkpoint.open(model)) {
+            TensorInfo info = c.tensor(tensor).orElseThrow();
+            offset = info.offset() + 2 * index;
+        }
+        try (RandomAccessFile file = new RandomAccessFile(weights.toFile(), "rw")) {
+            file.seek(offset);
+            file.write(new byte[] {(byte) bfloat16, (byte) (bfloat16 >> 8)});
+        }
+    }
+
+    private void config(java.util.function.Consumer<ObjectNode> change) throws IOException {
+        ObjectMapper mapper = new ObjectMapper();
+        ObjectNode config = (ObjectNode) mapper.readTree(model.resolve("config.json").toFile());
+        change.accept(config);
+        mapper.writeValue(model.resolve("config.json").toFile(), config);
+    }
+
+    @Test
+    void notAFolder() throws IOException {
+        Path real = model;
+        model = weights;
+        Cli.Result r = Cli.run("inspect", model);
+        assertEquals(5, r.exitCode());
+        assertEquals("ram: " + weights + ": is not a folder; give the folder that holds config.json and the *.safetensors files", r.sentence());
+        model = folder.resolve("nowhere");
+        r = Cli.run("inspect", model);
+        assertEquals(5, r.exitCode());
+        assertTrue(r.sentence().contains("does not exist"), r.err());
+        model = real;
+    }
+
+    @Test
+    void noConfig() throws IOException {
+        Files.delete(model.resolve("config.json"));
+        refused(5, "holds no config.json");
+    }
+
+    @Test
+    void configThatIsNotJson() throws IOException {
+        Files.writeString(model.resolve("config.json"), "{\"model_type\": ");
+        refused(5, "config.json: is not valid JSON");
+    }
+
+    @Test
+    void configWithoutModelType() throws IOException {
+        config(c -> c.remove("model_type"));
+        refused(5, "has no model_type");
+    }
+
+    @Test
+    void unknownModelTypeWorksAsAPlainModelAndSaysSo() throws IOException {
+        config(c -> c.put("model_type", "qwen99"));
+        Cli.Result r = Cli.run("inspect", model);
+        assertEquals(0, r.exitCode(), r.err());
+        assertTrue(r.out().contains("qwen99") && r.out().contains("assumed: "), r.out());
+        assertEquals(0, Cli.run("quantize", model, "--budget", "1MB", "-o", folder.resolve("out"), "--quiet").exitCode());
+    }
+
+    @Test
+    void noWeights() throws IOException {
+        Files.delete(weights);
+        refused(5, "holds no *.safetensors file");
+    }
+
+    @Test
+    void truncatedWeights() throws IOException {
+        try (RandomAccessFile file = new RandomAccessFile(weights.toFile(), "rw")) {
+            file.setLength(file.length() - 1000);
+        }
+        refused(5, "the file is truncated or corrupt, download it again");
+    }
+
+    @Test
+    void headerLargerThanTheFile() throws IOException {
+        try (RandomAccessFile file = new RandomAccessFile(weights.toFile(), "rw")) {
+            file.setLength(1000);
+        }
+        refused(5, "the file is truncated or not safetensors");
+    }
+
+    @Test
+    void missingShard() throws IOException {
+        Files.writeString(model.resolve("model.safetensors.index.json"),
+                "{\"weight_map\":{\"model.norm.weight\":\"model-00001-of-00002.safetensors\"}}");
+        refused(5, "model-00001-of-00002.safetensors: is missing");
+    }
+
+    @Test
+    void notANumberInAWeight() throws IOException {
+        poke("model.layers.2.mlp.up_proj.weight", 12345, 0x7fc0);
+        refused(5, "tensor 'model.layers.2.mlp.up_proj.weight' holds 1 weight that is infinite or not a number, the first at index 12345");
+    }
+
+    @Test
+    void infinityInANorm() throws IOException {
+        poke("model.layers.1.input_layernorm.weight", 7, 0xff80);
+        refused(5, "tensor 'model.layers.1.input_layernorm.weight' holds");
+    }
+
+    @Test
+    void aFileInTheWayOfTheOutput() throws IOException {
+        Path blocked = Files.createFile(folder.resolve("blocked"));
+        Cli.Result r = Cli.run("quantize", model, "--budget", "1MB", "-o", blocked.resolve("out"), "--no-progress");
+        assertEquals(1, r.exitCode(), r.err());
+        assertEquals(1, r.err().lines().count(), r.err());
+        Files.delete(blocked);
+    }
+}

@@ -1,0 +1,34 @@
+package ram.cli;
+
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/// Runs the command line as a user would and keeps what it prints.
+final class Cli {
+    /// The trained model that is shipped with the program.
+    static final Path TINY = Path.of("examples/tiny-qwen3");
+
+    record Result(int exitCode, String out, String err) {
+        /// The last line of stderr, where the sentence about a failure is.
+        String sentence() {
+            return err.lines().reduce("", (_, b) -> b);
+        }
+    }
+
+    private Cli() {
+    }
+
+    static Result run(Object... args) {
+        StringWriter out = new StringWriter();
+        StringWriter err = new StringWriter();
+        List<String> words = new ArrayList<>();
+        for (Object arg : args) {
+            words.add(arg.toString());
+        }
+        int code = Main.run(new PrintWriter(out), new PrintWriter(err), words.toArray(String[]::new));
+        return new Result(code, out.toString(), err.toString());
+    }
+}

@@ -1,0 +1,136 @@
+package ram.cli;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class QuantizeTest {
+    @TempDir
+    Path folder;
+
+    private static List<String> names(Path folder) throws IOException {
+        try (Stream<Path> files = Files.list(folder)) {
+            return files.map(f -> f.getFileName().toString()).sorted().toList();
+        }
+    }
+
+    private static long tensorBytes(Path folder) throws IOException {
+        try (Stream<Path> files = Files.list(folder)) {
+            return files.filter(f -> f.toString().endsWith(".safetensors")).mapToLong(f -> f.toFile().length()).sum();
+        }
+    }
+
+    @Test
+    void writesAFolderThatFitsAndVerifies() throws IOException {
+        Path out = folder.resolve("out");
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out);
+        assertEquals("", r.err());
+        assertEquals(0, r.exitCode());
+        assertEquals(List.of("README.md", "config.json", "generation_config.json", "manifest.json", "model.safetensors", "model.safetensors.index.json",
+                "tokenizer.json", "tokenizer_config.json"), names(out));
+        assertTrue(tensorBytes(out) <= 1_000_000);
+        JsonNode manifest = new ObjectMapper().readTree(out.resolve("manifest.json").toFile());
+        assertEquals(tensorBytes(out), manifest.path("sizes").path("files").asLong(), "planned and written sizes are the same to the byte");
+        Cli.Result verified = Cli.run("verify", out, "--source", Cli.TINY);
+        assertEquals(0, verified.exitCode(), verified.out());
+        assertEquals(List.of("out"), names(folder), "nothing is left beside the output");
+    }
+
+    @ParameterizedTest
+    @ValueSource(longs = {700_000, 750_001, 812_345, 1_234_567, 2_000_000})
+    void neverExceedsTheBudget(long budget) throws IOException {
+        Path out = folder.resolve("out");
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", budget, "-o", out, "--quantizer", "rtn", "--quiet").exitCode());
+        assertTrue(tensorBytes(out) <= budget, tensorBytes(out) + " bytes for a budget of " + budget);
+    }
+
+    @Test
+    void sameBytesAtAnyThreadCount() throws IOException {
+        for (int threads : new int[] {1, 2, 7}) {
+            assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "900kB", "-o", folder.resolve("t" + threads), "--threads", threads, "--quiet").exitCode());
+        }
+        for (String name : names(folder.resolve("t1"))) {
+            byte[] one = Files.readAllBytes(folder.resolve("t1").resolve(name));
+            assertArrayEquals(one, Files.readAllBytes(folder.resolve("t2").resolve(name)), name);
+            assertArrayEquals(one, Files.readAllBytes(folder.resolve("t7").resolve(name)), name);
+        }
+    }
+
+    @Test
+    void aSavedProfileGivesTheSameFolder() throws IOException {
+        Path profile = folder.resolve("profile.json");
+        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("a"), "--profile", profile, "--quiet").exitCode());
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("b"), "--quiet").exitCode());
+        for (String name : names(folder.resolve("a"))) {
+            assertArrayEquals(Files.readAllBytes(folder.resolve("a").resolve(name)), Files.readAllBytes(folder.resolve("b").resolve(name)), name);
+        }
+    }
+
+    @Test
+    void anImpossibleBudgetIsRefusedWithTheSmallestSize() throws IOException {
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "100kB", "-o", folder.resolve("out"));
+        assertEquals(4, r.exitCode());
+        assertTrue(r.sentence().matches("ram: .*100\\.000 kB.*smallest.*\\d+ bytes.*"), r.err());
+        assertEquals(List.of(), names(folder));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"16 lightyears", "GB", "-3GB", "1e9", "0x10", ""})
+    void budgetTypos(String budget) throws IOException {
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget=" + budget, "-o", folder.resolve("out"));
+        assertEquals(2, r.exitCode());
+        assertTrue(r.err().contains("--budget"), r.err());
+        assertEquals(List.of(), names(folder));
+    }
+
+    @Test
+    void anExistingOutputIsKeptUnlessForced() throws IOException {
+        Path out = Files.createDirectory(folder.resolve("out"));
+        Files.writeString(out.resolve("precious"), "x");
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out);
+        assertEquals(2, r.exitCode());
+        assertEquals("ram: " + out + " exists already; choose another output folder or give --force to replace it", r.sentence());
+        assertTrue(Files.exists(out.resolve("precious")));
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force", "--quiet").exitCode());
+        assertFalse(Files.exists(out.resolve("precious")));
+        assertEquals(List.of("out"), names(folder));
+    }
+
+    @Test
+    void rulesAreKeptAndMustMatch() throws IOException {
+        Path out = folder.resolve("out");
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1.2MB", "-o", out, "--set", "o_proj=8:64", "--keep", "layers\\.0\\..*o_proj", "--quiet").exitCode());
+        JsonNode modules = new ObjectMapper().readTree(out.resolve("manifest.json").toFile()).path("modules");
+        for (JsonNode m : modules) {
+            if (m.path("path").asText().endsWith("o_proj")) {
+                assertEquals(m.path("layer").asInt() == 0 ? "dense" : "8:64", m.path("format").asText());
+                assertEquals("override", m.path("why").asText());
+            }
+        }
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("x"), "--keep", "o_porj");
+        assertEquals(2, r.exitCode());
+        assertTrue(r.sentence().contains("o_porj"), r.err());
+    }
+
+    @Test
+    void dryRunWritesNothing() throws IOException {
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "--dry-run");
+        assertEquals(0, r.exitCode());
+        assertTrue(r.out().contains("size"), r.out());
+        assertEquals(List.of(), names(folder));
+    }
+}
