@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.Random;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -39,17 +38,6 @@ class MseTest {
         float[] values = gaussian(1 << 19);
         assertEquals(rtn, nrmse(values, Format.parse(format), Quantizer.RTN), rtn * 0.01);
         assertEquals(mse, nrmse(values, Format.parse(format), Quantizer.MSE), mse * 0.005);
-    }
-
-    @Test
-    void print() {
-        float[] values = gaussian(1 << 19);
-        for (Format f : Format.allAffine()) {
-            System.out.println(f + " " + nrmse(values, f, Quantizer.RTN) + " " + nrmse(values, f, Quantizer.MSE));
-        }
-        for (Format f : java.util.List.of(Format.MXFP4, Format.NVFP4, Format.MXFP8)) {
-            System.out.println(f + " " + nrmse(values, f, Quantizer.RTN) + " " + nrmse(values, f, Quantizer.MSE));
-        }
     }
 
     static Stream<Arguments> all() {
