@@ -4,8 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
-import java.util.List;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -124,18 +122,5 @@ class TwinTest {
                 }
             }
         }
-    }
-
-    @Test
-    void curvesAreSumsOfRows() {
-        float[] values = values("bfloat16");
-        List<Format> formats = Format.allAffine();
-        double[][] sums = new double[formats.size()][2];
-        ErrorCurves.measure(values, 41, 256, importance(), formats, Quantizer.MSE, DType.BF16, sums);
-        double[] plain = new double[41];
-        double[] weighted = new double[41];
-        new BlockCoder(formats.get(3), Quantizer.MSE, DType.BF16).errors(values, 41, 256, importance(), plain, weighted);
-        assertEquals(Arrays.stream(plain).sum(), sums[3][0], 1e-9 * sums[3][0]);
-        assertEquals(Arrays.stream(weighted).sum(), sums[3][1], 1e-9 * sums[3][1]);
     }
 }
