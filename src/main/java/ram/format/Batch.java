@@ -32,6 +32,10 @@ final class Batch {
     final float[] trialBias = new float[LANES];
     final float[] trialInverse = new float[LANES];
     final float[] trialError = new float[LANES];
+    /// The best of what was on trial.
+    final float[] bestScale = new float[LANES];
+    final float[] bestBias = new float[LANES];
+    final float[] bestError = new float[LANES];
     /// Importance-weighted sums over a group on trial: 1, code, code², residual, code · residual.
     final float[] sum1 = new float[LANES];
     final float[] sumQ = new float[LANES];

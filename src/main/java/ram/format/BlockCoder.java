@@ -112,6 +112,7 @@ public final class BlockCoder {
         float[] scale = new float[1];
         float[] bias = new float[1];
         byte[] q = new byte[size];
+        float[] elements = FloatGroups.elements(format.mode());
         for (int g = 0; g < groups; g++) {
             unpack(codes, (long) g * size * format.bits() / 8, q);
             if (affine) {
@@ -123,7 +124,7 @@ public final class BlockCoder {
             } else {
                 float s = FloatGroups.scale(format.mode(), scales.get(LittleEndian.BYTE, g) & 255);
                 for (int e = 0; e < size; e++) {
-                    out[g * size + e] = s * FloatGroups.element(format.mode(), q[e] & 255);
+                    out[g * size + e] = s * elements[q[e] & 255];
                 }
             }
         }

@@ -6,7 +6,7 @@ import ram.safetensors.DType;
 /// The modes whose elements are small floating-point numbers under a one-byte scale: mxfp4, nvfp4, mxfp8.
 /// As on MLX's CPU, each operation of the encoder is rounded to the type of the weight.
 final class FloatGroups {
-    private static final float[] E2M1 = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+    private static final float[] E2M1 = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
     private static final float[] E4M3 = e4m3Table();
     private static final float LARGEST_E4M3 = 448;
     private static final double LOG_2 = Math.log(2);
@@ -32,13 +32,9 @@ final class FloatGroups {
         return out;
     }
 
-    /// The value of an element code.
-    static float element(Format.Mode mode, int code) {
-        if (mode == Format.Mode.MXFP8) {
-            return E4M3[code];
-        }
-        float magnitude = E2M1[code & 7];
-        return (code & 8) == 0 ? magnitude : -magnitude;
+    /// The values of all element codes.
+    static float[] elements(Format.Mode mode) {
+        return mode == Format.Mode.MXFP8 ? E4M3 : E2M1;
     }
 
     /// The value of a scale byte.
@@ -87,9 +83,10 @@ final class FloatGroups {
 
     double error(float[] w, int at, float[] importance, int column, int scaleByte, byte[] codes) {
         float s = scale(format.mode(), scaleByte);
+        float[] elements = elements(format.mode());
         double sum = 0;
         for (int e = 0; e < format.groupSize(); e++) {
-            double r = w[at + e] - s * element(format.mode(), codes[e] & 255);
+            double r = w[at + e] - s * elements[codes[e] & 255];
             sum += r * r * (importance == null ? 1 : importance[column + e]);
         }
         return sum;
@@ -118,9 +115,16 @@ final class FloatGroups {
 
     /// The nearest table entry; of two, the one nearer to zero. Zero is always code 0, and so is what a scale of zero made infinite.
     private static int toE2m1(float v) {
-        float m = Math.abs(v);
-        int code = m == Float.POSITIVE_INFINITY ? 0 : m > 5 ? 7 : m > 3.5f ? 6 : m > 2.5f ? 5 : m > 1.75f ? 4 : m > 1.25f ? 3 : m > 0.75f ? 2 : m > 0.25f ? 1 : 0;
-        return v < 0 && code > 0 ? code + 8 : code;
+        int bits = Float.floatToRawIntBits(v);
+        int m = bits & 0x7fffffff;
+        if (m >= 0x7f800000) {
+            return 0;
+        }
+        // Without branches, which would be guesses: below 1 the codes 1 and 2 begin above 0.25 and 0.75, from 1 on a code is an exponent and one mantissa bit.
+        int small = (0x3e800000 - m >>> 31) + (0x3f400000 - m >>> 31);
+        int large = Math.min(Math.max(m, 0x3f800000) + 0x1fffff >>> 22, 259) - 254;
+        int code = small + large;
+        return code | bits >>> 28 & 8 & -code >> 31;
     }
 
     /// To nearest, ties to even, saturating at 448.

@@ -1,6 +1,7 @@
 package ram.format;
 
 import ram.numeric.VectorSupport;
+import ram.safetensors.DType;
 
 /// The loops over all elements of a [Batch], once in plain Java and once with the Vector API. Both give the same bits:
 /// a lane is a group, and each group is summed in the order of its elements.
@@ -10,6 +11,9 @@ interface GroupKernel {
 
     /// 2²³: adding and subtracting it rounds a non-negative float below it to the nearest integer, ties to even.
     float ROUNDER = 0x1p23f;
+    float MAX_FLOAT16 = 65504;
+    /// Smaller scales are not inverted, as that overflows.
+    float SMALLEST_INVERTED = 0x1p-124f;
 
     /// Sets `low` and `high`.
     void range(Batch b);
@@ -25,4 +29,14 @@ interface GroupKernel {
 
     /// Sets `trialError` and the five sums.
     void fit(Batch b, int maxCode);
+
+    /// Puts on trial the given share of the range, in its middle.
+    void start(Batch b, float share, int maxCode, DType stored);
+
+    /// Makes what is on trial the best where it causes a smaller error.
+    void keepBetter(Batch b);
+
+    /// Corrects what is on trial from the sums of [#fit]: least squares of the residuals against the codes gives the correction of the scale,
+    /// which is rounded as stored; the bias then takes the mean of what is left.
+    void refit(Batch b, DType stored);
 }

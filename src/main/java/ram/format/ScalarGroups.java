@@ -3,6 +3,7 @@ package ram.format;
 import static ram.format.Batch.LANES;
 
 import java.util.Arrays;
+import ram.safetensors.DType;
 
 /// The plain Java twin of [VectorGroups], and its oracle.
 final class ScalarGroups implements GroupKernel {
@@ -103,5 +104,67 @@ final class ScalarGroups implements GroupKernel {
             b.sumR[l] = sr;
             b.sumQR[l] = sqr;
         }
+    }
+
+    @Override
+    public void start(Batch b, float share, int maxCode, DType stored) {
+        for (int l = 0; l < LANES; l++) {
+            float s = rounded(stored, share * (b.high[l] / maxCode - b.low[l] / maxCode));
+            b.trialScale[l] = s;
+            b.trialBias[l] = rounded(stored, 0.5f * b.low[l] + 0.5f * b.high[l] - s * (0.5f * maxCode));
+            b.trialInverse[l] = inverse(s);
+        }
+    }
+
+    @Override
+    public void keepBetter(Batch b) {
+        for (int l = 0; l < LANES; l++) {
+            if (b.trialError[l] < b.bestError[l]) {
+                b.bestError[l] = b.trialError[l];
+                b.bestScale[l] = b.trialScale[l];
+                b.bestBias[l] = b.trialBias[l];
+            }
+        }
+    }
+
+    @Override
+    public void refit(Batch b, DType stored) {
+        for (int l = 0; l < LANES; l++) {
+            float n = b.sum1[l];
+            float sq = b.sumQ[l];
+            float determinant = n * b.sumQQ[l] - sq * sq;
+            float old = b.trialScale[l];
+            float step = (n * b.sumQR[l] - sq * b.sumR[l]) / determinant / b.unit[l];
+            float scale = determinant > 0 ? rounded(stored, old + step) : old;
+            float shift = (b.sumR[l] / b.unit[l] - (scale - old) * sq) / n;
+            b.trialScale[l] = scale;
+            b.trialBias[l] = n > 0 ? rounded(stored, b.trialBias[l] + shift) : b.trialBias[l];
+            b.trialInverse[l] = inverse(scale);
+        }
+    }
+
+    static float inverse(float scale) {
+        return Math.abs(scale) > SMALLEST_INVERTED ? 1 / scale : 0;
+    }
+
+    /// To the nearest value of a type, ties to even, in operations that vectors have, too. float16 stops at its largest finite value.
+    static float rounded(DType stored, float v) {
+        return switch (stored) {
+            case BF16 -> {
+                int bits = Float.floatToRawIntBits(v);
+                yield Float.intBitsToFloat(bits + 0x7fff + (bits >>> 16 & 1) & 0xffff0000);
+            }
+            case F16 -> {
+                int bits = Float.floatToRawIntBits(v);
+                float magnitude = Float.intBitsToFloat(bits & 0x7fffffff);
+                magnitude = magnitude > MAX_FLOAT16 ? MAX_FLOAT16 : magnitude;
+                int m = Float.floatToRawIntBits(magnitude);
+                float normal = Float.intBitsToFloat(m + 0xfff + (m >>> 13 & 1) & 0xffffe000);
+                float subnormal = magnitude + 0.5f - 0.5f;
+                float nearest = magnitude < 0x1p-14f ? subnormal : normal;
+                yield Float.intBitsToFloat(Float.floatToRawIntBits(nearest) | bits & 0x80000000);
+            }
+            default -> v;
+        };
     }
 }

@@ -4,10 +4,12 @@ import static ram.format.Batch.LANES;
 
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 import ram.numeric.VectorSupport;
+import ram.safetensors.DType;
 
 /// The Vector API twin of [ScalarGroups].
 final class VectorGroups implements GroupKernel {
@@ -154,5 +156,76 @@ final class VectorGroups implements GroupKernel {
             sr.intoArray(b.sumR, l);
             sqr.intoArray(b.sumQR, l);
         }
+    }
+
+    @Override
+    public void start(Batch b, float share, int maxCode, DType stored) {
+        for (int l = 0; l < LANES; l += VL) {
+            FloatVector low = FloatVector.fromArray(F, b.low, l);
+            FloatVector high = FloatVector.fromArray(F, b.high, l);
+            FloatVector scale = rounded(stored, high.div(maxCode).sub(low.div(maxCode)).mul(share));
+            FloatVector bias = rounded(stored, low.mul(0.5f).add(high.mul(0.5f)).sub(scale.mul(0.5f * maxCode)));
+            tryOut(b, l, scale, bias);
+        }
+    }
+
+    @Override
+    public void keepBetter(Batch b) {
+        for (int l = 0; l < LANES; l += VL) {
+            FloatVector error = FloatVector.fromArray(F, b.trialError, l);
+            FloatVector best = FloatVector.fromArray(F, b.bestError, l);
+            VectorMask<Float> better = error.compare(VectorOperators.LT, best);
+            best.blend(error, better).intoArray(b.bestError, l);
+            FloatVector.fromArray(F, b.bestScale, l).blend(FloatVector.fromArray(F, b.trialScale, l), better).intoArray(b.bestScale, l);
+            FloatVector.fromArray(F, b.bestBias, l).blend(FloatVector.fromArray(F, b.trialBias, l), better).intoArray(b.bestBias, l);
+        }
+    }
+
+    @Override
+    public void refit(Batch b, DType stored) {
+        for (int l = 0; l < LANES; l += VL) {
+            FloatVector n = FloatVector.fromArray(F, b.sum1, l);
+            FloatVector sq = FloatVector.fromArray(F, b.sumQ, l);
+            FloatVector sr = FloatVector.fromArray(F, b.sumR, l);
+            FloatVector unit = FloatVector.fromArray(F, b.unit, l);
+            FloatVector determinant = n.mul(FloatVector.fromArray(F, b.sumQQ, l)).sub(sq.mul(sq));
+            FloatVector old = FloatVector.fromArray(F, b.trialScale, l);
+            FloatVector oldBias = FloatVector.fromArray(F, b.trialBias, l);
+            FloatVector step = n.mul(FloatVector.fromArray(F, b.sumQR, l)).sub(sq.mul(sr)).div(determinant).div(unit);
+            FloatVector scale = old.blend(rounded(stored, old.add(step)), determinant.compare(VectorOperators.GT, 0));
+            FloatVector shift = sr.div(unit).sub(scale.sub(old).mul(sq)).div(n);
+            FloatVector bias = oldBias.blend(rounded(stored, oldBias.add(shift)), n.compare(VectorOperators.GT, 0));
+            tryOut(b, l, scale, bias);
+        }
+    }
+
+    private static void tryOut(Batch b, int l, FloatVector scale, FloatVector bias) {
+        scale.intoArray(b.trialScale, l);
+        bias.intoArray(b.trialBias, l);
+        FloatVector one = FloatVector.broadcast(F, 1);
+        FloatVector.zero(F).blend(one.div(scale), magnitude(scale).compare(VectorOperators.GT, SMALLEST_INVERTED)).intoArray(b.trialInverse, l);
+    }
+
+    private static FloatVector magnitude(FloatVector v) {
+        return v.reinterpretAsInts().and(0x7fffffff).reinterpretAsFloats();
+    }
+
+    /// See [ScalarGroups#rounded].
+    private static FloatVector rounded(DType stored, FloatVector v) {
+        return switch (stored) {
+            case BF16 -> {
+                IntVector bits = v.reinterpretAsInts();
+                yield bits.add(0x7fff).add(bits.lanewise(VectorOperators.LSHR, 16).and(1)).and(0xffff0000).reinterpretAsFloats();
+            }
+            case F16 -> {
+                FloatVector m = magnitude(v);
+                m = m.blend(MAX_FLOAT16, m.compare(VectorOperators.GT, MAX_FLOAT16));
+                IntVector bits = m.reinterpretAsInts();
+                FloatVector normal = bits.add(0xfff).add(bits.lanewise(VectorOperators.LSHR, 13).and(1)).and(0xffffe000).reinterpretAsFloats();
+                FloatVector nearest = normal.blend(m.add(0.5f).sub(0.5f), m.compare(VectorOperators.LT, 0x1p-14f));
+                yield nearest.reinterpretAsInts().or(v.reinterpretAsInts().and(0x80000000)).reinterpretAsFloats();
+            }
+            default -> v;
+        };
     }
 }

@@ -17,7 +17,8 @@ final class VectorKernels extends ScalarKernels {
     private static final VectorShape SHAPE = VectorShape.forBitSize(VectorSupport.bits() == 0 ? 128 : VectorSupport.bits());
     private static final VectorSpecies<Float> F = VectorSpecies.of(float.class, SHAPE);
     private static final VectorSpecies<Integer> I = VectorSpecies.of(int.class, SHAPE);
-    private static final VectorSpecies<Short> S = VectorSpecies.of(short.class, SHAPE);
+    /// As many shorts as a vector has floats.
+    private static final VectorSpecies<Short> HALF = VectorSpecies.of(short.class, VectorShape.forBitSize(SHAPE.vectorBitSize() / 2));
     private static final VectorSpecies<Double> D = VectorSpecies.of(double.class, SHAPE);
     private static final int VL = F.length();
     /// Columns of a tile of the matrix product, and how many products deep it goes before it moves on: the packed panel stays in the first cache.
@@ -262,12 +263,10 @@ final class VectorKernels extends ScalarKernels {
     @Override
     public void widenBf16(MemorySegment source, long at, float[] out, int outAt, int count) {
         int i = 0;
-        for (; i <= count - 2 * VL; i += 2 * VL) {
-            ShortVector v = ShortVector.fromMemorySegment(S, source, at + 2L * i, ByteOrder.LITTLE_ENDIAN);
-            for (int part = 0; part < 2; part++) {
-                IntVector bits = ((IntVector) v.convertShape(VectorOperators.S2I, I, part)).lanewise(VectorOperators.LSHL, 16);
-                bits.reinterpretAsFloats().intoArray(out, outAt + i + part * VL);
-            }
+        for (; i <= count - VL; i += VL) {
+            ShortVector v = ShortVector.fromMemorySegment(HALF, source, at + 2L * i, ByteOrder.LITTLE_ENDIAN);
+            IntVector bits = ((IntVector) v.convertShape(VectorOperators.S2I, I, 0)).lanewise(VectorOperators.LSHL, 16);
+            bits.reinterpretAsFloats().intoArray(out, outAt + i);
         }
         super.widenBf16(source, at + 2L * i, out, outAt + i, count - i);
     }
@@ -275,10 +274,8 @@ final class VectorKernels extends ScalarKernels {
     @Override
     public void narrowBf16(float[] in, int at, int count, MemorySegment target, long targetAt) {
         int i = 0;
-        for (; i <= count - 2 * VL; i += 2 * VL) {
-            ShortVector low = (ShortVector) roundedBf16(in, at + i).convertShape(VectorOperators.I2S, S, 0);
-            ShortVector high = (ShortVector) roundedBf16(in, at + i + VL).convertShape(VectorOperators.I2S, S, -1);
-            low.or(high).intoMemorySegment(target, targetAt + 2L * i, ByteOrder.LITTLE_ENDIAN);
+        for (; i <= count - VL; i += VL) {
+            ((ShortVector) roundedBf16(in, at + i).convertShape(VectorOperators.I2S, HALF, 0)).intoMemorySegment(target, targetAt + 2L * i, ByteOrder.LITTLE_ENDIAN);
         }
         super.narrowBf16(in, at + i, count - i, target, targetAt + 2L * i);
     }

@@ -46,10 +46,10 @@ final class CoderBenchmark {
                 batch.load(values, i, 32);
             }
         });
-        byte[] wide = new byte[values.length * 2];
-        time("bf16 encode", values.length, () -> Decoder.encode(DType.BF16, values, 0, values.length, MemorySegment.ofArray(wide), 0));
-        time("bf16 decode", values.length, () -> Decoder.decode(DType.BF16, MemorySegment.ofArray(wide), 0, out, 0, values.length));
-        time("f16 decode", values.length, () -> Decoder.decode(DType.F16, MemorySegment.ofArray(wide), 0, out, 0, values.length));
+        MemorySegment wide = java.lang.foreign.Arena.ofAuto().allocate(values.length * 2L);
+        time("bf16 encode", values.length, () -> Decoder.encode(DType.BF16, values, 0, values.length, wide, 0));
+        time("bf16 decode", values.length, () -> Decoder.decode(DType.BF16, wide, 0, out, 0, values.length));
+        time("f16 decode", values.length, () -> Decoder.decode(DType.F16, wide, 0, out, 0, values.length));
         time("sum of squares", values.length, () -> sums[0] += Kernels.sumOfSquares(values, 0, values.length));
         int n = 512;
         float[] product = new float[n * n];

@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.Random;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -32,24 +31,13 @@ class MseTest {
         return Math.sqrt(error[0] / power);
     }
 
-    /// Bounds from a long search in double precision, within half a percent.
+    /// What an exhaustive search would reach is one percent below the figures for `mse`.
     @ParameterizedTest
-    @CsvSource({"4:64, .0909, .0824", "4:32, .0811, .0709", "3:64, .190, .166", "2:32, .362, .298"})
+    @CsvSource({"4:64, .0909, .0824", "4:32, .0811, .0709", "3:64, .190, .166", "2:32, .362, .298", "5:64, .0442, .0408", "6:64, .02204, .0206", "8:64, .00674, .00528"})
     void gaussianWeights(String format, double rtn, double mse) {
         float[] values = gaussian(1 << 19);
         assertEquals(rtn, nrmse(values, Format.parse(format), Quantizer.RTN), rtn * 0.01);
         assertEquals(mse, nrmse(values, Format.parse(format), Quantizer.MSE), mse * 0.005);
-    }
-
-    @Test
-    void print() {
-        float[] values = gaussian(1 << 19);
-        for (Format f : Format.allAffine()) {
-            System.out.println(f + " " + nrmse(values, f, Quantizer.RTN) + " " + nrmse(values, f, Quantizer.MSE));
-        }
-        for (Format f : java.util.List.of(Format.MXFP4, Format.NVFP4, Format.MXFP8)) {
-            System.out.println(f + " " + nrmse(values, f, Quantizer.RTN) + " " + nrmse(values, f, Quantizer.MSE));
-        }
     }
 
     static Stream<Arguments> all() {
