@@ -1,0 +1,117 @@
+package ram.plan;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.SortedMap;
+import ram.UsageException;
+import ram.format.Format;
+import ram.plan.Candidates.Candidate;
+import ram.plan.Candidates.Choice;
+import ram.plan.Manifest.ModulePlan;
+import ram.profile.ModuleProfile;
+import ram.profile.Profile;
+import ram.profile.TensorProfile;
+
+/// Why one module has its format.
+///
+/// @param module what the plan says about it
+/// @param rule the binding rule in one sentence
+/// @param curve every measured format and dense, by bytes
+/// @param weightShare the module's √(s·N) as a part of the model's sum: how much its errors count
+/// @param sensitivitySource `propagated`, or where the value was borrowed
+/// @param ingredients of the sensitivity, by name; means over the module's matrices, weighted by size
+/// @param price damage that a byte saves at the margin of this plan
+/// @param atLess its format with 5 % less budget, empty when that cannot be met or the plan is not priced
+/// @param atMore its format with 5 % more budget
+public record Explain(ModulePlan module, String rule, List<Point> curve, double weightShare, String sensitivitySource, SortedMap<String, Double> ingredients, double price,
+                      Optional<Format> atLess, Optional<Format> atMore) {
+    /// One format.
+    ///
+    /// @param allowed whether the plan could choose it
+    /// @param chosen whether it did
+    public record Point(Format format, long bytes, double relativeError, double sqnrDb, double damage, boolean allowed, boolean chosen) {
+    }
+
+    public Explain {
+        curve = List.copyOf(curve);
+        ingredients = new TreeMap<>(ingredients);
+    }
+
+    /// Explains a module of the plan that a request gives.
+    ///
+    /// @throws UsageException when there is no such module
+    public static Explain of(Profile profile, PlanRequest request, String path) {
+        int index = -1;
+        for (int i = 0; i < profile.modules().size(); i++) {
+            if (profile.modules().get(i).path().equals(path)) {
+                index = i;
+            }
+        }
+        if (index < 0) {
+            throw new UsageException("there is no module '" + path + "'; `ram inspect` lists them");
+        }
+        Manifest manifest = Planner.plan(profile, request);
+        Prepared prepared = new Prepared(profile, request);
+        Choice choice = prepared.choices.get(index);
+        ModulePlan plan = manifest.modules().get(index);
+        List<Point> curve = new ArrayList<>();
+        for (Candidate c : choice.measured()) {
+            curve.add(new Point(c.format(), c.bytes(), c.relativeError(), c.sqnrDb(), c.damage(), choice.allowed().contains(c), c.format().equals(plan.format())));
+        }
+        curve.sort(Comparator.comparingLong(Point::bytes).thenComparing(Comparator.comparingDouble(Point::damage).reversed()));
+        ModuleProfile m = profile.modules().get(index);
+        return new Explain(plan, rule(plan, manifest.solver()), curve, share(profile, index), m.sensitivitySource(), ingredients(m), manifest.solver().price(),
+                at(prepared, index, 0.95), at(prepared, index, 1.05));
+    }
+
+    private static String rule(ModulePlan m, Manifest.SolverReport solver) {
+        return switch (m.why()) {
+            case CANNOT_QUANTIZE -> "It cannot be quantized: " + m.reason() + ".";
+            case OVERRIDE -> "It was asked for with " + m.reason() + ".";
+            case FLOOR -> "A floor holds it: " + m.reason() + ".";
+            case POLICY -> "The policy decided: " + m.reason() + ".";
+            case BUDGET -> m.better().map(a -> a.price() <= solver.price()
+                    ? "The next better format, " + a.format() + ", would save less damage per byte than bytes save elsewhere."
+                    : "The next better format, " + a.format() + ", would be worth its bytes, but no longer fits.").orElse("No allowed format does less damage.");
+        };
+    }
+
+    private static double share(Profile profile, int index) {
+        double s = 0;
+        double all = 0;
+        double own = 0;
+        for (ModuleProfile m : profile.modules()) {
+            s += m.sensitivity();
+        }
+        for (int i = 0; i < profile.modules().size(); i++) {
+            for (TensorProfile t : profile.modules().get(i).tensors()) {
+                double w = s > 0 ? Math.sqrt(t.sensitivity() * t.parameters()) : t.parameters();
+                all += w;
+                own += i == index ? w : 0;
+            }
+        }
+        return all == 0 ? 0 : own / all;
+    }
+
+    private static SortedMap<String, Double> ingredients(ModuleProfile m) {
+        SortedMap<String, Double> out = new TreeMap<>();
+        for (TensorProfile t : m.tensors()) {
+            t.ingredients().forEach((name, value) -> out.merge(name, value * t.parameters() / m.parameters(), Double::sum));
+        }
+        return out;
+    }
+
+    private static Optional<Format> at(Prepared prepared, int index, double factor) {
+        if (!prepared.request.policy().isPriced()) {
+            return Optional.empty();
+        }
+        try {
+            return Optional.of(prepared.solve((long) (prepared.limit() * factor)).formats().get(index));
+        } catch (BudgetException e) {
+            return Optional.empty();
+        }
+    }
+}

@@ -1,0 +1,83 @@
+package ram.plan;
+
+import java.util.ArrayList;
+import java.util.List;
+import ram.UsageException;
+import ram.format.Format;
+import ram.profile.Profile;
+import ram.safetensors.ShardPlan;
+
+/// Least predicted damage for many sizes.
+///
+/// @param points by rising budget; damage never rises along them
+/// @param knee index of the point with the most quality for its size: the farthest below the chord from the first to the last
+///             point that has any damage, with size and the logarithm of damage each scaled to [0, 1]; -1 of fewer than three such points
+public record Frontier(List<Point> points, int knee) {
+    /// One budget.
+    ///
+    /// @param budget most bytes of all files
+    /// @param bytes of the files that the plan needs
+    /// @param price damage saved by one more byte at the margin
+    public record Point(long budget, long bytes, double bitsPerWeight, double damage, double price, boolean proven) {
+    }
+
+    public Frontier {
+        points = List.copyOf(points);
+    }
+
+    /// Solves `n` budgets in equal steps from the smallest possible size to the size at which nothing is quantized.
+    ///
+    /// @param request its limit is not used
+    /// @throws UsageException when the policy is not priced or `n` is not 2 to 100,000
+    public static Frontier solve(Profile profile, PlanRequest request, int n) {
+        if (!request.policy().isPriced()) {
+            throw new UsageException("--policy " + request.policy().label() + " has no frontier; use budget or mint");
+        }
+        if (n < 2 || n > 100_000) {
+            throw new UsageException("the number of budgets must be 2 to 100000, not " + n);
+        }
+        Prepared prepared = new Prepared(profile, request.withoutLimit());
+        long low = request.allowUnsafe() ? prepared.smallestUnsafe : prepared.smallestSafe;
+        long high = Math.max(low, prepared.largest);
+        List<Point> points = new ArrayList<>();
+        List<Format> lastFormats = List.of();
+        for (int i = 0; i < n; i++) {
+            long budget = i == n - 1 ? high : low + (high - low) / (n - 1) * i;
+            Prepared.Solved solved = prepared.solve(budget);
+            Solver.Solution s = solved.solution();
+            if (!points.isEmpty() && (solved.formats().equals(lastFormats) || s.objective() > points.getLast().damage())) {
+                Point last = points.getLast();
+                points.add(new Point(budget, last.bytes, last.bitsPerWeight, last.damage, s.price(), last.proven));
+                continue;
+            }
+            lastFormats = solved.formats();
+            ShardPlan files = OutputSize.of(profile, lastFormats);
+            points.add(new Point(budget, files.totalBytes(), prepared.parameters == 0 ? 0 : 8.0 * files.dataBytes() / prepared.parameters, s.objective(), s.price(), s.proven()));
+        }
+        return new Frontier(points, knee(points));
+    }
+
+    private static int knee(List<Point> points) {
+        int last = points.size() - 1;
+        while (last >= 0 && points.get(last).damage() <= 0) {
+            last--;
+        }
+        if (last < 2) {
+            return -1;
+        }
+        double left = points.getFirst().bytes();
+        double width = points.get(last).bytes() - left;
+        double bottom = Math.log(points.get(last).damage());
+        double height = Math.log(points.getFirst().damage()) - bottom;
+        int best = -1;
+        double most = 0;
+        for (int i = 1; i < last && width > 0 && height > 0; i++) {
+            double below = 1 - (points.get(i).bytes() - left) / width - (Math.log(points.get(i).damage()) - bottom) / height;
+            if (below > most) {
+                most = below;
+                best = i;
+            }
+        }
+        return best;
+    }
+}

@@ -1,0 +1,165 @@
+package ram.profile;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.core.StreamReadConstraints;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.util.DefaultIndenter;
+import com.fasterxml.jackson.core.util.DefaultPrettyPrinter;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.SortedMap;
+import ram.InputException;
+import ram.format.Format;
+import ram.layout.Architecture;
+import ram.layout.Kind;
+import ram.safetensors.DType;
+import ram.safetensors.Shape;
+
+/// What the tool's two documents have in common: strict parsing, deterministic writing, and the parts that stand in both.
+public final class JsonDocument {
+    private static final int MAX_DEPTH = 32;
+    private static final ObjectMapper MAPPER = new ObjectMapper(JsonFactory.builder()
+            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(MAX_DEPTH).maxStringLength(1 << 20).maxNumberLength(64).build())
+            .build());
+
+    private JsonDocument() {
+    }
+
+    /// Reads the document's object and checks its `schema`.
+    ///
+    /// @throws InputException when it is not JSON or of another schema
+    public static JsonFields read(Path file, String schema) {
+        try (InputStream in = Files.newInputStream(file); JsonParser parser = MAPPER.createParser(in)) {
+            JsonNode root = parser.nextToken() == JsonToken.START_OBJECT ? parser.readValueAsTree() : null;
+            JsonFields fields = new JsonFields(file, "", root);
+            if (parser.nextToken() != null) {
+                throw InputException.in(file, "goes on after the end of the document; create the file again");
+            }
+            String found = fields.has("schema") ? fields.text("schema") : "none";
+            if (!found.equals(schema)) {
+                throw InputException.in(file, "has the schema '" + found + "', but " + schema + " is needed; give the right file or create it again with this version");
+            }
+            return fields;
+        } catch (JsonProcessingException e) {
+            throw new InputException(file + ": is not valid JSON (" + e.getOriginalMessage().lines().findFirst().orElse("") + "); create the file again", e);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        }
+    }
+
+    /// A generator with two spaces of indentation, lists on one line, and line feeds.
+    public static JsonGenerator generator(OutputStream out) throws IOException {
+        DefaultPrettyPrinter printer = new DefaultPrettyPrinter().withObjectIndenter(new DefaultIndenter("  ", "\n"));
+        return MAPPER.createGenerator(out).setPrettyPrinter(printer).disable(JsonGenerator.Feature.AUTO_CLOSE_TARGET);
+    }
+
+    public static ObjectNode object() {
+        return MAPPER.createObjectNode();
+    }
+
+    public static ArrayNode array() {
+        return MAPPER.createArrayNode();
+    }
+
+    public static ArrayNode texts(List<String> values) {
+        ArrayNode out = array();
+        values.forEach(out::add);
+        return out;
+    }
+
+    public static ArrayNode shape(Shape shape) {
+        ArrayNode out = array();
+        shape.dims().forEach(out::add);
+        return out;
+    }
+
+    public static ObjectNode textMap(SortedMap<String, String> values) {
+        ObjectNode out = object();
+        values.forEach(out::put);
+        return out;
+    }
+
+    public static ObjectNode numberMap(SortedMap<String, Double> values) {
+        ObjectNode out = object();
+        values.forEach(out::put);
+        return out;
+    }
+
+    public static ArrayNode files(List<Profile.SourceFile> files) {
+        ArrayNode out = array();
+        for (Profile.SourceFile f : files) {
+            ObjectNode o = out.addObject().put("name", f.name()).put("bytes", f.bytes()).put("header_sha256", f.headerSha256());
+            if (!f.sha256().isEmpty()) {
+                o.put("sha256", f.sha256());
+            }
+        }
+        return out;
+    }
+
+    public static List<Profile.SourceFile> readFiles(JsonFields document, String name) {
+        return document.objects(name).stream().map(f -> {
+            Profile.SourceFile file = new Profile.SourceFile(f.text("name"), f.count("bytes"), f.text("header_sha256"), f.optionalText("sha256").orElse(""));
+            f.end();
+            return file;
+        }).toList();
+    }
+
+    public static ObjectNode architecture(Architecture a) {
+        return object().put("model_type", a.modelType()).put("family", a.family()).put("known", a.known()).put("structure", a.structure().label())
+                .put("tied", a.tied()).set("assumptions", texts(a.assumptions()));
+    }
+
+    public static Architecture readArchitecture(JsonFields document) {
+        JsonFields f = document.object("architecture");
+        Architecture a = new Architecture(f.text("model_type"), f.text("family"), f.flag("known"),
+                f.parsed("structure", f.text("structure"), t -> named(Architecture.Structure.values(), Architecture.Structure::label, t)), f.flag("tied"), f.texts("assumptions"));
+        f.end();
+        return a;
+    }
+
+    public static Kind kind(JsonFields f) {
+        return f.parsed("kind", f.text("kind"), t -> named(Kind.values(), Kind::label, t));
+    }
+
+    public static DType dtype(JsonFields f) {
+        return f.parsed("dtype", f.text("dtype"), t -> DType.named(t).orElseThrow(IllegalArgumentException::new));
+    }
+
+    /// Layers count from 0; -1 is outside of them.
+    public static int layer(JsonFields f) {
+        int layer = f.integer("layer");
+        if (layer < -1) {
+            throw f.wrong("layer", "is below -1");
+        }
+        return layer;
+    }
+
+    public static Optional<Format> optionalFormat(JsonFields f, String name) {
+        return f.has(name) ? Optional.of(f.format(name)) : Optional.empty();
+    }
+
+    /// @throws IllegalArgumentException when no value has this label
+    public static <T> T named(T[] values, java.util.function.Function<T, String> label, String text) {
+        for (T v : values) {
+            if (label.apply(v).equals(text)) {
+                return v;
+            }
+        }
+        throw new IllegalArgumentException(text);
+    }
+}

@@ -1,0 +1,205 @@
+package ram.profile;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.function.Function;
+import ram.InputException;
+import ram.format.Format;
+import ram.safetensors.Shape;
+
+/// Strict reading of an untrusted JSON object: every field is asked for by name and type, and none may be left over.
+/// Each error is an [InputException] that names the file and the place in it.
+public final class JsonFields {
+    private final Path file;
+    private final String place;
+    private final ObjectNode node;
+    private final Set<String> asked = new HashSet<>();
+
+    /// @param place where the object stands, empty for the document itself
+    public JsonFields(Path file, String place, JsonNode node) {
+        this.file = file;
+        this.place = place;
+        if (!(node instanceof ObjectNode object)) {
+            throw InputException.in(file, (place.isEmpty() ? "" : place + " ") + "is not a JSON object; create the file again");
+        }
+        this.node = object;
+    }
+
+    /// A complaint about a field.
+    public InputException wrong(String name, String what) {
+        return InputException.in(file, (place.isEmpty() ? "" : place + ".") + name + " " + what + "; create the file again");
+    }
+
+    private JsonNode get(String name) {
+        asked.add(name);
+        JsonNode value = node.get(name);
+        if (value == null) {
+            throw wrong(name, "is missing");
+        }
+        return value;
+    }
+
+    public boolean has(String name) {
+        asked.add(name);
+        return node.has(name);
+    }
+
+    public String text(String name) {
+        return text(name, get(name));
+    }
+
+    private String text(String name, JsonNode value) {
+        if (!value.isTextual()) {
+            throw wrong(name, "is not text");
+        }
+        return value.textValue();
+    }
+
+    public Optional<String> optionalText(String name) {
+        return has(name) ? Optional.of(text(name)) : Optional.empty();
+    }
+
+    /// A whole number from 0.
+    public long count(String name) {
+        long value = integer(name, get(name));
+        if (value < 0) {
+            throw wrong(name, "is negative");
+        }
+        return value;
+    }
+
+    /// A whole number in an int's range.
+    public int integer(String name) {
+        long value = integer(name, get(name));
+        if (value != (int) value) {
+            throw wrong(name, "is too large");
+        }
+        return (int) value;
+    }
+
+    private long integer(String name, JsonNode value) {
+        if (!value.isIntegralNumber() || !value.canConvertToLong()) {
+            throw wrong(name, "is not a whole number");
+        }
+        return value.longValue();
+    }
+
+    /// A finite number.
+    public double number(String name) {
+        return number(name, get(name));
+    }
+
+    private double number(String name, JsonNode value) {
+        if (!value.isNumber() || !Double.isFinite(value.doubleValue())) {
+            throw wrong(name, "is not a finite number");
+        }
+        return value.doubleValue();
+    }
+
+    public boolean flag(String name) {
+        JsonNode value = get(name);
+        if (!value.isBoolean()) {
+            throw wrong(name, "is neither true nor false");
+        }
+        return value.booleanValue();
+    }
+
+    private JsonNode array(String name) {
+        JsonNode value = get(name);
+        if (!value.isArray()) {
+            throw wrong(name, "is not a list");
+        }
+        return value;
+    }
+
+    public List<String> texts(String name) {
+        List<String> out = new ArrayList<>();
+        array(name).forEach(v -> out.add(text(name, v)));
+        return out;
+    }
+
+    public double[] numbers(String name) {
+        JsonNode array = array(name);
+        double[] out = new double[array.size()];
+        for (int i = 0; i < out.length; i++) {
+            out[i] = number(name, array.get(i));
+        }
+        return out;
+    }
+
+    public Shape shape(String name) {
+        List<Long> dims = new ArrayList<>();
+        array(name).forEach(v -> dims.add(integer(name, v)));
+        try {
+            return new Shape(dims);
+        } catch (IllegalArgumentException | ArithmeticException e) {
+            throw wrong(name, "is an impossible shape");
+        }
+    }
+
+    public Format format(String name) {
+        return parsed(name, text(name), Format::parse);
+    }
+
+    /// A text that a function understands; it complains with an IllegalArgumentException.
+    public <T> T parsed(String name, String text, Function<String, T> parse) {
+        try {
+            return parse.apply(text);
+        } catch (IllegalArgumentException e) {
+            throw wrong(name, "has the unknown value '" + text + "'");
+        }
+    }
+
+    public JsonFields object(String name) {
+        return new JsonFields(file, (place.isEmpty() ? "" : place + ".") + name, get(name));
+    }
+
+    /// The raw object.
+    public ObjectNode tree(String name) {
+        return object(name).node;
+    }
+
+    public List<JsonFields> objects(String name) {
+        List<JsonFields> out = new ArrayList<>();
+        for (JsonNode value : array(name)) {
+            out.add(new JsonFields(file, (place.isEmpty() ? "" : place + ".") + name + "[" + out.size() + "]", value));
+        }
+        return out;
+    }
+
+    public SortedMap<String, String> textMap(String name) {
+        SortedMap<String, String> out = new TreeMap<>();
+        JsonFields inner = object(name);
+        for (Map.Entry<String, JsonNode> e : inner.node.properties()) {
+            out.put(e.getKey(), inner.text(e.getKey(), e.getValue()));
+        }
+        return out;
+    }
+
+    public SortedMap<String, Double> numberMap(String name) {
+        SortedMap<String, Double> out = new TreeMap<>();
+        JsonFields inner = object(name);
+        for (Map.Entry<String, JsonNode> e : inner.node.properties()) {
+            out.put(e.getKey(), inner.number(e.getKey(), e.getValue()));
+        }
+        return out;
+    }
+
+    /// @throws InputException when the object has a field that was not asked for
+    public void end() {
+        for (Map.Entry<String, JsonNode> e : node.properties()) {
+            if (!asked.contains(e.getKey())) {
+                throw wrong(e.getKey(), "is not a known field");
+            }
+        }
+    }
+}

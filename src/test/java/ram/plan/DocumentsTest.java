@@ -1,0 +1,136 @@
+package ram.plan;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import ram.InputException;
+import ram.profile.JsonDocument;
+import ram.profile.Profile;
+import ram.profile.ProfileJson;
+
+class DocumentsTest {
+    private static final ObjectMapper MAPPER = new ObjectMapper();
+    private static final Profile PROFILE = Profiles.mixture(2, 128, 4, 9);
+    private static final Manifest MANIFEST = Planner.plan(PROFILE, PlanRequest.defaults().withBitsPerWeight(5).withRules(List.of(FormatRule.set("q_proj=6:64"))))
+            .withFiles(List.of(new Manifest.OutputFile("model.safetensors", 12, "ab".repeat(32)))).withEvaluation(JsonDocument.object().put("kl", 0.1));
+
+    @TempDir
+    private Path folder;
+
+    @Test
+    void profilesAreReadBackAsTheyWere() throws Exception {
+        byte[] bytes = ProfileJson.write(PROFILE);
+        Path file = Files.write(folder.resolve("profile.json"), bytes);
+        Profile back = ProfileJson.read(file);
+        assertEquals(PROFILE, back);
+        assertArrayEquals(bytes, ProfileJson.write(back));
+        assertArrayEquals(ManifestJson.write(Planner.plan(PROFILE, PlanRequest.defaults().withBitsPerWeight(5))),
+                ManifestJson.write(Planner.plan(back, PlanRequest.defaults().withBitsPerWeight(5))));
+    }
+
+    @Test
+    void manifestsAreReadBackAsTheyWere() throws Exception {
+        byte[] bytes = ManifestJson.write(MANIFEST);
+        Path file = Files.write(folder.resolve("manifest.json"), bytes);
+        Manifest back = ManifestJson.read(file);
+        assertEquals(MANIFEST, back);
+        assertArrayEquals(bytes, ManifestJson.write(back));
+    }
+
+    @Test
+    void everyDamagedFieldIsRefusedByName() throws Exception {
+        for (boolean manifest : new boolean[] {false, true}) {
+            ObjectNode good = (ObjectNode) MAPPER.readTree(manifest ? ManifestJson.write(MANIFEST) : ProfileJson.write(PROFILE));
+            for (var field : List.copyOf(good.properties())) {
+                ObjectNode bad = good.deepCopy();
+                bad.set(field.getKey(), field.getValue().isTextual() ? MAPPER.getNodeFactory().numberNode(1) : MAPPER.getNodeFactory().nullNode());
+                refused(manifest, bad, field.getKey());
+                if (!List.of("evaluation", "files").contains(field.getKey()) || !manifest) {
+                    ObjectNode without = good.deepCopy();
+                    without.remove(field.getKey());
+                    refused(manifest, without, field.getKey().equals("schema") ? "none" : field.getKey());
+                }
+            }
+            ObjectNode module = (ObjectNode) good.withArray("modules").get(0);
+            for (var field : List.copyOf(module.properties())) {
+                ObjectNode bad = good.deepCopy();
+                ((ObjectNode) bad.withArray("modules").get(0)).set(field.getKey(), MAPPER.createObjectNode().put("x", -1));
+                refused(manifest, bad, "modules[0]");
+            }
+            ObjectNode more = good.deepCopy();
+            more.put("surprise", 1);
+            refused(manifest, more, "surprise");
+        }
+    }
+
+    private void refused(boolean manifest, JsonNode document, String named) throws Exception {
+        Path file = Files.write(folder.resolve("bad.json"), MAPPER.writeValueAsBytes(document));
+        InputException e = assertThrows(InputException.class, () -> {
+            if (manifest) {
+                ManifestJson.read(file);
+            } else {
+                ProfileJson.read(file);
+            }
+        }, named);
+        assertTrue(e.getMessage().contains("bad.json") && e.getMessage().contains(named), () -> named + ": " + e.getMessage());
+    }
+
+    @Test
+    void hostileFilesAreRefused() throws Exception {
+        String head = "{\"schema\":\"ram.profile/1\",\"x\":";
+        for (String text : List.of("", "[]", "{", "null", "{\"schema\":\"ram.profile/2\"}", head + "[".repeat(5000), head + "NaN}", head + "1,\"x\":1}", "{}{}", "\0\1\2")) {
+            Path file = Files.write(folder.resolve("bad.json"), text.getBytes(StandardCharsets.UTF_8));
+            InputException e = assertThrows(InputException.class, () -> ProfileJson.read(file), text);
+            assertTrue(e.getMessage().contains("bad.json"));
+            assertThrows(InputException.class, () -> ManifestJson.read(file));
+        }
+    }
+
+    @Test
+    void frontierFallsAndHasAKnee() {
+        Profile p = Profiles.llama(16, 256, false, 5);
+        PlanRequest request = PlanRequest.defaults();
+        Frontier f = Frontier.solve(p, request, 200);
+        for (int i = 1; i < 200; i++) {
+            assertTrue(f.points().get(i).damage() <= f.points().get(i - 1).damage());
+            assertTrue(f.points().get(i).bytes() <= f.points().get(i).budget());
+        }
+        assertEquals(0, f.points().getLast().damage());
+        assertTrue(f.knee() > 0 && f.knee() < 199);
+        Frontier.Point middle = f.points().get(77);
+        Manifest same = Planner.plan(p, request.withBudget(middle.budget()));
+        assertEquals(middle.bytes(), same.sizes().files());
+        assertEquals(middle.damage(), same.solver().objective());
+    }
+
+    @Test
+    void tableRowsAddUp() {
+        List<Table.Row> rows = Table.of(MANIFEST);
+        Table.Row all = rows.getLast();
+        assertEquals(MANIFEST.modules().size(), all.modules());
+        assertEquals(all.bytes(), rows.stream().filter(r -> r.group().equals("kind")).mapToLong(Table.Row::bytes).sum());
+        assertEquals(1, rows.stream().filter(r -> r.group().equals("kind")).mapToDouble(Table.Row::damageShare).sum(), 1e-12);
+        assertEquals(List.of("0", "1"), rows.stream().filter(r -> r.group().equals("layers")).map(Table.Row::name).toList());
+    }
+
+    @Test
+    void explainsAModule() {
+        PlanRequest request = PlanRequest.defaults().withBitsPerWeight(5);
+        Explain e = Explain.of(PROFILE, request, "model.layers.0.mlp.switch_mlp.up_proj");
+        assertEquals(1, e.curve().stream().filter(Explain.Point::chosen).count());
+        assertTrue(e.weightShare() > 0 && e.weightShare() < 1 && e.price() > 0);
+        assertTrue(e.atLess().isPresent() && e.atMore().isPresent());
+        assertTrue(e.rule().endsWith("."));
+    }
+}
