@@ -116,7 +116,7 @@ final class QuantizeCommand implements Callable<Integer> {
             }
             Map<String, Double> errors = new TreeMap<>();
             written.forEach((path, e) -> errors.put(path, e.relativeError()));
-            manifest = planned;
+            manifest = planned.withWrittenErrors(errors);
             OutputFolder.writeSideFiles(m, shards, quantized, folder.path());
             OutputFolder.write(folder.path().resolve("README.md"), ModelCard.write(model, manifest));
             OutputFolder.write(folder.path().resolve("manifest.json"), ManifestJson.write(manifest));

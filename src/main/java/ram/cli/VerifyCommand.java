@@ -3,7 +3,6 @@ package ram.cli;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.HashMap;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -33,9 +32,9 @@ final class VerifyCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        Map<String, Double> expected = new HashMap<>();
+        Map<String, Double> expected = Map.of();
         if (Files.exists(folder.resolve("manifest.json"))) {
-            ManifestJson.read(folder.resolve("manifest.json"));
+            expected = ManifestJson.read(folder.resolve("manifest.json")).writtenErrors();
         }
         if (source == null) {
             return report(verify(folder, Optional.empty(), expected, root.global, spec));

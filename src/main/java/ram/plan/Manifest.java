@@ -93,11 +93,16 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
     /// @param bytes of its tensors' data
     /// @param relativeError ‖W − Ŵ‖² / ‖W‖² as measured by the analysis
     /// @param damage predicted, on the scale of policy `budget` whatever the policy
+    /// @param writtenError the same of the bytes that were written, measured while they were; empty before that and for dense
     /// @param reason a few words beside `why`
     /// @param better the allowed format that saves the most damage per byte beyond this one
     /// @param cheaper the allowed format that adds the least damage per byte saved
-    public record ModulePlan(String path, Kind kind, int layer, Shape shape, DType dtype, Format format, long bytes, double relativeError, double damage,
-                             Why why, String reason, Optional<Alternative> better, Optional<Alternative> cheaper) {
+    public record ModulePlan(String path, Kind kind, int layer, Shape shape, DType dtype, Format format, long bytes, double relativeError,
+                             OptionalDouble writtenError, double damage, Why why, String reason, Optional<Alternative> better, Optional<Alternative> cheaper) {
+        ModulePlan withWrittenError(double error) {
+            return new ModulePlan(path, kind, layer, shape, dtype, format, bytes, relativeError, OptionalDouble.of(error), damage, why, reason, better, cheaper);
+        }
+
         /// Signal-to-quantization-noise ratio in decibels, infinite for dense.
         public double sqnrDb() {
             return new CurvePoint(format, relativeError, 0).sqnrDb();
@@ -156,6 +161,21 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         tensors = List.copyOf(tensors);
         Objects.requireNonNull(evaluation);
         files = List.copyOf(files);
+    }
+
+    /// With the errors that were measured on what was written.
+    ///
+    /// @param errors relative squared errors, by module path
+    public Manifest withWrittenErrors(Map<String, Double> errors) {
+        List<ModulePlan> measured = modules.stream().map(m -> errors.containsKey(m.path()) ? m.withWrittenError(errors.get(m.path())) : m).toList();
+        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, measured, tensors, evaluation, files);
+    }
+
+    /// The errors of what was written, by module path.
+    public SortedMap<String, Double> writtenErrors() {
+        SortedMap<String, Double> out = new TreeMap<>();
+        modules.forEach(m -> m.writtenError().ifPresent(e -> out.put(m.path(), e)));
+        return out;
     }
 
     /// The chosen format per module path.

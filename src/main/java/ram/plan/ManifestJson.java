@@ -78,6 +78,7 @@ public final class ManifestJson {
         o.set("shape", JsonDocument.shape(m.shape()));
         o.put("dtype", m.dtype().name()).put("format", m.format().toString()).put("bits", m.format().bits()).put("group_size", m.format().groupSize()).put("bytes", m.bytes())
                 .put("relative_error", m.relativeError());
+        m.writtenError().ifPresent(e -> o.put("written_error", e));
         if (Double.isFinite(m.sqnrDb())) {
             o.put("sqnr_db", m.sqnrDb());
         }
@@ -139,7 +140,7 @@ public final class ManifestJson {
 
     private static ModulePlan readModule(JsonFields f) {
         ModulePlan m = new ModulePlan(f.text("path"), JsonDocument.kind(f), JsonDocument.layer(f), f.shape("shape"), JsonDocument.dtype(f), f.format("format"), f.count("bytes"),
-                notNegative(f, "relative_error"), notNegative(f, "damage"), f.parsed("why", f.text("why"), t -> JsonDocument.named(Why.values(), Why::label, t)), f.text("reason"),
+                notNegative(f, "relative_error"), f.has("written_error") ? OptionalDouble.of(notNegative(f, "written_error")) : OptionalDouble.empty(), notNegative(f, "damage"), f.parsed("why", f.text("why"), t -> JsonDocument.named(Why.values(), Why::label, t)), f.text("reason"),
                 readAlternative(f, "next_better"), readAlternative(f, "next_cheaper"));
         if (f.integer("bits") != m.format().bits() || f.integer("group_size") != m.format().groupSize()) {
             throw f.wrong("bits", "or group_size disagrees with the format");

@@ -2,6 +2,7 @@ package ram.plan;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.OptionalDouble;
 import java.util.Locale;
 import java.util.Optional;
 import ram.UsageException;
@@ -97,7 +98,7 @@ public final class Planner {
             Candidate c = choice.measured(d.format()).orElseThrow();
             unsafe += c.safe() ? 0 : 1;
             modules.add(new ModulePlan(choice.module().path(), choice.module().kind(), choice.module().layer(), choice.module().shape(), choice.module().dtype(),
-                    d.format(), c.bytes(), c.relativeError(), c.damage(), d.why(), d.reason(), better(choice, c), cheaper(choice, c)));
+                    d.format(), c.bytes(), c.relativeError(), OptionalDouble.empty(), c.damage(), d.why(), d.reason(), better(choice, c), cheaper(choice, c)));
         }
         List<String> notes = new ArrayList<>(policyNotes);
         if (unsafe > 0) {

@@ -43,7 +43,7 @@ class QuantizeTest {
                 "tokenizer.json", "tokenizer_config.json"), names(out));
         assertTrue(tensorBytes(out) <= 1_000_000);
         JsonNode manifest = new ObjectMapper().readTree(out.resolve("manifest.json").toFile());
-        assertEquals(tensorBytes(out), manifest.path("sizes").path("files").asLong(), "planned and written sizes are the same to the byte");
+        assertEquals(tensorBytes(out), manifest.path("sizes").path("file_bytes").asLong(), "planned and written sizes are the same to the byte");
         Cli.Result verified = Cli.run("verify", out, "--source", Cli.TINY);
         assertEquals(0, verified.exitCode(), verified.out());
         assertEquals(List.of("out"), names(folder), "nothing is left beside the output");
