@@ -150,7 +150,7 @@ public final class Profiles {
             for (int p = 0; p < module.parts().size(); p++) {
                 Optional<PartAnalysis.PartSensitivity> s = results.get(module).get(p).sensitivity();
                 long parameters = Math.multiplyExact(module.parts().get(p).rows(), module.weight().shape().columns());
-                entries.add(new Sensitivities.Entry(module.layer(), parameters, s.isPresent() ? OptionalDouble.of(s.get().at(logitPower)) : OptionalDouble.empty()));
+                entries.add(new Sensitivities.Entry(module.layer(), module.expert(), parameters, s.isPresent() ? OptionalDouble.of(s.get().at(logitPower)) : OptionalDouble.empty()));
             }
         }
         return Sensitivities.complete(entries);

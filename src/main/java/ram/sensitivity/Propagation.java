@@ -159,7 +159,7 @@ public final class Propagation {
         List<String> attentionPost = new ArrayList<>(Families.list("attention_post_norm"));
         List<String> mlpPre = new ArrayList<>(Families.list("mlp_norm"));
         String between = Families.text("between");
-        boolean sandwich = dense.has(prefix + "pre_feedforward_layernorm.weight") || dense.has(prefix + "post_feedforward_layernorm.weight");
+        boolean sandwich = Families.list("between_is_post_when").stream().anyMatch(n -> dense.has(prefix + n + ".weight"));
         (sandwich ? attentionPost : mlpPre).add(between);
         List<String> attentionPre = Families.list("attention_norm");
 

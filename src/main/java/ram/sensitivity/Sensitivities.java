@@ -14,27 +14,43 @@ public final class Sensitivities {
 
     /// One matrix.
     ///
+    /// @param expert whether it belongs to a routed expert: those see few tokens, so they say little about a matrix that sees all, and the reverse
     /// @param parameters number of its weights
     /// @param sensitivity predicted damage per unit of relative squared error, empty when unknown
-    public record Entry(int layer, long parameters, OptionalDouble sensitivity) {
+    public record Entry(int layer, boolean expert, long parameters, OptionalDouble sensitivity) {
     }
 
-    /// The sensitivity of every entry, in order. An unknown one gets the median sensitivity per weight of the known ones in its layer, of the whole
-    /// model where its layer has none, and 1 per weight where the model has none.
+    private record Place(int layer, boolean expert) {
+    }
+
+    /// The sensitivity of every entry, in order. An unknown one gets the median sensitivity per weight of the known ones in its layer that are experts
+    /// as it is or no experts as it is; where there are none, of such ones in the whole model; then of all; and 1 per weight where nothing is known.
     public static double[] complete(List<Entry> entries) {
-        Map<Integer, List<Double>> byLayer = new HashMap<>();
-        List<Double> all = new ArrayList<>();
+        Map<Place, List<Double>> known = new HashMap<>();
         for (Entry e : entries) {
             if (e.sensitivity.isPresent() && e.parameters > 0) {
                 double perWeight = e.sensitivity.getAsDouble() / e.parameters;
-                byLayer.computeIfAbsent(e.layer, _ -> new ArrayList<>()).add(perWeight);
-                all.add(perWeight);
+                for (Place place : places(e)) {
+                    known.computeIfAbsent(place, _ -> new ArrayList<>()).add(perWeight);
+                }
             }
         }
-        double model = all.isEmpty() ? 1 : median(all);
-        Map<Integer, Double> medians = new HashMap<>();
-        byLayer.forEach((layer, values) -> medians.put(layer, median(values)));
-        return entries.stream().mapToDouble(e -> e.sensitivity.orElseGet(() -> medians.getOrDefault(e.layer, model) * e.parameters)).toArray();
+        Map<Place, Double> medians = new HashMap<>();
+        known.forEach((place, values) -> medians.put(place, median(values)));
+        OptionalDouble all = known.isEmpty() ? OptionalDouble.empty() : OptionalDouble.of(median(known.values().stream().flatMap(List::stream).toList()));
+        return entries.stream().mapToDouble(e -> e.sensitivity.orElseGet(() -> {
+            for (Place place : places(e)) {
+                if (medians.containsKey(place)) {
+                    return medians.get(place) * e.parameters;
+                }
+            }
+            return all.orElse(1) * e.parameters;
+        })).toArray();
+    }
+
+    /// Where an entry looks for its like, the nearest first; layer −2 is the whole model.
+    private static List<Place> places(Entry e) {
+        return List.of(new Place(e.layer, e.expert), new Place(-2, e.expert));
     }
 
     private static double median(List<Double> values) {

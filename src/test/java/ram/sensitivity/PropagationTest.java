@@ -445,6 +445,51 @@ class PropagationTest {
     }
 
     @Test
+    void noiseOfOutputAndValueProjectionsIsAsSampled() {
+        Random random = new Random(31);
+        int d = 32;
+        Model m = new Model();
+        m.config.put("num_attention_heads", 4).put("hidden_size", d);
+        m.matrix("model.embed_tokens", Kind.EMBEDDING, 40, d, gaussian(40 * d, 1, random))
+                .vector(LAYER + "input_layernorm.weight", filled(d, 1))
+                .matrix(LAYER + "self_attn.q_proj", Kind.Q, d, d, gaussian(d * d, 0.2, random))
+                .matrix(LAYER + "self_attn.k_proj", Kind.K, 16, d, gaussian(16 * d, 0.2, random))
+                .matrix(LAYER + "self_attn.v_proj", Kind.V, 16, d, gaussian(16 * d, 0.2, random))
+                .matrix(LAYER + "self_attn.o_proj", Kind.O, d, d, gaussian(d * d, 0.2, random));
+        Map<String, ModuleWeights> w = m.walk(2);
+        float[] changeO = gaussian(d * d, 0.01, random);
+        float[] changeV = gaussian(16 * d, 0.01, random);
+        double[] noise = new double[2];
+        int samples = 4000;
+        double[] input = attentionTerm(w, "v").columns();
+        for (int s = 0; s < samples; s++) {
+            double[] h = new double[d];
+            for (int j = 0; j < d; j++) {
+                h[j] = Math.sqrt(input[j]) * random.nextGaussian();
+            }
+            double[] context = spread(times(m.data.get(LAYER + "self_attn.v_proj"), null, h, 16));
+            double[] contextNoise = spread(times(changeV, null, h, 16));
+            double[] o = times(changeO, null, context, d);
+            double[] v = times(m.data.get(LAYER + "self_attn.o_proj"), null, contextNoise, d);
+            for (int i = 0; i < d; i++) {
+                noise[0] += o[i] * o[i] / samples;
+                noise[1] += v[i] * v[i] / samples;
+            }
+        }
+        assertEquals(1, noise[0] / attentionTerm(w, "o").weightedError(0, d, changeO, new float[d * d]), 0.25);
+        assertEquals(1, noise[1] / attentionTerm(w, "v").weightedError(0, 16, changeV, new float[16 * d]), 0.25);
+    }
+
+    /// Two heads of 8 channels for each of two key-value heads, averaged over positions as the picture has it.
+    private static double[] spread(double[] value) {
+        double[] context = new double[32];
+        for (int i = 0; i < 32; i++) {
+            context[i] = Math.sqrt(RHO) * value[i / 16 * 8 + i % 8];
+        }
+        return context;
+    }
+
+    @Test
     void threadsChangeNoBit() {
         Model m = mlp(512, 1500, new Random(11));
         Map<String, ModuleWeights> one = m.walk(1);

@@ -8,11 +8,11 @@ import org.junit.jupiter.api.Test;
 
 class SensitivitiesTest {
     private static Sensitivities.Entry known(int layer, long parameters, double s) {
-        return new Sensitivities.Entry(layer, parameters, OptionalDouble.of(s));
+        return new Sensitivities.Entry(layer, false, parameters, OptionalDouble.of(s));
     }
 
     private static Sensitivities.Entry unknown(int layer, long parameters) {
-        return new Sensitivities.Entry(layer, parameters, OptionalDouble.empty());
+        return new Sensitivities.Entry(layer, false, parameters, OptionalDouble.empty());
     }
 
     @Test
@@ -24,5 +24,14 @@ class SensitivitiesTest {
     @Test
     void withoutAnyKnownOneEveryWeightCountsTheSame() {
         assertArrayEquals(new double[] {7, 9}, Sensitivities.complete(List.of(unknown(0, 7), unknown(3, 9))), 0);
+    }
+
+    @Test
+    void expertsAndMatricesThatSeeEveryTokenDoNotSpeakForEachOther() {
+        Sensitivities.Entry expert = new Sensitivities.Entry(0, true, 10, OptionalDouble.of(1));
+        Sensitivities.Entry unknownExpert = new Sensitivities.Entry(0, true, 30, OptionalDouble.empty());
+        assertArrayEquals(new double[] {1, 1, 3, 40, 80},
+                Sensitivities.complete(List.of(expert, expert, unknownExpert, known(1, 10, 40), unknown(0, 20))), 1e-12);
+        assertArrayEquals(new double[] {1, 2}, Sensitivities.complete(List.of(expert, unknown(0, 20))), 1e-12);
     }
 }
