@@ -210,7 +210,8 @@ class MatrixMetricsTest {
         sigma[1] = 2;
         MetricReport r = MatrixMetrics.measure(withSingularValues(300, 320, sigma, 9), ESTIMATE);
         assertEquals(3, r.value(Metric.SPECTRAL_NORM), 0.01);
-        assertTrue(r.value(Metric.STABLE_RANK) < 1.5);
+        assertEquals(13 / 9.0, r.value(Metric.STABLE_RANK), 0.01);
+        assertEquals(effectiveRank(sigma), r.value(Metric.EFFECTIVE_RANK), 0.01);
     }
 
     @Test
