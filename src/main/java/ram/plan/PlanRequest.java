@@ -2,6 +2,7 @@ package ram.plan;
 
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Locale;
 import java.util.Objects;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
@@ -95,10 +96,10 @@ public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Pol
         out.put("formats", modes.stream().map(Format.Mode::mlxName).collect(Collectors.toCollection(TreeSet::new)).stream().collect(Collectors.joining(",")));
         out.put("allow_unsafe", String.valueOf(allowUnsafe));
         for (int i = 0; i < rules.size(); i++) {
-            out.put(String.format(java.util.Locale.ROOT, "rule_%03d", i + 1), rules.get(i).option());
+            out.put(String.format(Locale.ROOT, "rule_%03d", i + 1), rules.get(i).option());
         }
         for (int i = 0; i < linked.size(); i++) {
-            out.put(String.format(java.util.Locale.ROOT, "linked_%03d", i + 1), String.join(",", linked.get(i)));
+            out.put(String.format(Locale.ROOT, "linked_%03d", i + 1), String.join(",", linked.get(i)));
         }
         if (!policy.isPriced()) {
             out.put("bits", String.valueOf(bits));

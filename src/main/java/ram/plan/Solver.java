@@ -74,8 +74,9 @@ public final class Solver {
         }
     }
 
-    /// An item's options that no other dominates, by rising bytes and falling damage; `onHull` are the positions on the lower convex hull.
-    private record Hull(long[] bytes, double[] damage, int[] option, int[] onHull) {
+    /// An item's options that no other dominates, by rising bytes and falling damage; `onHull` are the positions on the lower
+    /// convex hull, `slopes` what the step to each saves per byte.
+    private record Hull(long[] bytes, double[] damage, int[] option, int[] onHull, double[] slopes) {
         static Hull of(Item item) {
             List<Option> options = item.options();
             Integer[] order = new Integer[options.size()];
@@ -100,7 +101,11 @@ public final class Solver {
                 }
                 hull[h++] = j;
             }
-            return new Hull(Arrays.copyOf(bytes, n), Arrays.copyOf(damage, n), Arrays.copyOf(option, n), Arrays.copyOf(hull, h));
+            double[] slopes = new double[h];
+            for (int k = 1; k < h; k++) {
+                slopes[k] = slope(bytes, damage, hull[k - 1], hull[k]);
+            }
+            return new Hull(Arrays.copyOf(bytes, n), Arrays.copyOf(damage, n), Arrays.copyOf(option, n), Arrays.copyOf(hull, h), slopes);
         }
 
         /// Damage saved per byte from position i to j.
@@ -109,7 +114,7 @@ public final class Solver {
         }
 
         double slopeTo(int h) {
-            return slope(bytes, damage, onHull[h - 1], onHull[h]);
+            return slopes[h];
         }
 
         /// Position reached by taking every step of the hull that saves at least `price` per byte, or more than it when `strictly`.
