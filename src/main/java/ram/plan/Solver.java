@@ -174,6 +174,11 @@ public final class Solver {
 
     /// @throws IllegalArgumentException when even the smallest options exceed the capacity; ask [#minBytes()] first
     public Solution solve(long capacity) {
+        return solve(capacity, MAX_STATES);
+    }
+
+    /// @param maxStates states kept in each pass of the search, at least 2 each
+    Solution solve(long capacity, int[] maxStates) {
         if (capacity < minBytes) {
             throw new IllegalArgumentException("capacity " + capacity + " is below the smallest possible " + minBytes);
         }
@@ -190,7 +195,7 @@ public final class Solver {
         for (int i = 0; i < n; i++) {
             best[i] = hulls.get(i).at(price, true);
         }
-        return new Search(best, price, capacity - bytesOf(best)).run();
+        return new Search(best, price, capacity - bytesOf(best)).run(maxStates);
     }
 
     /// The largest λ at which taking every step that saves at least λ per byte no longer fits.
@@ -283,16 +288,16 @@ public final class Solver {
             this.bestExcess = price * slack;
         }
 
-        Solution run() {
+        Solution run(int[] statesPerPass) {
             double rounding = damageOf(start) * ROUNDING;
             fillGreedily();
             int[] positions = positionsOf(bestNode);
             boolean proven = false;
             double dropped = 0;
-            for (int pass = 0; pass < MAX_STATES.length && !proven && work < MAX_WORK; pass++) {
+            for (int pass = 0; pass < statesPerPass.length && !proven && work < MAX_WORK; pass++) {
                 nodes = 0;
                 bestNode = -1;
-                maxStates = MAX_STATES[pass];
+                maxStates = statesPerPass[pass];
                 droppedAt = Double.POSITIVE_INFINITY;
                 decideCores(rounding);
                 if (bestNode >= 0) {
