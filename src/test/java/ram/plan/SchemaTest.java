@@ -11,6 +11,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.junit.jupiter.api.Test;
 import ram.format.Format;
@@ -92,6 +93,9 @@ class SchemaTest {
                 PlanRequest request = PlanRequest.defaults().withModes(EnumSet.allOf(Format.Mode.class)).withPolicy(policy, 4, 64);
                 Manifest m = Planner.plan(p, policy.isPriced() ? request.withBitsPerWeight(6) : request);
                 assertEquals(List.of(), errors(schema("manifest"), MAPPER.readTree(ManifestJson.write(m))));
+                Manifest finished = m.withWrittenErrors(Map.of(m.modules().getFirst().path(), 0.01)).withEvaluation(MAPPER.createObjectNode().put("kl", 0.1))
+                        .withFiles(List.of(new Manifest.OutputFile("model.safetensors", m.sizes().files(), "00".repeat(32))));
+                assertEquals(List.of(), errors(schema("manifest"), MAPPER.readTree(ManifestJson.write(finished))));
             }
         }
     }

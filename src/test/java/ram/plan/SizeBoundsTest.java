@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
-import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import ram.UsageException;
 import ram.format.Format;
@@ -15,6 +14,7 @@ import ram.layout.Architecture;
 import ram.layout.Kind;
 import ram.layout.Layout;
 import ram.layout.Module;
+import ram.layout.OutputTypes;
 import ram.profile.Profile;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
@@ -44,12 +44,12 @@ class SizeBoundsTest {
     void headersAloneGiveTheSizesThatThePlannerFinds() {
         for (Profile p : List.of(Profiles.llama(4, 128, false, 1), Profiles.mixture(2, 128, 4, 2))) {
             PlanRequest request = PlanRequest.defaults().withRules(List.of(FormatRule.keep("q_proj")));
-            SizeBounds bounds = SizeBounds.of(layout(p), Optional.empty(), request);
+            SizeBounds bounds = SizeBounds.of(layout(p), new OutputTypes(DType.BF16), request);
             Manifest.Sizes sizes = Planner.plan(p, request.withBudget(bounds.largest())).sizes();
             assertEquals(sizes.smallestUnsafe(), bounds.smallest());
             assertEquals(sizes.dense(), bounds.largest());
             assertEquals(sizes.parameters(), bounds.parameters());
-            assertTrue(SizeBounds.of(layout(p), Optional.of(DType.F32), request).largest() > 1.9 * bounds.largest());
+            assertTrue(SizeBounds.of(layout(p), new OutputTypes(DType.F32), request).largest() > 1.9 * bounds.largest());
             bounds.require(bounds.smallest());
             assertEquals(bounds.smallest(), assertThrows(BudgetException.class, () -> bounds.require(bounds.smallest() - 1)).smallestUnsafe());
         }
@@ -59,7 +59,7 @@ class SizeBoundsTest {
     void rulesAreCheckedBeforeWeightsAreRead() {
         Layout layout = layout(Profiles.mixture(2, 128, 4, 2));
         for (FormatRule rule : List.of(FormatRule.keep("nowhere"), FormatRule.set("mlp.gate$=4:64"))) {
-            assertThrows(UsageException.class, () -> SizeBounds.of(layout, Optional.empty(), PlanRequest.defaults().withRules(List.of(rule))));
+            assertThrows(UsageException.class, () -> SizeBounds.of(layout, new OutputTypes(DType.BF16), PlanRequest.defaults().withRules(List.of(rule))));
         }
         assertThrows(IllegalArgumentException.class, () -> Format.affine(7, 64));
     }
