@@ -2,6 +2,7 @@ package ram.plan;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import ram.UsageException;
 import ram.format.Format;
@@ -102,7 +103,7 @@ final class Candidates {
             Candidate c = measured.stream().filter(x -> x.format().equals(forced.get())).findFirst().orElseThrow(() -> new UsageException(
                     rule.get().option() + ": the profile holds no measurement of " + forced.get() + " for " + m.path() + "; analyze with that format"));
             if (!c.safe() && !request.allowUnsafe()) {
-                throw new UsageException(rule.get().option() + String.format(java.util.Locale.ROOT, ": %s would leave %s at %.1f dB, under the floor of 9 dB; use more bits or --allow-unsafe",
+                throw new UsageException(rule.get().option() + String.format(Locale.ROOT, ": %s would leave %s at %.1f dB, under the floor of 9 dB; use more bits or --allow-unsafe",
                         c.format(), m.path(), c.sqnrDb()));
             }
             return new Choice(m, List.copyOf(measured), List.of(c), Optional.empty(), rule);

@@ -31,6 +31,19 @@ public record FormatRule(String option, Pattern pattern, Format format) {
         }
     }
 
+    /// Reads what [#option] says.
+    ///
+    /// @throws IllegalArgumentException for anything else
+    static FormatRule ofOption(String text) {
+        if (text.startsWith("--keep '") && text.endsWith("'")) {
+            return keep(text.substring("--keep '".length(), text.length() - 1));
+        }
+        if (text.startsWith("--set '") && text.endsWith("'")) {
+            return set(text.substring("--set '".length(), text.length() - 1));
+        }
+        throw new IllegalArgumentException(text);
+    }
+
     private static Pattern compile(String option, String regex) {
         try {
             return Pattern.compile(regex);

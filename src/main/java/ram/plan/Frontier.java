@@ -5,7 +5,6 @@ import java.util.List;
 import ram.UsageException;
 import ram.format.Format;
 import ram.profile.Profile;
-import ram.safetensors.ShardPlan;
 
 /// Least predicted damage for many sizes.
 ///
@@ -51,8 +50,8 @@ public record Frontier(List<Point> points, int knee) {
                 continue;
             }
             lastFormats = solved.formats();
-            ShardPlan files = OutputSize.of(profile, lastFormats);
-            points.add(new Point(budget, files.totalBytes(), prepared.parameters == 0 ? 0 : 8.0 * files.dataBytes() / prepared.parameters, s.objective(), s.price(), s.proven()));
+            Prepared.Totals totals = prepared.totals(lastFormats);
+            points.add(new Point(budget, totals.files(), prepared.parameters == 0 ? 0 : 8.0 * totals.data() / prepared.parameters, s.objective(), s.price(), s.proven()));
         }
         return new Frontier(points, knee(points));
     }

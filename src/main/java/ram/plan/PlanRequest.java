@@ -1,7 +1,10 @@
 package ram.plan;
 
+import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
+import java.util.Locale;
+import java.util.Map;
 import java.util.Objects;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
@@ -57,6 +60,39 @@ public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Pol
         return defaults().withBudget(bytes);
     }
 
+    /// The request that a manifest was planned for.
+    ///
+    /// @throws UsageException when its settings cannot be understood
+    public static PlanRequest of(Manifest manifest) {
+        Set<Format.Mode> modes = EnumSet.noneOf(Format.Mode.class);
+        List<FormatRule> rules = new ArrayList<>();
+        List<List<String>> linked = new ArrayList<>();
+        int bits = 4;
+        int groupSize = 64;
+        boolean allowUnsafe = false;
+        for (Map.Entry<String, String> e : manifest.planning().entrySet()) {
+            String value = e.getValue();
+            try {
+                switch (e.getKey().replaceFirst("_\\d+$", "")) {
+                    case "formats" -> {
+                        for (String mode : value.isEmpty() ? new String[0] : value.split(",")) {
+                            modes.add(Format.Mode.valueOf(mode.toUpperCase(Locale.ROOT)));
+                        }
+                    }
+                    case "allow_unsafe" -> allowUnsafe = Boolean.parseBoolean(value);
+                    case "rule" -> rules.add(FormatRule.ofOption(value));
+                    case "linked" -> linked.add(List.of(value.split(",")));
+                    case "bits" -> bits = Integer.parseInt(value);
+                    case "group_size" -> groupSize = Integer.parseInt(value);
+                    default -> throw new IllegalArgumentException(e.getKey());
+                }
+            } catch (IllegalArgumentException x) {
+                throw new UsageException("the manifest was planned with " + e.getKey() + " = '" + value + "', which this version does not know");
+            }
+        }
+        return new PlanRequest(manifest.limit().budget(), manifest.limit().bitsPerWeight(), Policy.named(manifest.policy()), bits, groupSize, modes, rules, allowUnsafe, linked);
+    }
+
     public PlanRequest withBudget(long bytes) {
         return new PlanRequest(OptionalLong.of(bytes), OptionalDouble.empty(), policy, bits, groupSize, modes, rules, allowUnsafe, linked);
     }
@@ -95,10 +131,10 @@ public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Pol
         out.put("formats", modes.stream().map(Format.Mode::mlxName).collect(Collectors.toCollection(TreeSet::new)).stream().collect(Collectors.joining(",")));
         out.put("allow_unsafe", String.valueOf(allowUnsafe));
         for (int i = 0; i < rules.size(); i++) {
-            out.put(String.format(java.util.Locale.ROOT, "rule_%03d", i + 1), rules.get(i).option());
+            out.put(String.format(Locale.ROOT, "rule_%03d", i + 1), rules.get(i).option());
         }
         for (int i = 0; i < linked.size(); i++) {
-            out.put(String.format(java.util.Locale.ROOT, "linked_%03d", i + 1), String.join(",", linked.get(i)));
+            out.put(String.format(Locale.ROOT, "linked_%03d", i + 1), String.join(",", linked.get(i)));
         }
         if (!policy.isPriced()) {
             out.put("bits", String.valueOf(bits));

@@ -6,6 +6,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.LongStream;
 import ram.UsageException;
 import ram.format.Format;
 import ram.plan.Candidates.Candidate;
@@ -30,9 +31,14 @@ final class Prepared {
     final long largest;
     private final boolean countData;
     private final long fixed;
+    private final long fixedData;
+    private final long fixedCost;
     private final List<int[]> groups;
     private final List<List<Format>> groupFormats;
     private final Solver solver;
+
+    record Totals(long data, long files) {
+    }
 
     /// @param formats one per module
     /// @param reserved bytes of the limit that the solver was not given
@@ -46,7 +52,9 @@ final class Prepared {
         List<Choice> priced = request.policy() == Policy.MINT ? Candidates.of(profile, Damage.withPriors(profile), request, request.allowUnsafe()) : choices;
         this.countData = request.bitsPerWeight().isPresent();
         List<Entry> fixedEntries = OutputSize.fixed(profile);
-        this.fixed = countData ? OutputSize.data(fixedEntries) : OutputSize.cost(fixedEntries);
+        this.fixedData = OutputSize.data(fixedEntries);
+        this.fixedCost = OutputSize.cost(fixedEntries);
+        this.fixed = countData ? fixedData : fixedCost;
         long n = 0;
         for (ModuleProfile m : profile.modules()) {
             n = Math.addExact(n, m.parameters());
@@ -157,6 +165,28 @@ final class Prepared {
 
     private long size(List<Format> formats) {
         return OutputSize.of(profile, formats).totalBytes();
+    }
+
+    /// Data and file bytes of a plan, the same as those of [OutputSize#of] without composing headers.
+    Totals totals(List<Format> formats) {
+        long data = fixedData;
+        long cost = fixedCost;
+        for (int i = 0; i < formats.size(); i++) {
+            Candidate c = choices.get(i).measured(formats.get(i)).orElseThrow();
+            data += c.bytes();
+            cost += c.cost();
+        }
+        int files = 1;
+        if (data > ShardPlan.SHARD_BYTES) {
+            LongStream.Builder sizes = LongStream.builder();
+            for (int i = 0; i < formats.size(); i++) {
+                ModuleProfile m = profile.modules().get(i);
+                formats.get(i).components(m.shape(), m.dtype()).forEach(c -> sizes.add(c.bytes()));
+            }
+            OutputSize.fixed(profile).forEach(e -> sizes.add(e.bytes()));
+            files = ShardPlan.fileCount(sizes.build().toArray());
+        }
+        return new Totals(data, cost + files * ShardPlan.FILE_BYTES);
     }
 
     /// The requested limit in bytes: of files, or of tensor data when bits per weight were asked for.

@@ -74,8 +74,9 @@ public final class Solver {
         }
     }
 
-    /// An item's options that no other dominates, by rising bytes and falling damage; `onHull` are the positions on the lower convex hull.
-    private record Hull(long[] bytes, double[] damage, int[] option, int[] onHull) {
+    /// An item's options that no other dominates, by rising bytes and falling damage; `onHull` are the positions on the lower
+    /// convex hull, `slopes` what the step to each saves per byte.
+    private record Hull(long[] bytes, double[] damage, int[] option, int[] onHull, double[] slopes) {
         static Hull of(Item item) {
             List<Option> options = item.options();
             Integer[] order = new Integer[options.size()];
@@ -100,7 +101,11 @@ public final class Solver {
                 }
                 hull[h++] = j;
             }
-            return new Hull(Arrays.copyOf(bytes, n), Arrays.copyOf(damage, n), Arrays.copyOf(option, n), Arrays.copyOf(hull, h));
+            double[] slopes = new double[h];
+            for (int k = 1; k < h; k++) {
+                slopes[k] = slope(bytes, damage, hull[k - 1], hull[k]);
+            }
+            return new Hull(Arrays.copyOf(bytes, n), Arrays.copyOf(damage, n), Arrays.copyOf(option, n), Arrays.copyOf(hull, h), slopes);
         }
 
         /// Damage saved per byte from position i to j.
@@ -109,7 +114,7 @@ public final class Solver {
         }
 
         double slopeTo(int h) {
-            return slope(bytes, damage, onHull[h - 1], onHull[h]);
+            return slopes[h];
         }
 
         /// Position reached by taking every step of the hull that saves at least `price` per byte, or more than it when `strictly`.
@@ -169,6 +174,11 @@ public final class Solver {
 
     /// @throws IllegalArgumentException when even the smallest options exceed the capacity; ask [#minBytes()] first
     public Solution solve(long capacity) {
+        return solve(capacity, MAX_STATES);
+    }
+
+    /// @param maxStates states kept in each pass of the search, at least 2 each
+    Solution solve(long capacity, int[] maxStates) {
         if (capacity < minBytes) {
             throw new IllegalArgumentException("capacity " + capacity + " is below the smallest possible " + minBytes);
         }
@@ -185,7 +195,7 @@ public final class Solver {
         for (int i = 0; i < n; i++) {
             best[i] = hulls.get(i).at(price, true);
         }
-        return new Search(best, price, capacity - bytesOf(best)).run();
+        return new Search(best, price, capacity - bytesOf(best)).run(maxStates);
     }
 
     /// The largest λ at which taking every step that saves at least λ per byte no longer fits.
@@ -278,16 +288,16 @@ public final class Solver {
             this.bestExcess = price * slack;
         }
 
-        Solution run() {
+        Solution run(int[] statesPerPass) {
             double rounding = damageOf(start) * ROUNDING;
             fillGreedily();
             int[] positions = positionsOf(bestNode);
             boolean proven = false;
             double dropped = 0;
-            for (int pass = 0; pass < MAX_STATES.length && !proven && work < MAX_WORK; pass++) {
+            for (int pass = 0; pass < statesPerPass.length && !proven && work < MAX_WORK; pass++) {
                 nodes = 0;
                 bestNode = -1;
-                maxStates = MAX_STATES[pass];
+                maxStates = statesPerPass[pass];
                 droppedAt = Double.POSITIVE_INFINITY;
                 decideCores(rounding);
                 if (bestNode >= 0) {

@@ -154,6 +154,22 @@ public record ShardPlan(List<ShardFile> shards) {
         return FILE_BYTES * (2 * (totalBytes / SHARD_BYTES) + 1);
     }
 
+    /// Number of files for tensors of these data sizes, in order.
+    public static int fileCount(long[] bytes) {
+        int files = 1;
+        long data = 0;
+        boolean empty = true;
+        for (long b : bytes) {
+            if (!empty && Math.addExact(data, b) > SHARD_BYTES) {
+                files++;
+                data = 0;
+            }
+            data = Math.addExact(data, b);
+            empty = false;
+        }
+        return files;
+    }
+
     /// Sum of the sizes of all files.
     public long totalBytes() {
         long sum = 0;

@@ -12,6 +12,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import ram.InputException;
@@ -23,7 +24,8 @@ class DocumentsTest {
     private static final ObjectMapper MAPPER = new ObjectMapper();
     private static final Profile PROFILE = Profiles.mixture(2, 128, 4, 9);
     private static final Manifest MANIFEST = Planner.plan(PROFILE, PlanRequest.defaults().withBitsPerWeight(5).withRules(List.of(FormatRule.set("q_proj=6:64"))))
-            .withFiles(List.of(new Manifest.OutputFile("model.safetensors", 12, "ab".repeat(32)))).withEvaluation(JsonDocument.object().put("kl", 0.1));
+            .withFiles(List.of(new Manifest.OutputFile("model.safetensors", 12, "ab".repeat(32)))).withEvaluation(JsonDocument.object().put("kl", 0.1))
+            .withWrittenErrors(Map.of("lm_head", 0.001));
 
     @TempDir
     private Path folder;

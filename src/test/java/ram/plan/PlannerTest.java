@@ -91,6 +91,7 @@ class PlannerTest {
         assertEquals(Format.DENSE, module(m, "model.layers.1.mlp.down_proj").format());
         assertEquals(Format.affine(5, 64), module(m, "model.layers.0.self_attn.v_proj").format());
         assertEquals(Why.OVERRIDE, module(m, "model.layers.7.self_attn.v_proj").why());
+        assertEquals(m, Planner.plan(LLAMA, PlanRequest.of(m)));
         assertTrue(module(m, "model.layers.7.self_attn.v_proj").reason().contains("v_proj$=5:64"));
     }
 

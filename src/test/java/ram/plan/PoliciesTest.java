@@ -75,6 +75,7 @@ class PoliciesTest {
             PlanRequest request = PlanRequest.defaults().withPolicy(policy, 4, 64);
             Manifest m = Planner.plan(p, policy.isPriced() ? request.withBitsPerWeight(5) : request);
             assertEquals(policy.label(), m.policy());
+            assertEquals(m, Planner.plan(p, PlanRequest.of(m)));
             assertTrue(m.modules().stream().noneMatch(x -> x.reason().isBlank()));
             if (!policy.isPriced()) {
                 BudgetException e = assertThrows(BudgetException.class, () -> Planner.plan(p, request.withBudget(m.sizes().files() - 1)));

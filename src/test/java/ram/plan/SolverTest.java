@@ -117,6 +117,23 @@ class SolverTest {
     }
 
     @Test
+    void theBoundHoldsWhenTheSearchIsCutShort() {
+        int cut = 0;
+        for (int seed = 0; seed < 1500; seed++) {
+            Random random = new Random(seed);
+            List<Item> items = random(random, 30, 8, 90, seed % 2 == 0);
+            Solver solver = Solver.of(items);
+            int capacity = (int) (solver.minBytes() + random.nextInt((int) (solver.maxBytes() - solver.minBytes()) + 1));
+            Solution s = solver.solve(capacity, new int[] {2, 4});
+            double best = tableOverBytes(items, capacity);
+            assertTrue(s.lowerBound() <= best * (1 + 1e-12) && best <= s.objective() * (1 + 1e-12), () -> s + " " + best);
+            assertTrue(!s.proven() || s.objective() <= best * (1 + 1e-12));
+            cut += s.proven() ? 0 : 1;
+        }
+        assertTrue(cut > 50, "the limit was hit " + cut + " times");
+    }
+
+    @Test
     void noItemsCostNothing() {
         Solution s = Solver.solve(List.of(), 0);
         assertEquals(0, s.bytes());
