@@ -98,6 +98,9 @@ final class AffineGroups {
     private void search(Batch b) {
         kernel.residual(b, maxCode);
         Arrays.fill(b.bestError, Float.POSITIVE_INFINITY);
+        // what remains where a range overflows float32, so that every trial fails
+        System.arraycopy(b.scale, 0, b.bestScale, 0, LANES);
+        System.arraycopy(b.bias, 0, b.bestBias, 0, LANES);
         float from = smallestShare(bits);
         int shares = shares(bits);
         for (int k = 0; k < shares; k++) {
@@ -113,7 +116,8 @@ final class AffineGroups {
         }
         improve(b, STEPS_OF_BEST);
         for (int l = 0; l < LANES; l++) {
-            if (b.bestError[l] < b.weightedError[l] * CLEARLY || Float.isNaN(b.weightedError[l])) {
+            float limit = Float.isNaN(b.weightedError[l]) ? Float.POSITIVE_INFINITY : b.weightedError[l] * CLEARLY;
+            if (b.bestError[l] < limit) {
                 b.scale[l] = b.codeScale[l] = b.bestScale[l];
                 b.bias[l] = b.codeBias[l] = b.bestBias[l];
             }

@@ -130,21 +130,27 @@ public final class BlockCoder {
         }
     }
 
-    /// Reads a group's codes, a stream of bits whose first bit is the lowest of the first byte.
+    /// Reads a group's codes, a stream of bits whose first bit is the lowest of the first byte: eight codes take as many bytes as a code has bits.
     void unpack(MemorySegment codes, long at, byte[] q) {
         int bits = format.bits();
         int mask = (1 << bits) - 1;
-        int held = 0;
-        int buffer = 0;
-        for (int e = 0; e < q.length; e++) {
-            if (held < bits) {
-                buffer |= (codes.get(LittleEndian.BYTE, at++) & 255) << held;
-                held += 8;
+        long lastWhole = codes.byteSize() - Long.BYTES;
+        for (int e = 0; e < q.length; e += 8) {
+            long eight = at <= lastWhole ? codes.get(LittleEndian.LONG, at) : lastBytes(codes, at, bits);
+            for (int k = 0; k < 8; k++) {
+                q[e + k] = (byte) (eight & mask);
+                eight >>>= bits;
             }
-            q[e] = (byte) (buffer & mask);
-            buffer >>>= bits;
-            held -= bits;
+            at += bits;
         }
+    }
+
+    private static long lastBytes(MemorySegment codes, long at, int count) {
+        long out = 0;
+        for (int i = 0; i < count; i++) {
+            out |= (codes.get(LittleEndian.BYTE, at + i) & 255L) << 8 * i;
+        }
+        return out;
     }
 
     private int groups(int length, int rows, int columns) {

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -122,5 +123,29 @@ class TwinTest {
                 }
             }
         }
+    }
+
+    /// Ranges that overflow float32 are stored as by `rtn` or better, whatever was coded before them.
+    @Test
+    void overflowingRanges() {
+        float[] huge = new float[2 * 32 * 64];
+        Random random = new Random(2);
+        for (int i = 0; i < huge.length; i++) {
+            huge[i] = i < 32 * 64 ? (float) random.nextGaussian() : i % 2 == 0 ? 3e38f : -3e38f;
+        }
+        float[] tail = Arrays.copyOfRange(huge, 32 * 64, huge.length);
+        BlockCoder coder = new BlockCoder(Format.affine(4, 64), Quantizer.MSE, DType.F32);
+        byte[][] after = encode(coder, huge, 2);
+        byte[][] alone = encode(coder, tail, 1);
+        for (int k = 0; k < 3; k++) {
+            int half = after[k].length / 2;
+            assertArrayEquals(alone[k], Arrays.copyOfRange(after[k], half, 2 * half));
+        }
+    }
+
+    private static byte[][] encode(BlockCoder coder, float[] values, int rows) {
+        byte[][] out = {new byte[values.length / 2], new byte[values.length / 16], new byte[values.length / 16]};
+        coder.encode(values, rows, values.length / rows, null, MemorySegment.ofArray(out[0]), MemorySegment.ofArray(out[1]), MemorySegment.ofArray(out[2]));
+        return out;
     }
 }
