@@ -30,8 +30,8 @@ interface GroupKernel {
     /// Sets `trialError` and the five sums.
     void fit(Batch b, int maxCode);
 
-    /// Puts on trial the given share of the range, in its middle.
-    void start(Batch b, float share, int maxCode, DType stored);
+    /// Puts on trial the range without the given shares of it at its low and its high end.
+    void start(Batch b, float lowCut, float highCut, int maxCode, DType stored);
 
     /// Makes what is on trial the best where it causes a smaller error.
     void keepBetter(Batch b);

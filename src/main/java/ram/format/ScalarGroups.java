@@ -107,11 +107,14 @@ final class ScalarGroups implements GroupKernel {
     }
 
     @Override
-    public void start(Batch b, float share, int maxCode, DType stored) {
+    public void start(Batch b, float lowCut, float highCut, int maxCode, DType stored) {
         for (int l = 0; l < LANES; l++) {
-            float s = rounded(stored, share * (b.high[l] / maxCode - b.low[l] / maxCode));
+            // shares of the two ends, as their difference may overflow
+            float low = b.low[l] * (1 - lowCut) + b.high[l] * lowCut;
+            float high = b.high[l] * (1 - highCut) + b.low[l] * highCut;
+            float s = rounded(stored, high / maxCode - low / maxCode);
             b.trialScale[l] = s;
-            b.trialBias[l] = rounded(stored, 0.5f * b.low[l] + 0.5f * b.high[l] - s * (0.5f * maxCode));
+            b.trialBias[l] = rounded(stored, 0.5f * low + 0.5f * high - s * (0.5f * maxCode));
             b.trialInverse[l] = inverse(s);
         }
     }

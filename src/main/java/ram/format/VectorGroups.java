@@ -159,11 +159,13 @@ final class VectorGroups implements GroupKernel {
     }
 
     @Override
-    public void start(Batch b, float share, int maxCode, DType stored) {
+    public void start(Batch b, float lowCut, float highCut, int maxCode, DType stored) {
         for (int l = 0; l < LANES; l += VL) {
-            FloatVector low = FloatVector.fromArray(F, b.low, l);
-            FloatVector high = FloatVector.fromArray(F, b.high, l);
-            FloatVector scale = rounded(stored, high.div(maxCode).sub(low.div(maxCode)).mul(share));
+            FloatVector from = FloatVector.fromArray(F, b.low, l);
+            FloatVector to = FloatVector.fromArray(F, b.high, l);
+            FloatVector low = from.mul(1 - lowCut).add(to.mul(lowCut));
+            FloatVector high = to.mul(1 - highCut).add(from.mul(highCut));
+            FloatVector scale = rounded(stored, high.div(maxCode).sub(low.div(maxCode)));
             FloatVector bias = rounded(stored, low.mul(0.5f).add(high.mul(0.5f)).sub(scale.mul(0.5f * maxCode)));
             tryOut(b, l, scale, bias);
         }

@@ -25,6 +25,7 @@ final class VectorKernels extends ScalarKernels {
     private static final int TILE = 2 * VL;
     private static final int DEPTH = 256;
     private static final int ROWS = 4;
+    private static final int WORTH_A_VECTOR = 128;
 
     @Override
     public double sum(float[] a, int from, int count) {
@@ -274,7 +275,9 @@ final class VectorKernels extends ScalarKernels {
     @Override
     public void narrowBf16(float[] in, int at, int count, MemorySegment target, long targetAt) {
         int i = 0;
-        for (; i <= count - VL; i += VL) {
+        // a few scales at a time would take long to be compiled
+        int last = count < WORTH_A_VECTOR ? -1 : count - VL;
+        for (; i <= last; i += VL) {
             ((ShortVector) roundedBf16(in, at + i).convertShape(VectorOperators.I2S, HALF, 0)).intoMemorySegment(target, targetAt + 2L * i, ByteOrder.LITTLE_ENDIAN);
         }
         super.narrowBf16(in, at + i, count - i, target, targetAt + 2L * i);
