@@ -1,48 +1,168 @@
 package ram.layout;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import ram.InputException;
 import ram.format.Format;
 import ram.safetensors.Checkpoint;
+import ram.safetensors.DType;
 import ram.tensor.StoredTensor;
+import ram.tensor.TensorView;
 
-/// Interim: plain names only, until the rule engine lands.
+/// Turns the tensors of a checkpoint into the modules that MLX loads, by the rules of the model's family. Reads headers only.
 public final class Layouts {
-    private Layouts() {
+    private static final Pattern LAYER = Pattern.compile("(?:^|\\.)(?:layers|h|blocks|block|kv_reuse_layers)\\.(\\d+)\\.");
+
+    private final Checkpoint checkpoint;
+    private final ModelConfig config;
+    private final LayoutOptions options;
+    private final Map<String, String> dropped = new LinkedHashMap<>();
+    private final List<String> assumptions = new ArrayList<>();
+
+    private Layouts(Checkpoint checkpoint, ModelConfig config, LayoutOptions options) {
+        this.checkpoint = checkpoint;
+        this.config = config;
+        this.options = options;
     }
 
+    /// @throws InputException when the checkpoint cannot be what its config.json says, or is of a kind that is not supported
     public static Layout of(Checkpoint checkpoint, ModelConfig config) {
-        List<Module> modules = new ArrayList<>();
-        List<Layout.Plain> plain = new ArrayList<>();
-        for (String name : checkpoint.tensors().keySet()) {
-            StoredTensor t = StoredTensor.of(checkpoint, name);
-            if (t.shape().rank() == 2 && name.endsWith(".weight")) {
-                String path = name.substring(0, name.length() - 7);
-                Matcher m = Pattern.compile("layers\\.(\\d+)\\.").matcher(name);
-                int layer = m.find() ? Integer.parseInt(m.group(1)) : -1;
-                String last = path.substring(path.lastIndexOf('.') + 1);
-                Kind kind = switch (last) {
-                    case "q_proj" -> Kind.Q;
-                    case "k_proj" -> Kind.K;
-                    case "v_proj" -> Kind.V;
-                    case "o_proj" -> Kind.O;
-                    case "gate_proj" -> Kind.GATE;
-                    case "up_proj" -> Kind.UP;
-                    case "down_proj" -> Kind.DOWN;
-                    case "embed_tokens" -> Kind.EMBEDDING;
-                    case "lm_head" -> Kind.HEAD;
-                    default -> Kind.OTHER;
-                };
-                modules.add(new Module(path, kind, layer, t, List.of(new Module.Part(name, 0, t.shape().rows())), Optional.<Format>empty(), Optional.empty(), false, false));
-            } else {
-                plain.add(new Layout.Plain(name, t, "1-D", false));
+        return of(checkpoint, config, LayoutOptions.DEFAULT);
+    }
+
+    /// @throws InputException when the checkpoint cannot be what its config.json says, or is of a kind that is not supported
+    public static Layout of(Checkpoint checkpoint, ModelConfig config, LayoutOptions options) {
+        return new Layouts(checkpoint, config, options).build();
+    }
+
+    private Layout build() {
+        Map<String, TensorView> tensors = new LinkedHashMap<>();
+        checkpoint.tensors().keySet().forEach(name -> tensors.put(name, StoredTensor.of(checkpoint, name)));
+        Optional<Family> known = Family.of(config.modelType());
+        Family family = known.orElseGet(() -> PlainModels.familyOf(config, tensors.keySet(), assumptions));
+        JsonNode scope = family.scope(config.json());
+        if (!scope.isObject()) {
+            throw InputException.in(config.file(), "has no text_config, which a " + config.modelType() + " model needs; download it again");
+        }
+        ObjectNode defaults = family.withDefaults(scope);
+        Map<String, TensorView> dense = new Sources(config, options, dropped, assumptions).decode(tensors);
+        headToEmbedding(family, dense, family.tied(scope));
+        Map<String, TensorView> mlx = new Transforms(dense, scope, defaults, dropped).apply(family);
+        boolean tied = family.head().map(h -> !mlx.containsKey(h + ".weight")).orElse(true);
+        return assemble(family, known.isPresent(), tied, mlx, scope);
+    }
+
+    /// A tied model may be stored with its head alone.
+    private void headToEmbedding(Family family, Map<String, TensorView> tensors, boolean tied) {
+        if (!tied || family.head().isEmpty() && !family.rules().path("head").path("present").asText().equals("never")) {
+            return;
+        }
+        for (String head : List.of("lm_head.weight", "language_model.lm_head.weight")) {
+            String prefix = head.substring(0, head.length() - "lm_head.weight".length());
+            String embedding = prefix + "model.embed_tokens.weight";
+            boolean stored = tensors.keySet().stream().anyMatch(n -> n.endsWith("embed_tokens.weight") || n.endsWith("embeddings.weight") || n.endsWith("wte.weight"));
+            if (tensors.containsKey(head) && !stored) {
+                tensors.put(embedding, tensors.remove(head));
+                assumptions.add("only " + head + " is stored, and the head shares the embedding: it is taken for " + embedding);
             }
         }
-        ObjectNode out = config.json().deepCopy();
-        return new Layout(new Architecture(config.modelType(), config.modelType(), true, Architecture.Structure.DENSE, true, List.of()), modules, plain, List.of(), List.of(), out);
+    }
+
+    private Layout assemble(Family family, boolean known, boolean tied, Map<String, TensorView> tensors, JsonNode scope) {
+        Classifier classifier = new Classifier(family);
+        List<Module> modules = new ArrayList<>();
+        List<Layout.Plain> plain = new ArrayList<>();
+        List<Layout.Prequantized> prequantized = new ArrayList<>();
+        List<String> names = new ArrayList<>(tensors.keySet());
+        names.sort(Comparator.comparingInt(Layouts::rank).thenComparing(Layouts::naturally));
+        Set<String> packed = new LinkedHashSet<>();
+        for (String name : names) {
+            if (name.endsWith(".weight") && tensors.get(name).dtype() == DType.U32 && tensors.containsKey(path(name) + ".scales")) {
+                packed.addAll(List.of(name, path(name) + ".scales", path(name) + ".biases"));
+                prequantized.add(prequantized(classifier, path(name), tensors));
+            }
+        }
+        for (String name : names) {
+            if (packed.contains(name)) {
+                continue;
+            }
+            TensorView view = tensors.get(name);
+            String path = path(name);
+            int layer = layer(name);
+            if (name.endsWith(".weight") && view.shape().rank() >= 2 && classifier.isModule(path) && isFloat(view)) {
+                modules.add(new Module(path, classifier.kind(path), layer, view, parts(name, view), classifier.preset(path),
+                        classifier.mustStayDense(path, view, scope), view.shape().rank() == 3 && classifier.isExpert(path), classifier.isSharedExpert(path)));
+            } else {
+                plain.add(new Layout.Plain(name, view, classifier.why(name, view), classifier.keepDType(name)));
+            }
+        }
+        Set<String> used = new LinkedHashSet<>();
+        tensors.values().forEach(v -> used.addAll(v.sources()));
+        List<Layout.Dropped> out = new ArrayList<>();
+        dropped.forEach((tensor, why) -> {
+            if (!used.contains(tensor)) {
+                out.add(new Layout.Dropped(tensor, why));
+            }
+        });
+        Architecture architecture = new Architecture(config.modelType(), family.name(), known, classifier.structure(modules, names), tied, assumptions);
+        return new Layout(architecture, modules, plain, prequantized, out, OutputKeys.of(config, family, tied));
+    }
+
+    private static boolean isFloat(TensorView view) {
+        return view.dtype().isMlxFloat() || view.dtype() == DType.F64;
+    }
+
+    private static Layout.Prequantized prequantized(Classifier classifier, String path, Map<String, TensorView> tensors) {
+        TensorView scales = tensors.get(path + ".scales");
+        Optional<TensorView> biases = Optional.ofNullable(tensors.get(path + ".biases"));
+        TensorView weight = tensors.get(path + ".weight");
+        Format format = biases.isPresent() ? Format.affine(4, Math.toIntExact(weight.shape().columns() * 8 / scales.shape().columns())) : Format.MXFP4;
+        return new Layout.Prequantized(path, classifier.kind(path), layer(path), format, weight, scales, biases);
+    }
+
+    /// One part per expert of a stack, named after its source, else one for all.
+    private static List<Module.Part> parts(String name, TensorView view) {
+        long rows = view.shape().rows();
+        if (view.shape().rank() != 3 || view.shape().dim(0) == 0) {
+            return List.of(new Module.Part(view.sources().size() == 1 ? view.sources().getFirst() : name, 0, rows));
+        }
+        int experts = Math.toIntExact(view.shape().dim(0));
+        long each = rows / experts;
+        List<Module.Part> parts = new ArrayList<>();
+        for (int e = 0; e < experts; e++) {
+            String part = view.sources().size() == experts ? view.sources().get(e) : view.sources().getFirst() + "[" + e + "]";
+            parts.add(new Module.Part(part, e * each, each));
+        }
+        return parts;
+    }
+
+    static String path(String tensor) {
+        int dot = tensor.lastIndexOf('.');
+        return dot < 0 ? tensor : tensor.substring(0, dot);
+    }
+
+    static int layer(String name) {
+        Matcher m = LAYER.matcher(name);
+        return m.find() ? Integer.parseInt(m.group(1)) : -1;
+    }
+
+    /// Embeddings, layers, the rest, the head.
+    private static int rank(String name) {
+        return layer(name) >= 0 ? 1 : name.contains("embed") || name.endsWith("wte.weight") || name.endsWith("wpe.weight") ? 0 : name.contains("lm_head") ? 3 : 2;
+    }
+
+    /// Numbers inside names in their numeric order.
+    private static String naturally(String name) {
+        return Pattern.compile("\\d+").matcher(name).replaceAll(m -> "0".repeat(Math.max(0, 8 - m.group().length())) + m.group());
     }
 }

@@ -1,0 +1,146 @@
+package ram.layout;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.regex.Pattern;
+
+/// What mlx_lm expects of the checkpoints that one of its model classes loads; read from `families.json`.
+///
+/// @param name of the class
+/// @param rules the resource's entry: steps, flags, head, presets and lists of module paths, in which `{N}` stands for any number
+record Family(String name, JsonNode rules) {
+    /// A wish of the class for the format of some modules.
+    ///
+    /// @param suffix whether `text` must end the path; otherwise it must occur in it
+    /// @param settings exactly what mlx_lm writes into config.json
+    record Preset(boolean suffix, String text, ObjectNode settings) {
+        boolean matches(String path) {
+            return suffix ? path.endsWith(text) : path.contains(text);
+        }
+    }
+
+    private static final class Holder {
+        static final Map<String, Family> BY_TYPE = load();
+
+        private static Map<String, Family> load() {
+            Map<String, Family> byType = new LinkedHashMap<>();
+            try (InputStream in = Family.class.getResourceAsStream("families.json")) {
+                new ObjectMapper().readTree(in).properties().forEach(e -> {
+                    Family family = new Family(e.getKey(), e.getValue());
+                    e.getValue().path("types").forEach(t -> byType.put(t.asText(), family));
+                });
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+            return byType;
+        }
+    }
+
+    /// The family of a `model_type`, empty when it is not known.
+    static Optional<Family> of(String modelType) {
+        return Optional.ofNullable(Holder.BY_TYPE.get(modelType));
+    }
+
+    JsonNode steps() {
+        return rules.path("steps");
+    }
+
+    JsonNode flags() {
+        return rules.path("flags");
+    }
+
+    /// The part of config.json that the class reads: the root, or `text_config`.
+    JsonNode scope(ObjectNode config) {
+        return switch (rules.path("config_from").asText("root")) {
+            case "text" -> config.path("text_config");
+            case "text_or_root" -> config.has("text_config") ? config.path("text_config") : config;
+            default -> config;
+        };
+    }
+
+    /// The class's defaults for keys that `scope` lacks.
+    ObjectNode withDefaults(JsonNode scope) {
+        ObjectNode all = ((ObjectNode) rules).objectNode();
+        rules.path("defaults").properties().forEach(e -> all.set(e.getKey(), e.getValue()));
+        if (!rules.path("config_from").asText("root").equals("root")) {
+            rules.path("text_defaults").properties().forEach(e -> all.set(e.getKey(), e.getValue()));
+        }
+        scope.properties().forEach(e -> all.set(e.getKey(), e.getValue()));
+        return all;
+    }
+
+    List<Preset> presets() {
+        List<Preset> out = new ArrayList<>();
+        for (JsonNode p : rules.path("presets")) {
+            ObjectNode settings = p.deepCopy();
+            boolean suffix = p.has("ends");
+            settings.remove(List.of("ends", "contains"));
+            out.add(new Preset(suffix, p.path(suffix ? "ends" : "contains").asText(), settings));
+        }
+        return out;
+    }
+
+    Paths modules() {
+        return Paths.of(rules.path("modules"));
+    }
+
+    Paths embeddings() {
+        return Paths.of(rules.path("embeddings"));
+    }
+
+    Paths raw() {
+        return Paths.of(rules.path("raw"));
+    }
+
+    Paths keepDType() {
+        return Paths.of(rules.path("keep_dtype"));
+    }
+
+    /// Path of the output head, empty when the class has none.
+    Optional<String> head() {
+        return Optional.ofNullable(rules.path("head").path("module").asText(null));
+    }
+
+    /// Whether config.json lets the head share the embedding: never for classes that always have one, always for those without.
+    boolean tied(JsonNode scope) {
+        JsonNode head = rules.path("head");
+        return switch (head.path("present").asText()) {
+            case "never", "if_tensor" -> true;
+            case "unless_tied" -> truthy(scope.get(head.path("tie_key").asText()), head.path("tie_default"));
+            default -> false;
+        };
+    }
+
+    static boolean truthy(JsonNode value, JsonNode otherwise) {
+        JsonNode v = value == null ? otherwise : value;
+        return v != null && (v.isBoolean() ? v.asBoolean() : v.isNumber() ? v.asDouble() != 0 : v.isTextual() ? !v.asText().isEmpty() && !v.asText().equals("REQUIRED") : v.isContainerNode() && !v.isEmpty());
+    }
+
+    /// Module paths or tensor names in which `{N}` stands for any number.
+    record Paths(Optional<Pattern> pattern) {
+        static Paths of(JsonNode list) {
+            List<String> alternatives = new ArrayList<>();
+            for (JsonNode path : list) {
+                List<String> pieces = new ArrayList<>();
+                for (String piece : path.asText().split("\\{N}", -1)) {
+                    pieces.add(piece.isEmpty() ? "" : Pattern.quote(piece));
+                }
+                alternatives.add(String.join("\\d+", pieces));
+            }
+            return new Paths(alternatives.isEmpty() ? Optional.empty() : Optional.of(Pattern.compile(String.join("|", alternatives))));
+        }
+
+        boolean contains(String path) {
+            return pattern.isPresent() && pattern.get().matcher(path).matches();
+        }
+    }
+}

@@ -1,0 +1,189 @@
+package ram.tensor;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import ram.safetensors.DType;
+import ram.safetensors.Shape;
+
+/// Another view of a tensor's elements: element (i, j, …) is element `offset + i·strides[0] + j·strides[1] + …` of the base.
+/// Slices, halves, every second row, transposes and reshapes of contiguous tensors are all this one thing.
+final class Strided implements TensorView {
+    private final TensorView base;
+    private final long offset;
+    private final long[] dims;
+    private final long[] strides;
+
+    private Strided(TensorView base, long offset, long[] dims, long[] strides) {
+        this.base = base;
+        this.offset = offset;
+        this.dims = dims;
+        this.strides = strides;
+    }
+
+    /// `view` itself when it is one already, else all of it in its own order.
+    static Strided of(TensorView view) {
+        if (view instanceof Strided s) {
+            return s;
+        }
+        long[] dims = view.shape().dims().stream().mapToLong(Long::longValue).toArray();
+        return new Strided(view, 0, dims, contiguous(dims));
+    }
+
+    private static long[] contiguous(long[] dims) {
+        long[] strides = new long[dims.length];
+        long step = 1;
+        for (int i = dims.length - 1; i >= 0; i--) {
+            strides[i] = step;
+            step = Math.multiplyExact(step, dims[i]);
+        }
+        return strides;
+    }
+
+    private boolean isContiguous() {
+        long step = 1;
+        for (int i = dims.length - 1; i >= 0; i--) {
+            if (dims[i] != 1 && strides[i] != step) {
+                return false;
+            }
+            step *= dims[i];
+        }
+        return true;
+    }
+
+    /// Indices `start`, `start + step`, … of one axis, `count` of them.
+    Strided slice(int axis, long start, long count, long step) {
+        if (count > 0) {
+            Objects.checkIndex(start, dims[axis]);
+            Objects.checkIndex(start + (count - 1) * step, dims[axis]);
+        }
+        long[] newDims = dims.clone();
+        long[] newStrides = strides.clone();
+        newDims[axis] = count;
+        newStrides[axis] = strides[axis] * step;
+        return new Strided(base, offset + start * strides[axis], newDims, newStrides);
+    }
+
+    /// @param axes for each new axis the old one
+    Strided permute(int... axes) {
+        return new Strided(base, offset, Arrays.stream(axes).mapToLong(a -> dims[a]).toArray(), Arrays.stream(axes).mapToLong(a -> strides[a]).toArray());
+    }
+
+    /// The same elements in the same order with other dimensions.
+    TensorView reshape(Shape shape) {
+        if (shape.elements() != shape().elements()) {
+            throw new IllegalArgumentException(shape() + " cannot be reshaped to " + shape);
+        }
+        long[] newDims = shape.dims().stream().mapToLong(Long::longValue).toArray();
+        return isContiguous() ? new Strided(base, offset, newDims, contiguous(newDims)) : new Strided(this, 0, newDims, contiguous(newDims));
+    }
+
+    @Override
+    public DType dtype() {
+        return base.dtype();
+    }
+
+    @Override
+    public Shape shape() {
+        return Shape.of(dims);
+    }
+
+    @Override
+    public List<String> sources() {
+        return base.sources();
+    }
+
+    @Override
+    public Optional<MemorySegment> mapped() {
+        return isContiguous() ? base.mapped().map(m -> m.asSlice(offset * dtype().bytes(), bytes())) : Optional.empty();
+    }
+
+    @Override
+    public void read(long first, MemorySegment target) {
+        int size = dtype().bytes();
+        long count = target.byteSize() / size;
+        if (count == 0) {
+            return;
+        }
+        if (isContiguous()) {
+            base.read(offset + first, target);
+            return;
+        }
+        int rank = dims.length;
+        long columns = dims[rank - 1];
+        boolean runs = columns == 1 || strides[rank - 1] == 1;
+        long done = 0;
+        while (done < count) {
+            long row = (first + done) / columns;
+            long column = (first + done) % columns;
+            if (!runs && column == 0 && rank > 1 && strides[rank - 2] == 1 && count - done >= columns) {
+                long inMatrix = dims[rank - 2] - row % dims[rank - 2];
+                long rows = Math.min(inMatrix, (count - done) / columns);
+                transpose(start(row), rows, columns, target.asSlice(done * size));
+                done += rows * columns;
+                continue;
+            }
+            long n = Math.min(columns - column, count - done);
+            long from = start(row) + column * strides[rank - 1];
+            if (runs) {
+                base.read(from, target.asSlice(done * size, n * size));
+            } else {
+                for (long i = 0; i < n; i++) {
+                    base.read(from + i * strides[rank - 1], target.asSlice((done + i) * size, size));
+                }
+            }
+            done += n;
+        }
+    }
+
+    /// Base index of the first element of a row.
+    private long start(long row) {
+        long index = offset;
+        for (int axis = dims.length - 2; axis >= 0; axis--) {
+            index += row % dims[axis] * strides[axis];
+            row /= dims[axis];
+        }
+        return index;
+    }
+
+    /// Rows whose elements lie side by side in the base: each column is one run there.
+    private void transpose(long from, long rows, long columns, MemorySegment target) {
+        int size = dtype().bytes();
+        long step = strides[dims.length - 1];
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment run = arena.allocate(rows * size, 8);
+            for (long c = 0; c < columns; c++) {
+                base.read(from + c * step, run);
+                scatter(run, rows, target, c, columns, size);
+            }
+        }
+    }
+
+    private static void scatter(MemorySegment run, long rows, MemorySegment target, long column, long columns, int size) {
+        switch (size) {
+            case 1 -> {
+                for (long r = 0; r < rows; r++) {
+                    target.set(ram.safetensors.LittleEndian.BYTE, r * columns + column, run.get(ram.safetensors.LittleEndian.BYTE, r));
+                }
+            }
+            case 2 -> {
+                for (long r = 0; r < rows; r++) {
+                    target.set(ram.safetensors.LittleEndian.SHORT, 2 * (r * columns + column), run.get(ram.safetensors.LittleEndian.SHORT, 2 * r));
+                }
+            }
+            case 4 -> {
+                for (long r = 0; r < rows; r++) {
+                    target.set(ram.safetensors.LittleEndian.INT, 4 * (r * columns + column), run.get(ram.safetensors.LittleEndian.INT, 4 * r));
+                }
+            }
+            default -> {
+                for (long r = 0; r < rows; r++) {
+                    target.set(ram.safetensors.LittleEndian.LONG, 8 * (r * columns + column), run.get(ram.safetensors.LittleEndian.LONG, 8 * r));
+                }
+            }
+        }
+    }
+}

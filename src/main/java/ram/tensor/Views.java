@@ -1,0 +1,252 @@
+package ram.tensor;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import ram.numeric.Decoder;
+import ram.safetensors.DType;
+import ram.safetensors.Shape;
+
+/// The ways to see tensors as other tensors. Nothing is computed before it is read. Negative axes count from the end.
+public final class Views {
+    private Views() {
+    }
+
+    private static int axis(TensorView view, int axis) {
+        int a = axis < 0 ? view.shape().rank() + axis : axis;
+        if (a < 0 || a >= view.shape().rank()) {
+            throw new IllegalArgumentException("no axis " + axis + " in " + view.shape());
+        }
+        return a;
+    }
+
+    /// `count` indices of one axis: `start`, `start + step`, …
+    public static TensorView slice(TensorView view, int axis, long start, long count, long step) {
+        return Strided.of(view).slice(axis(view, axis), start, count, step);
+    }
+
+    /// `parts` equal pieces along an axis: neighbouring ones, or every parts-th index when `interleaved`.
+    ///
+    /// @throws IllegalArgumentException when the axis cannot be divided evenly
+    public static List<TensorView> split(TensorView view, int axis, int parts, boolean interleaved) {
+        long length = view.shape().dim(axis);
+        if (length % parts != 0) {
+            throw new IllegalArgumentException("axis " + axis + " of " + view.shape() + " cannot be split in " + parts);
+        }
+        List<TensorView> out = new ArrayList<>();
+        for (int p = 0; p < parts; p++) {
+            out.add(interleaved ? slice(view, axis, p, length / parts, parts) : slice(view, axis, p * (length / parts), length / parts, 1));
+        }
+        return out;
+    }
+
+    public static TensorView swapAxes(TensorView view, int a, int b) {
+        int[] axes = new int[view.shape().rank()];
+        for (int i = 0; i < axes.length; i++) {
+            axes[i] = i == axis(view, a) ? axis(view, b) : i == axis(view, b) ? axis(view, a) : i;
+        }
+        return Strided.of(view).permute(axes);
+    }
+
+    /// Moves one axis to another place; the others keep their order.
+    public static TensorView moveAxis(TensorView view, int from, int to) {
+        List<Integer> axes = new ArrayList<>();
+        for (int i = 0; i < view.shape().rank(); i++) {
+            axes.add(i);
+        }
+        Integer moved = axes.remove(axis(view, from));
+        axes.add(axis(view, to), moved);
+        return Strided.of(view).permute(axes.stream().mapToInt(Integer::intValue).toArray());
+    }
+
+    /// @param dims one of them may be −1: what is left
+    public static TensorView reshape(TensorView view, long... dims) {
+        long known = 1;
+        int open = -1;
+        for (int i = 0; i < dims.length; i++) {
+            if (dims[i] < 0) {
+                open = i;
+            } else {
+                known = Math.multiplyExact(known, dims[i]);
+            }
+        }
+        long[] full = dims.clone();
+        if (open >= 0) {
+            full[open] = known == 0 ? 0 : view.shape().elements() / known;
+        }
+        return Strided.of(view).reshape(Shape.of(full));
+    }
+
+    /// Without the axes of length 1.
+    public static TensorView squeeze(TensorView view) {
+        return reshape(view, view.shape().dims().stream().mapToLong(Long::longValue).filter(d -> d != 1).toArray());
+    }
+
+    /// @throws IllegalArgumentException when shapes or types differ
+    public static TensorView stack(List<TensorView> parts) {
+        return new Stack(parts);
+    }
+
+    /// Adds a constant in the tensor's own type.
+    public static TensorView add(TensorView view, double value) {
+        DType t = view.dtype();
+        float constant = Decoder.round(t, (float) value);
+        return new Computed(view, List.of(), t, (values, _, count) -> {
+            for (int i = 0; i < count; i++) {
+                values[i] = values[i] + constant;
+            }
+        });
+    }
+
+    /// Multiplies by a constant in the tensor's own type.
+    public static TensorView scale(TensorView view, double factor) {
+        DType t = view.dtype();
+        float constant = Decoder.round(t, (float) factor);
+        return new Computed(view, List.of(), t, (values, _, count) -> {
+            for (int i = 0; i < count; i++) {
+                values[i] = values[i] * constant;
+            }
+        });
+    }
+
+    /// Multiplies each row by a factor of its own that is exact in the tensor's type.
+    ///
+    /// @param factors one per index of the first axis
+    public static TensorView scaleRows(TensorView view, float[] factors) {
+        long perRow = view.shape().elements() / factors.length;
+        return new Computed(view, List.of(), view.dtype(), (values, first, count) -> {
+            for (int i = 0; i < count; i++) {
+                values[i] = values[i] * factors[(int) ((first + i) / perRow)];
+            }
+        });
+    }
+
+    /// 8-bit floats with a float scale per block of rows and columns, partial blocks at the edges included: decoded, multiplied in float32, rounded.
+    ///
+    /// @param scales (⌈rows/block⌉, ⌈columns/block⌉)
+    public static TensorView dequantizeBlocks(TensorView codes, TensorView scales, int blockRows, int blockColumns, DType out) {
+        long rows = codes.shape().rows();
+        long columns = codes.shape().columns();
+        if (scales.shape().rows() != Math.ceilDiv(rows, (long) blockRows) || scales.shape().columns() != Math.ceilDiv(columns, (long) blockColumns)) {
+            throw new IllegalArgumentException("scales of shape " + scales.shape() + " do not cover " + codes.shape() + " in blocks of " + blockRows + "×" + blockColumns);
+        }
+        return new Computed(codes, List.of(scales), out, (values, first, count) -> {
+            float[] line = new float[Math.toIntExact(scales.shape().columns())];
+            long held = -1;
+            for (int i = 0; i < count; i++) {
+                long row = (first + i) / columns;
+                if (row / blockRows != held) {
+                    held = row / blockRows;
+                    floats(scales, held * line.length, line);
+                }
+                values[i] = values[i] * line[(int) ((first + i) % columns / blockColumns)];
+            }
+        });
+    }
+
+    /// Numbers with one scale for all: decoded, multiplied in float32, rounded.
+    public static TensorView dequantizeScalar(TensorView codes, TensorView scale, DType out) {
+        return new Computed(codes, List.of(scale), out, (values, _, count) -> {
+            float[] factor = new float[1];
+            floats(scale, 0, factor);
+            for (int i = 0; i < count; i++) {
+                values[i] = values[i] * factor[0];
+            }
+        });
+    }
+
+    /// Divides each row, or each column, by its Euclidean norm plus `epsilon`, in float32.
+    public static TensorView normalize(TensorView view, boolean byRow, float epsilon) {
+        return new Normalized(view, byRow, epsilon).view();
+    }
+
+    /// The same bytes as elements of another type and shape.
+    ///
+    /// @throws IllegalArgumentException when the sizes differ
+    public static TensorView reinterpret(TensorView view, DType dtype, Shape shape) {
+        return new Reinterpreted(view, dtype, shape);
+    }
+
+    static void floats(TensorView view, long first, float[] out) {
+        Optional<MemorySegment> mapped = view.mapped();
+        if (mapped.isPresent()) {
+            Decoder.decode(view.dtype(), mapped.get(), first, out, 0, out.length);
+            return;
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment buffer = arena.allocate((long) out.length * view.dtype().bytes(), 8);
+            view.read(first, buffer);
+            Decoder.decode(view.dtype(), buffer, 0, out, 0, out.length);
+        }
+    }
+
+    /// The same bytes under another name.
+    private record Reinterpreted(TensorView base, DType dtype, Shape shape) implements TensorView {
+        private Reinterpreted {
+            if (shape.elements() * dtype.bytes() != base.bytes()) {
+                throw new IllegalArgumentException(base.dtype() + "" + base.shape() + " cannot be read as " + dtype + shape);
+            }
+        }
+
+        @Override
+        public void read(long first, MemorySegment target) {
+            base.read(first * dtype.bytes() / base.dtype().bytes(), target);
+        }
+
+        @Override
+        public List<String> sources() {
+            return base.sources();
+        }
+
+        @Override
+        public Optional<MemorySegment> mapped() {
+            return base.mapped();
+        }
+    }
+
+    /// Holds the norms, which are computed at the first read.
+    private static final class Normalized {
+        private final TensorView base;
+        private final boolean byRow;
+        private final float epsilon;
+        private float[] divisors;
+
+        Normalized(TensorView base, boolean byRow, float epsilon) {
+            this.base = base;
+            this.byRow = byRow;
+            this.epsilon = epsilon;
+        }
+
+        TensorView view() {
+            long columns = base.shape().columns();
+            return new Computed(base, List.of(), base.dtype(), (values, first, count) -> {
+                float[] d = divisors();
+                for (int i = 0; i < count; i++) {
+                    values[i] = values[i] / d[(int) (byRow ? (first + i) / columns : (first + i) % columns)];
+                }
+            });
+        }
+
+        private synchronized float[] divisors() {
+            if (divisors == null) {
+                int rows = Math.toIntExact(base.shape().rows());
+                int columns = Math.toIntExact(base.shape().columns());
+                float[] sums = new float[byRow ? rows : columns];
+                float[] row = new float[columns];
+                for (int r = 0; r < rows; r++) {
+                    floats(base, (long) r * columns, row);
+                    for (int c = 0; c < columns; c++) {
+                        sums[byRow ? r : c] += row[c] * row[c];
+                    }
+                }
+                for (int i = 0; i < sums.length; i++) {
+                    sums[i] = (float) Math.sqrt(sums[i]) + epsilon;
+                }
+                divisors = sums;
+            }
+            return divisors;
+        }
+    }
+}

@@ -1,0 +1,214 @@
+package ram.layout;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.InputStream;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.zip.CRC32;
+import java.util.zip.GZIPInputStream;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import ram.numeric.Decoder;
+import ram.safetensors.DType;
+import ram.safetensors.SafetensorsFile;
+import ram.safetensors.Shape;
+import ram.tensor.TensorView;
+
+/// What mlx_lm 0.32.0 itself makes of tiny checkpoints of its model classes: names, shapes, types, SHA-256 of every tensor, and the
+/// `quantization` section that its conversion writes. Inputs follow a rule: element i of a tensor comes from the CRC-32 of its name and from i.
+class CasesTest {
+    @TempDir
+    Path folder;
+
+    record Case(JsonNode node) {
+        @Override
+        public String toString() {
+            return node.path("name").asText();
+        }
+    }
+
+    static List<Case> cases() throws IOException {
+        try (InputStream in = new GZIPInputStream(CasesTest.class.getResourceAsStream("cases.json.gz"))) {
+            List<Case> out = new ArrayList<>();
+            new ObjectMapper().readTree(in).forEach(c -> out.add(new Case(c)));
+            return out;
+        }
+    }
+
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("cases")
+    void equalsWhatMlxLmMakes(Case named) throws Exception {
+        JsonNode c = named.node();
+        writeModel(c);
+        try (Model model = Model.open(folder)) {
+            Layout layout = model.layout();
+            OutputTypes types = OutputTypes.of(layout, model.config(), Optional.empty());
+            Map<String, String> found = new TreeMap<>();
+            for (Module m : layout.modules()) {
+                found.put(m.path() + ".weight", describe(m.weight(), types.of(m)));
+            }
+            for (Layout.Plain p : layout.plain()) {
+                found.put(p.name(), describe(p.view(), types.of(p)));
+            }
+            for (Layout.Prequantized p : layout.prequantized()) {
+                found.put(p.path() + ".weight", describe(p.weight(), p.weight().dtype()));
+                found.put(p.path() + ".scales", describe(p.scales(), p.scales().dtype()));
+                if (p.biases().isPresent()) {
+                    found.put(p.path() + ".biases", describe(p.biases().get(), p.biases().get().dtype()));
+                }
+            }
+            Map<String, String> wanted = new TreeMap<>();
+            for (JsonNode o : c.path("outputs")) {
+                wanted.put(o.path("name").asText(), o.path("dtype").asText() + shape(o).dims().toString().replace(" ", "") + " " + o.path("sha256").asText());
+            }
+            assertEquals(text(wanted), text(found));
+            assertEquals(c.path("tied").asBoolean(), layout.architecture().tied(), "tied");
+            checkStock(layout, 32, c.path("quantization"), c.path("quantized_modules"));
+            checkStock(layout, 64, c.path("quantization_g64"), c.path("quantized_modules_g64"));
+            checkCoverage(model);
+        }
+    }
+
+    private static void checkStock(Layout layout, int groupSize, JsonNode section, JsonNode modules) {
+        if (!section.isObject()) {
+            return;
+        }
+        StockQuantization stock = StockQuantization.of(layout, 4, groupSize);
+        TreeSet<String> wanted = new TreeSet<>();
+        modules.forEach(m -> wanted.add(m.asText()));
+        assertEquals(String.join("\n", wanted), String.join("\n", stock.modules()));
+        assertEquals(sorted(section), sorted(stock.section()));
+    }
+
+    private static String sorted(JsonNode section) {
+        Map<String, String> out = new TreeMap<>();
+        section.properties().forEach(e -> {
+            Map<String, String> inner = new TreeMap<>();
+            e.getValue().properties().forEach(i -> inner.put(i.getKey(), i.getValue().toString()));
+            out.put(e.getKey(), e.getValue().isObject() ? inner.toString() : e.getValue().toString());
+        });
+        return text(out);
+    }
+
+    private static void checkCoverage(Model model) {
+        TreeSet<String> used = new TreeSet<>();
+        model.layout().modules().forEach(m -> used.addAll(m.weight().sources()));
+        model.layout().plain().forEach(p -> used.addAll(p.view().sources()));
+        model.layout().prequantized().forEach(p -> {
+            used.addAll(p.weight().sources());
+            used.addAll(p.scales().sources());
+            p.biases().ifPresent(b -> used.addAll(b.sources()));
+        });
+        List<String> fates = new ArrayList<>(used);
+        model.layout().dropped().forEach(d -> fates.add(d.tensor()));
+        fates.sort(null);
+        assertEquals(List.copyOf(model.checkpoint().tensors().keySet()), fates, "every source tensor is used or dropped, once");
+    }
+
+    private static String text(Map<String, String> map) {
+        StringBuilder out = new StringBuilder();
+        map.forEach((k, v) -> out.append(k).append(' ').append(v).append('\n'));
+        return out.toString();
+    }
+
+    /// Type, shape and digest, read in pieces that are no multiple of anything.
+    private static String describe(TensorView view, DType dtype) throws Exception {
+        MessageDigest digest = MessageDigest.getInstance("SHA-256");
+        long n = view.shape().elements();
+        for (long first = 0; first < n; first += 12_345) {
+            int count = (int) Math.min(12_345, n - first);
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment data = arena.allocate((long) count * view.dtype().bytes(), 8);
+                view.read(first, data);
+                if (dtype != view.dtype()) {
+                    float[] values = new float[count];
+                    Decoder.decode(view.dtype(), data, 0, values, 0, count);
+                    data = arena.allocate((long) count * dtype.bytes(), 8);
+                    Decoder.encode(dtype, values, 0, count, data, 0);
+                }
+                digest.update(data.asByteBuffer());
+            }
+        }
+        return dtype + view.shape().dims().toString().replace(" ", "") + " " + HexFormat.of().formatHex(digest.digest());
+    }
+
+    private static Shape shape(JsonNode tensor) {
+        List<Long> dims = new ArrayList<>();
+        tensor.path("shape").forEach(d -> dims.add(d.asLong()));
+        return new Shape(dims);
+    }
+
+    private void writeModel(JsonNode c) throws Exception {
+        Files.writeString(folder.resolve("config.json"), c.path("config").toString());
+        SafetensorsFile file = new SafetensorsFile();
+        MessageDigest digest = MessageDigest.getInstance("SHA-256");
+        Map<String, JsonNode> inputs = new HashMap<>();
+        c.path("inputs").forEach(i -> inputs.put(i.path("name").asText(), i));
+        for (JsonNode i : c.path("inputs")) {
+            String name = i.path("name").asText();
+            DType dtype = DType.named(i.path("dtype").asText()).orElseThrow();
+            byte[] data = data(name, dtype, shape(i), inputs);
+            digest.update(data);
+            file.add(name, dtype, shape(i), data);
+        }
+        assertEquals(c.path("inputs_sha256").asText(), HexFormat.of().formatHex(digest.digest()), "the rule gives the inputs that mlx_lm had");
+        file.write(folder.resolve("model.safetensors"));
+    }
+
+    private static long w(long h, long i) {
+        long u = (i * 7919 + h) % 2147483647L;
+        return u * u % 2147483647L;
+    }
+
+    private static byte[] data(String name, DType dtype, Shape shape, Map<String, JsonNode> inputs) {
+        CRC32 crc = new CRC32();
+        crc.update(name.getBytes(StandardCharsets.UTF_8));
+        long h = crc.getValue();
+        int n = Math.toIntExact(shape.elements());
+        ByteBuffer out = ByteBuffer.allocate(n * dtype.bytes()).order(ByteOrder.LITTLE_ENDIAN);
+        if (dtype == DType.I32 && name.endsWith("weight_shape")) {
+            JsonNode packed = inputs.get(name.substring(0, name.length() - "weight_shape".length()) + "weight_packed").path("shape");
+            return out.putInt(packed.get(0).asInt()).putInt(8 * packed.get(1).asInt()).array();
+        }
+        boolean scale = name.endsWith("_scale_inv") || name.endsWith("activation_scale");
+        for (int i = 0; i < n; i++) {
+            float v = dtype == DType.F32 && scale ? (float) ((w(h, i) % 65521 + 1) / 1000000.0) : scale ? (w(h, i) % 255 + 1) / 8192f : (w(h, i) % 255 - 127) / 512f;
+            switch (dtype) {
+                case I32 -> {
+                    for (int b = 0; b < 4; b++) {
+                        out.put((byte) (w(h, 4L * i + b) % 256));
+                    }
+                }
+                case F8_E4M3 -> {
+                    long t = w(h, i) % 254;
+                    out.put((byte) (t < 127 ? t : t + 1));
+                }
+                case U8 -> out.put((byte) (name.endsWith("_scales") ? 100 + w(h, i) % 30 : w(h, i) % 256));
+                case F32 -> out.putFloat(v);
+                case F16 -> out.putShort(Float.floatToFloat16(v));
+                case BF16 -> out.putShort((short) (Float.floatToRawIntBits(v) >>> 16));
+                default -> throw new IllegalArgumentException(dtype + " in " + name);
+            }
+        }
+        return out.array();
+    }
+}
