@@ -1,0 +1,121 @@
+package ram.eval;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.IntStream;
+import ram.numeric.Kernels;
+import ram.numeric.Workers;
+
+/// Causal attention of grouped queries, each sequence for itself.
+final class Attention {
+    /// Queries handled together.
+    private static final int QUERIES = 64;
+
+    private final NetworkShape shape;
+    private final Workers workers;
+
+    Attention(NetworkShape shape, Workers workers) {
+        this.shape = shape;
+        this.workers = workers;
+    }
+
+    /// A sequence within the tokens of a chunk, and one of its key-value heads.
+    private record Task(int firstToken, int length, int kvHead) {
+    }
+
+    /// @param q `tokens · heads · headDim` values, rotated
+    /// @param k `tokens · kvHeads · headDim` values, rotated
+    /// @param v as `k`, not rotated
+    /// @param lengths of the sequences, which follow one another
+    /// @param window how many positions a token sees, itself included; 0 for all
+    /// @return as `q`
+    float[] apply(float[] q, float[] k, float[] v, List<Integer> lengths, int window) {
+        float[] out = new float[q.length];
+        workers.forEach(tasks(lengths), t -> {
+            head(t, q, k, v, window, out);
+            return t;
+        }, _ -> { });
+        return out;
+    }
+
+    private List<Task> tasks(List<Integer> lengths) {
+        int[] first = new int[lengths.size()];
+        for (int s = 1; s < first.length; s++) {
+            first[s] = first[s - 1] + lengths.get(s - 1);
+        }
+        return IntStream.range(0, first.length).boxed()
+                .flatMap(s -> IntStream.range(0, shape.kvHeads()).mapToObj(h -> new Task(first[s], lengths.get(s), h))).toList();
+    }
+
+    private void head(Task task, float[] q, float[] k, float[] v, int window, float[] out) {
+        int d = shape.headDim();
+        int qStride = shape.heads() * d;
+        int kvStride = shape.kvHeads() * d;
+        int length = task.length();
+        int kvFrom = task.firstToken() * kvStride + task.kvHead() * d;
+        float[] turned = new float[d * length];
+        for (int p = 0; p < length; p++) {
+            for (int i = 0; i < d; i++) {
+                turned[i * length + p] = v[kvFrom + p * kvStride + i];
+            }
+        }
+        float scale = (float) (1 / Math.sqrt(d));
+        int group = shape.heads() / shape.kvHeads();
+        float[] scores = new float[QUERIES * length];
+        for (int h = task.kvHead() * group; h < (task.kvHead() + 1) * group; h++) {
+            for (int from = 0; from < length; from += QUERIES) {
+                int rows = Math.min(QUERIES, length - from);
+                int low = window == 0 ? 0 : Math.max(0, from - window + 1);
+                int seen = from + rows - low;
+                int at = (task.firstToken() + from) * qStride + h * d;
+                Arrays.fill(scores, 0, rows * seen, 0);
+                Kernels.multiplyAdd(rows, seen, d, q, at, qStride, k, kvFrom + low * kvStride, kvStride, scores, 0, seen);
+                for (int r = 0; r < rows; r++) {
+                    int begin = window == 0 ? 0 : Math.max(0, from + r - window + 1) - low;
+                    softmax(scores, r * seen, seen, begin, from + r + 1 - low, scale);
+                }
+                Kernels.multiplyAdd(rows, d, seen, scores, 0, seen, turned, low, length, out, at, qStride);
+            }
+        }
+    }
+
+    /// Softmax of the elements `begin … end` of a row of `length`; the others become 0.
+    private static void softmax(float[] x, int from, int length, int begin, int end, float scale) {
+        float max = Float.NEGATIVE_INFINITY;
+        for (int i = from + begin; i < from + end; i++) {
+            x[i] *= scale;
+            max = Math.max(max, x[i]);
+        }
+        Exp.exp(x, from + begin, end - begin, max);
+        float factor = (float) (1 / Kernels.sum(x, from + begin, end - begin));
+        for (int i = from + begin; i < from + end; i++) {
+            x[i] *= factor;
+        }
+        Arrays.fill(x, from, from + begin, 0);
+        Arrays.fill(x, from + end, from + length, 0);
+    }
+
+    /// Turns queries or keys by their positions.
+    ///
+    /// @param heads per token
+    /// @param table see [Rope#table]
+    void rotate(float[] x, List<Integer> lengths, int heads, float[] table) {
+        int d = shape.headDim();
+        int n = shape.rope().frequencies().length;
+        int at = 0;
+        for (int length : lengths) {
+            for (int p = 0; p < length; p++) {
+                for (int h = 0; h < heads; h++, at += d) {
+                    for (int i = 0; i < n; i++) {
+                        float cos = table[p * 2 * n + i];
+                        float sin = table[p * 2 * n + n + i];
+                        float a = x[at + i];
+                        float b = x[at + n + i];
+                        x[at + i] = a * cos - b * sin;
+                        x[at + n + i] = b * cos + a * sin;
+                    }
+                }
+            }
+        }
+    }
+}

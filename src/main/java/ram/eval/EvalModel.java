@@ -1,0 +1,27 @@
+package ram.eval;
+
+import java.nio.file.Path;
+import java.util.Objects;
+
+/// A model to be evaluated.
+///
+/// @param name as it is called in reports
+public record EvalModel(String name, WeightSource weights) implements AutoCloseable {
+    public EvalModel {
+        Objects.requireNonNull(name);
+        Objects.requireNonNull(weights);
+    }
+
+    /// Opens a model folder: a Hugging Face checkpoint or an MLX one, quantized or not. It is called by the folder's name.
+    ///
+    /// @throws ram.InputException when the folder is not a usable model
+    public static EvalModel open(Path folder) {
+        Path name = folder.toAbsolutePath().normalize().getFileName();
+        return new EvalModel(name == null ? "model" : name.toString(), FolderWeights.open(folder));
+    }
+
+    @Override
+    public void close() {
+        weights.close();
+    }
+}

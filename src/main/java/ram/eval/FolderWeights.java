@@ -1,0 +1,218 @@
+package ram.eval;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.lang.foreign.MemorySegment;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import ram.InputException;
+import ram.format.BlockCoder;
+import ram.format.Format;
+import ram.format.Quantizer;
+import ram.layout.Layout;
+import ram.layout.Layouts;
+import ram.layout.ModelConfig;
+import ram.layout.Module;
+import ram.numeric.Decoder;
+import ram.safetensors.Checkpoint;
+import ram.safetensors.DType;
+import ram.safetensors.LittleEndian;
+import ram.safetensors.Shape;
+import ram.safetensors.TensorInfo;
+import ram.tensor.Rows;
+import ram.tensor.StoredTensor;
+import ram.tensor.TensorView;
+
+/// The weights of a model folder: a Hugging Face checkpoint, or one that MLX has quantized.
+final class FolderWeights implements WeightSource {
+    private static final int CLASS_GROUP_SIZE = 64;
+    private static final int CLASS_BITS = 4;
+    /// Where a tensor's content is sampled for the fingerprint.
+    private static final int SAMPLES = 16;
+    private static final int SAMPLE_BYTES = 256;
+
+    private final Checkpoint checkpoint;
+    private final ModelConfig config;
+    private final Map<String, TensorView> views = new TreeMap<>();
+
+    private FolderWeights(Checkpoint checkpoint, ModelConfig config) {
+        this.checkpoint = checkpoint;
+        this.config = config;
+        if (config.json().path("quantization").isObject()) {
+            // already in the form that MLX loads
+            checkpoint.tensors().keySet().forEach(name -> views.put(name, StoredTensor.of(checkpoint, name)));
+            return;
+        }
+        Layout layout = Layouts.of(checkpoint, config);
+        for (Module module : layout.modules()) {
+            views.put(module.path() + ".weight", module.weight());
+        }
+        for (Layout.Plain plain : layout.plain()) {
+            views.put(plain.name(), plain.view());
+        }
+        if (!layout.prequantized().isEmpty()) {
+            throw InputException.in(checkpoint.folder(), "stores " + layout.prequantized().getFirst().path()
+                    + " in a foreign quantized form; convert the folder to MLX first and evaluate the result");
+        }
+    }
+
+    static FolderWeights open(Path folder) {
+        Checkpoint checkpoint = Checkpoint.open(folder);
+        try {
+            return new FolderWeights(checkpoint, ModelConfig.read(folder));
+        } catch (RuntimeException e) {
+            checkpoint.close();
+            throw e;
+        }
+    }
+
+    @Override
+    public ModelConfig config() {
+        return config;
+    }
+
+    @Override
+    public Optional<Rows> matrix(String path) {
+        TensorView weight = views.get(path + ".weight");
+        if (weight == null) {
+            return stack(path);
+        }
+        TensorView scales = views.get(path + ".scales");
+        return Optional.of(scales == null ? dense(path, weight) : quantized(path, weight, scales));
+    }
+
+    private Rows dense(String path, TensorView weight) {
+        if (!weight.dtype().isFloating()) {
+            throw InputException.in(checkpoint.folder(), "tensor '" + path + ".weight' holds " + weight.dtype() + " without scales; its format is not known");
+        }
+        return Rows.of(weight);
+    }
+
+    /// Experts that the source stores one by one.
+    private Optional<Rows> stack(String path) {
+        int at = path.indexOf(".switch_mlp.");
+        if (at < 0) {
+            return Optional.empty();
+        }
+        String projection = path.substring(at + ".switch_mlp.".length());
+        String mixtral = switch (projection) {
+            case "gate_proj" -> "w1";
+            case "down_proj" -> "w2";
+            default -> "w3";
+        };
+        List<Rows> experts = new ArrayList<>();
+        while (true) {
+            String prefix = path.substring(0, at) + ".experts." + experts.size() + ".";
+            TensorView expert = views.getOrDefault(prefix + projection + ".weight", views.get(prefix + mixtral + ".weight"));
+            if (expert == null) {
+                return experts.isEmpty() ? Optional.empty() : Optional.of(new StackedRows(experts));
+            }
+            experts.add(Rows.of(expert));
+        }
+    }
+
+    private Rows quantized(String path, TensorView weight, TensorView scales) {
+        Format format = format(path);
+        Shape logical = weight.shape().withLast(weight.shape().columns() * 32 / format.bits());
+        Optional<TensorView> biases = Optional.ofNullable(views.get(path + ".biases"));
+        boolean fits = weight.dtype() == DType.U32 && format.fits(logical);
+        if (fits) {
+            for (Format.Component c : format.components(logical, scales.dtype())) {
+                TensorView stored = views.get(path + "." + c.suffix());
+                fits &= stored != null && stored.shape().equals(c.shape()) && stored.dtype() == c.dtype();
+            }
+        }
+        boolean affine = format.mode() == Format.Mode.AFFINE;
+        if (!fits || affine && !scales.dtype().isMlxFloat()) {
+            throw InputException.in(checkpoint.folder(), "module " + path + " does not have the tensors of the format " + format + " that config.json gives it; verify the folder");
+        }
+        BlockCoder coder = new BlockCoder(format, Quantizer.RTN, affine ? scales.dtype() : DType.BF16);
+        long wordBytes = weight.shape().columns() * 4;
+        long groupBytes = scales.shape().columns() * scales.dtype().bytes();
+        int columns = Math.toIntExact(logical.columns());
+        long rows = logical.rows();
+        return new Rows() {
+            @Override
+            public long rows() {
+                return rows;
+            }
+
+            @Override
+            public int columns() {
+                return columns;
+            }
+
+            @Override
+            public void read(long first, int count, float[] out) {
+                MemorySegment b = affine ? part(biases.orElseThrow(), first, count, groupBytes) : null;
+                coder.decode(part(weight, first, count, wordBytes), part(scales, first, count, groupBytes), b, count, columns, out);
+            }
+        };
+    }
+
+    private static MemorySegment part(TensorView view, long firstRow, int rows, long rowBytes) {
+        return view.mapped().orElseThrow().asSlice(firstRow * rowBytes, rows * rowBytes);
+    }
+
+    /// The format by the rules of mlx_lm's loader: an override's missing keys are the class's defaults, not the global ones.
+    private Format format(String path) {
+        JsonNode settings = config.json().path("quantization");
+        JsonNode override = settings.path(path);
+        JsonNode own = override.isObject() ? override : settings;
+        String mode = own.path("mode").asText("affine");
+        int bits = own.path("bits").asInt(CLASS_BITS);
+        int groupSize = own.path("group_size").asInt(CLASS_GROUP_SIZE);
+        for (Format.Mode m : Format.Mode.values()) {
+            if (m != Format.Mode.DENSE && m.mlxName().equals(mode)) {
+                try {
+                    return new Format(m, bits, groupSize);
+                } catch (IllegalArgumentException e) {
+                    throw InputException.in(config.file(), "module " + path + ": " + e.getMessage());
+                }
+            }
+        }
+        throw InputException.in(config.file(), "gives module " + path + " the mode '" + mode + "', which MLX does not have");
+    }
+
+    @Override
+    public Optional<float[]> vector(String name) {
+        TensorView view = views.get(name);
+        if (view == null) {
+            return Optional.empty();
+        }
+        float[] out = new float[Math.toIntExact(view.shape().elements())];
+        MemorySegment bytes = MemorySegment.ofArray(new byte[Math.toIntExact(view.bytes())]);
+        view.read(0, bytes);
+        Decoder.decode(view.dtype(), bytes, 0, out, 0, out.length);
+        return Optional.of(out);
+    }
+
+    /// From the configuration, names and shapes of all tensors, and samples of their content.
+    @Override
+    public String fingerprint() {
+        var digest = Digests.sha256();
+        digest.update(config.json().toString().getBytes(StandardCharsets.UTF_8));
+        byte[] sample = new byte[SAMPLE_BYTES];
+        for (TensorInfo info : checkpoint.tensors().values()) {
+            digest.update((info.name() + info.dtype() + info.shape()).getBytes(StandardCharsets.UTF_8));
+            MemorySegment data = checkpoint.data(info.name());
+            for (int i = 0; i < SAMPLES; i++) {
+                long room = data.byteSize() - SAMPLE_BYTES;
+                int length = (int) Math.min(SAMPLE_BYTES, data.byteSize());
+                MemorySegment.copy(data, LittleEndian.BYTE, Math.max(0, room / (SAMPLES - 1) * i), sample, 0, length);
+                digest.update(sample, 0, length);
+            }
+        }
+        return HexFormat.of().formatHex(digest.digest());
+    }
+
+    @Override
+    public void close() {
+        checkpoint.close();
+    }
+}

@@ -1,0 +1,380 @@
+package ram.eval;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import ram.InputException;
+import ram.numeric.Kernels;
+import ram.numeric.Workers;
+import ram.tensor.Rows;
+
+/// Runs sequences through a decoder, layer by layer: one layer's weights at a time, all sequences through it.
+/// Activations are float32. The result does not depend on the number of threads nor on how many sequences run together.
+///
+///     new ForwardPass(weights, workers).run(sequences, 4096, null)
+public final class ForwardPass {
+    private static final float[] NO_BIAS = null;
+
+    private final WeightSource weights;
+    private final NetworkShape shape;
+    private final Workers workers;
+    private final Projection projection;
+    private final Attention attention;
+
+    /// @throws InputException for a family that cannot be run
+    public ForwardPass(WeightSource weights, Workers workers) {
+        this(weights, workers, new Projection(workers));
+    }
+
+    ForwardPass(WeightSource weights, Workers workers, Projection projection) {
+        this.weights = weights;
+        this.shape = NetworkShape.of(weights.config());
+        this.workers = workers;
+        this.projection = projection;
+        this.attention = new Attention(shape, workers);
+    }
+
+    NetworkShape shape() {
+        return shape;
+    }
+
+    /// Working memory per token while a layer computes, in bytes.
+    long scratchBytesPerToken() {
+        long attentionFloats = 4L * shape.heads() * shape.headDim() + 2L * shape.kvHeads() * shape.headDim();
+        long widest = 0;
+        for (int l = 0; l < shape.layers(); l++) {
+            String path = "model.layers." + l + "." + shape.block();
+            widest = Math.max(widest, shape.experts().get(l) == 0 ? weights.matrix(path + ".up_proj").map(Rows::rows).orElse(0L)
+                    : Math.max(shape.hidden(), weights.matrix(path + ".switch_mlp.up_proj").map(Rows::rows).orElse(0L) / shape.experts().get(l)));
+        }
+        return 4 * (2L * shape.hidden() + Math.max(attentionFloats, shape.hidden() + 3 * widest));
+    }
+
+    /// Told after each layer, for progress.
+    @FunctionalInterface
+    interface LayerListener {
+        void done(int layer, int layers);
+    }
+
+    /// The states after the last layer, before the final norm.
+    ///
+    /// @param sequences token ids, each below the vocabulary's size
+    /// @param chunkTokens how many tokens a layer works on at a time; whole sequences, at least one
+    /// @param listener null for none
+    /// @return per sequence `tokens · hidden` values
+    public List<float[]> run(List<int[]> sequences, int chunkTokens, InputListener listener) {
+        return run(sequences, chunkTokens, listener, (_, _) -> { });
+    }
+
+    List<float[]> run(List<int[]> sequences, int chunkTokens, InputListener listener, LayerListener progress) {
+        List<float[]> states = embed(sequences);
+        int longest = sequences.stream().mapToInt(s -> s.length).max().orElse(0);
+        float[] table = shape.rope().table(longest);
+        for (int l = 0; l < shape.layers(); l++) {
+            int from = 0;
+            while (from < states.size()) {
+                int to = from + 1;
+                long tokens = sequences.get(from).length;
+                while (to < states.size() && tokens + sequences.get(to).length <= chunkTokens) {
+                    tokens += sequences.get(to++).length;
+                }
+                layer(l, states.subList(from, to), table, listener);
+                from = to;
+            }
+            progress.done(l + 1, shape.layers());
+        }
+        return states;
+    }
+
+    private List<float[]> embed(List<int[]> sequences) {
+        Rows embedding = matrix("model.embed_tokens", shape.vocabulary(), shape.hidden());
+        return workers.map(sequences, ids -> {
+            float[] out = new float[Math.multiplyExact(ids.length, shape.hidden())];
+            float[] row = new float[shape.hidden()];
+            for (int t = 0; t < ids.length; t++) {
+                if (ids[t] < 0 || ids[t] >= shape.vocabulary()) {
+                    throw new InputException("token " + ids[t] + " is outside the vocabulary of " + shape.vocabulary() + "; the tokens were made with another model's tokenizer");
+                }
+                embedding.read(ids[t], 1, row);
+                System.arraycopy(row, 0, out, t * shape.hidden(), row.length);
+            }
+            return out;
+        });
+    }
+
+    private void layer(int l, List<float[]> states, float[] table, InputListener listener) {
+        String path = "model.layers." + l;
+        List<Integer> lengths = states.stream().map(s -> s.length / shape.hidden()).toList();
+        int tokens = lengths.stream().mapToInt(Integer::intValue).sum();
+        float[] x = normalized(states, path + ".input_layernorm.weight", tokens);
+        addTo(states, attend(path + ".self_attn", l, x, lengths, tokens, table, listener));
+        x = normalized(states, path + ".post_attention_layernorm.weight", tokens);
+        addTo(states, feedForward(path + "." + shape.block(), l, x, tokens, listener));
+        for (float[] s : states) {
+            Projection.requireFinite(s, path);
+        }
+    }
+
+    private float[] attend(String path, int l, float[] x, List<Integer> lengths, int tokens, float[] table, InputListener listener) {
+        int qWidth = shape.heads() * shape.headDim();
+        int kvWidth = shape.kvHeads() * shape.headDim();
+        float[] q = linear(path + ".q_proj", qWidth, shape.hidden(), x, tokens, listener);
+        float[] k = linear(path + ".k_proj", kvWidth, shape.hidden(), x, tokens, listener);
+        float[] v = linear(path + ".v_proj", kvWidth, shape.hidden(), x, tokens, listener);
+        switch (shape.qkNorm()) {
+            case HEAD -> {
+                normalize(q, shape.headDim(), vector(path + ".q_norm.weight", shape.headDim()));
+                normalize(k, shape.headDim(), vector(path + ".k_norm.weight", shape.headDim()));
+            }
+            case WHOLE -> {
+                normalize(q, qWidth, vector(path + ".q_norm.weight", qWidth));
+                normalize(k, kvWidth, vector(path + ".k_norm.weight", kvWidth));
+            }
+            case NONE -> { }
+        }
+        attention.rotate(q, lengths, shape.heads(), table);
+        attention.rotate(k, lengths, shape.kvHeads(), table);
+        float[] mixed = attention.apply(q, k, v, lengths, shape.window().get(l));
+        return linear(path + ".o_proj", shape.hidden(), qWidth, mixed, tokens, listener);
+    }
+
+    private float[] feedForward(String path, int l, float[] x, int tokens, InputListener listener) {
+        int experts = shape.experts().get(l);
+        if (experts == 0) {
+            return gated(path, x, tokens, listener);
+        }
+        float[] out = mixture(path, experts, x, tokens, listener);
+        if (shape.sharedExpert()) {
+            float[] gate = linear(path + ".shared_expert_gate", 1, shape.hidden(), x, tokens, listener);
+            float[] shared = gated(path + ".shared_expert", x, tokens, listener);
+            for (int t = 0; t < tokens; t++) {
+                float weight = 1 / (1 + Exp.exp(-gate[t]));
+                addScaled(out, t * shape.hidden(), shared, t * shape.hidden(), shape.hidden(), weight);
+            }
+        }
+        return out;
+    }
+
+    private float[] gated(String path, float[] x, int tokens, InputListener listener) {
+        int width = Math.toIntExact(matrix(path + ".up_proj").rows());
+        float[] gate = linear(path + ".gate_proj", width, shape.hidden(), x, tokens, listener);
+        float[] up = linear(path + ".up_proj", width, shape.hidden(), x, tokens, listener);
+        activate(gate, up);
+        return linear(path + ".down_proj", shape.hidden(), width, gate, tokens, listener);
+    }
+
+    /// `gate ← silu(gate) · up`; `up` is used up.
+    private void activate(float[] gate, float[] up) {
+        int block = 1 << 14;
+        workers.forEach(IntStream.iterate(0, i -> i < gate.length, i -> i + block).boxed().toList(), from -> {
+            int n = Math.min(block, gate.length - from);
+            float[] e = new float[n];
+            for (int i = 0; i < n; i++) {
+                e[i] = -gate[from + i];
+            }
+            Exp.exp(e, 0, n, 0);
+            for (int i = 0; i < n; i++) {
+                gate[from + i] = gate[from + i] / (1 + e[i]) * up[from + i];
+            }
+            return from;
+        }, _ -> { });
+    }
+
+    /// Each token passes the experts that its router ranks highest; their outputs are added in the order of the experts.
+    private float[] mixture(String path, int experts, float[] x, int tokens, InputListener listener) {
+        int hidden = shape.hidden();
+        int perToken = Math.min(shape.expertsPerToken(), experts);
+        float[] scores = linear(path + ".gate", experts, hidden, x, tokens, listener);
+        Rows gate = matrix(path + ".switch_mlp.gate_proj");
+        Rows up = matrix(path + ".switch_mlp.up_proj");
+        Rows down = matrix(path + ".switch_mlp.down_proj");
+        int width = Math.toIntExact(up.rows() / experts);
+        boolean fits = gate.rows() == (long) width * experts && up.rows() == gate.rows() && down.rows() == (long) hidden * experts
+                && gate.columns() == hidden && up.columns() == hidden && down.columns() == width;
+        if (!fits) {
+            throw new InputException("the experts of " + path + " do not have the shapes that config.json implies; verify the folder");
+        }
+        int[][] chosen = new int[experts][tokens];
+        int[] counts = new int[experts];
+        float[][] shares = new float[experts][tokens];
+        float[] row = new float[experts];
+        for (int t = 0; t < tokens; t++) {
+            System.arraycopy(scores, t * experts, row, 0, experts);
+            float[] share = route(row, perToken);
+            for (int e = 0; e < experts; e++) {
+                if (share[e] >= 0) {
+                    shares[e][counts[e]] = share[e];
+                    chosen[e][counts[e]++] = t;
+                }
+            }
+        }
+        float[] out = new float[tokens * hidden];
+        for (int e = 0; e < experts; e++) {
+            int n = counts[e];
+            if (n == 0) {
+                continue;
+            }
+            float[] in = new float[n * hidden];
+            for (int i = 0; i < n; i++) {
+                System.arraycopy(x, chosen[e][i] * hidden, in, i * hidden, hidden);
+            }
+            tell(listener, path + ".switch_mlp.gate_proj", e, in, n, hidden);
+            float[] g = projection.apply(gate, (long) e * width, width, NO_BIAS, in, n);
+            tell(listener, path + ".switch_mlp.up_proj", e, in, n, hidden);
+            float[] u = projection.apply(up, (long) e * width, width, NO_BIAS, in, n);
+            activate(g, u);
+            tell(listener, path + ".switch_mlp.down_proj", e, g, n, width);
+            float[] y = projection.apply(down, (long) e * hidden, hidden, NO_BIAS, g, n);
+            for (int i = 0; i < n; i++) {
+                addScaled(out, chosen[e][i] * hidden, y, i * hidden, hidden, shares[e][i]);
+            }
+        }
+        return out;
+    }
+
+    /// Softmax of a token's scores, -1 for the experts that it does not pass. Of equal scores the first expert wins.
+    private float[] route(float[] scores, int perToken) {
+        int experts = scores.length;
+        float[] share = new float[experts];
+        Arrays.fill(share, -1);
+        double max = Double.NEGATIVE_INFINITY;
+        for (float s : scores) {
+            max = Math.max(max, s);
+        }
+        double all = 0;
+        for (float s : scores) {
+            all += Math.exp(s - max);
+        }
+        double picked = 0;
+        for (int i = 0; i < perToken; i++) {
+            int best = -1;
+            for (int e = 0; e < experts; e++) {
+                if (share[e] < 0 && (best < 0 || scores[e] > scores[best])) {
+                    best = e;
+                }
+            }
+            share[best] = 0;
+            picked += Math.exp(scores[best] - max);
+        }
+        double total = shape.normalizeTopK() ? picked : all;
+        for (int e = 0; e < experts; e++) {
+            if (share[e] == 0) {
+                share[e] = (float) (Math.exp(scores[e] - max) / total);
+            }
+        }
+        return share;
+    }
+
+    private float[] linear(String path, int rows, int columns, float[] x, int tokens, InputListener listener) {
+        Rows w = matrix(path, rows, columns);
+        tell(listener, path, 0, x, tokens, columns);
+        Optional<float[]> bias = weights.vector(path + ".bias");
+        return projection.apply(w, 0, rows, bias.orElse(NO_BIAS), x, tokens);
+    }
+
+    private static void tell(InputListener listener, String path, int expert, float[] x, int tokens, int columns) {
+        if (listener != null) {
+            listener.inputs(path, expert, x, tokens, columns);
+        }
+    }
+
+    Rows matrix(String path) {
+        return weights.matrix(path).orElseThrow(() -> InputException.in(weights.config().file(), "describes a model with the module " + path + ", which the folder does not hold"));
+    }
+
+    private Rows matrix(String path, long rows, int columns) {
+        Rows w = matrix(path);
+        if (w.rows() != rows || w.columns() != columns) {
+            throw InputException.in(weights.config().file(), "implies a weight of " + rows + "×" + columns + " for " + path + ", but the stored one is " + w.rows() + "×" + w.columns());
+        }
+        return w;
+    }
+
+    private float[] vector(String name, int length) {
+        float[] v = weights.vector(name).orElseThrow(() -> InputException.in(weights.config().file(), "describes a model with the tensor " + name + ", which the folder does not hold"));
+        if (v.length != length) {
+            throw InputException.in(weights.config().file(), "implies " + length + " elements for " + name + ", but " + v.length + " are stored");
+        }
+        return v;
+    }
+
+    /// The output head: the embedding where it is shared.
+    Rows head() {
+        boolean tied = weights.config().json().path("tie_word_embeddings").asBoolean(weights.matrix("lm_head").isEmpty());
+        return matrix(tied ? "model.embed_tokens" : "lm_head", shape.vocabulary(), shape.hidden());
+    }
+
+    /// What enters the output head: the normalised states, all sequences one after the other.
+    float[] headInputs(List<float[]> states) {
+        return normalized(states, "model.norm.weight", states.stream().mapToInt(s -> s.length / shape.hidden()).sum());
+    }
+
+    private float[] normalized(List<float[]> states, String name, int tokens) {
+        float[] weight = vector(name, shape.hidden());
+        float[] out = new float[Math.multiplyExact(tokens, shape.hidden())];
+        int at = 0;
+        for (float[] s : states) {
+            System.arraycopy(s, 0, out, at, s.length);
+            at += s.length;
+        }
+        normalize(out, shape.hidden(), weight);
+        return out;
+    }
+
+    /// Root-mean-square norm of each stretch of `width` values.
+    private void normalize(float[] x, int width, float[] weight) {
+        int block = Math.max(1, (1 << 15) / width) * width;
+        workers.forEach(IntStream.iterate(0, i -> i < x.length, i -> i + block).boxed().toList(), from -> {
+            for (int at = from; at < Math.min(x.length, from + block); at += width) {
+                float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + shape.eps()));
+                for (int i = 0; i < width; i++) {
+                    x[at + i] = x[at + i] * factor * weight[i];
+                }
+            }
+            return from;
+        }, _ -> { });
+    }
+
+    private void addTo(List<float[]> states, float[] delta) {
+        int at = 0;
+        for (float[] s : states) {
+            for (int i = 0; i < s.length; i++) {
+                s[i] += delta[at + i];
+            }
+            at += s.length;
+        }
+    }
+
+    private static void addScaled(float[] out, int at, float[] y, int from, int n, float factor) {
+        for (int i = 0; i < n; i++) {
+            out[at + i] += factor * y[from + i];
+        }
+    }
+
+    /// Sizes of the pieces in which sequences run so that a layer's working memory stays within `bytes`.
+    int chunkTokens(long bytes) {
+        long byIndex = Integer.MAX_VALUE / Math.max(1L, scratchBytesPerToken() / 4);
+        return (int) Math.clamp(bytes / scratchBytesPerToken(), 1, byIndex);
+    }
+
+    static List<List<Integer>> batches(List<Integer> items, List<int[]> sequences, long tokens) {
+        List<List<Integer>> out = new ArrayList<>();
+        List<Integer> batch = new ArrayList<>();
+        long held = 0;
+        for (int i : items) {
+            if (!batch.isEmpty() && held + sequences.get(i).length > tokens) {
+                out.add(List.copyOf(batch));
+                batch.clear();
+                held = 0;
+            }
+            batch.add(i);
+            held += sequences.get(i).length;
+        }
+        if (!batch.isEmpty()) {
+            out.add(List.copyOf(batch));
+        }
+        return out;
+    }
+}

@@ -1,0 +1,75 @@
+package ram.eval;
+
+import java.util.stream.IntStream;
+import ram.InputException;
+import ram.numeric.Kernels;
+import ram.numeric.Workers;
+import ram.tensor.Rows;
+
+/// Products of activations with weights: the weight is decoded by blocks of rows, each once per call, and used for all tokens.
+final class Projection {
+    /// Rows of a weight that one task decodes, and the floats that they may take together.
+    private static final int BLOCK_ROWS = 64;
+    private static final int BLOCK_FLOATS = 1 << 20;
+    /// Tokens after which a strip of the weight is taken up again: their part of the activations stays in the second cache.
+    private static final int TOKENS = 384;
+
+    private final Workers workers;
+    private long operations;
+    private long nanos;
+
+    Projection(Workers workers) {
+        this.workers = workers;
+    }
+
+    /// `x · Wᵀ (+ bias)` for rows `first … first + rows` of the matrix.
+    ///
+    /// @param bias null for none
+    /// @return `tokens · rows` values, token after token
+    float[] apply(Rows w, long first, int rows, float[] bias, float[] x, int tokens) {
+        long start = System.nanoTime();
+        int k = w.columns();
+        float[] out = new float[Math.multiplyExact(tokens, rows)];
+        int block = Math.clamp(Math.min(BLOCK_FLOATS / k, (rows / workers.threads() + 31) / 32 * 32), 1, BLOCK_ROWS);
+        workers.forEach(IntStream.iterate(0, r -> r < rows, r -> r + block).boxed().toList(), r -> {
+            int n = Math.min(block, rows - r);
+            float[] tile = new float[n * k];
+            w.read(first + r, n, tile);
+            for (int t = 0; t < tokens; t += TOKENS) {
+                int m = Math.min(TOKENS, tokens - t);
+                if (bias != null) {
+                    for (int i = t; i < t + m; i++) {
+                        System.arraycopy(bias, r, out, i * rows + r, n);
+                    }
+                }
+                Kernels.multiplyAdd(m, n, k, x, t * k, k, tile, 0, k, out, t * rows + r, rows);
+            }
+            return r;
+        }, _ -> { });
+        operations += 2L * tokens * rows * k;
+        nanos += System.nanoTime() - start;
+        return out;
+    }
+
+    /// Floating-point operations of all products so far.
+    long operations() {
+        return operations;
+    }
+
+    /// Wall time of all products so far, decoding of the weights included.
+    long nanos() {
+        return nanos;
+    }
+
+    void add(long moreOperations, long moreNanos) {
+        operations += moreOperations;
+        nanos += moreNanos;
+    }
+
+    /// Refuses what is not finite: one broken weight would otherwise make every number NaN without saying why.
+    static void requireFinite(float[] x, String what) {
+        if (Kernels.nonFinite(x, 0, x.length) > 0) {
+            throw new InputException("the activations after " + what + " are not finite; the weights of this model are damaged or overflow float32, verify the folder");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+package ram.eval;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import ram.InputException;
+import ram.layout.ModelConfig;
+
+/// Rotary position embedding: dimension pair `i` of the rotated part turns by `position · frequency[i]`.
+///
+/// @param frequencies one per pair, in radians per position
+/// @param scale factor on the rotated dimensions of queries and keys
+record Rope(double[] frequencies, double scale) {
+    /// Reads `rope_theta`, `rope_scaling`, `rope_parameters` and `partial_rotary_factor`.
+    ///
+    /// @param theta the family's base where config.json has none
+    /// @throws InputException for kinds of scaling that are not known here
+    static Rope of(ModelConfig config, int headDim, double theta) {
+        JsonNode json = config.json();
+        JsonNode parameters = json.path("rope_parameters");
+        JsonNode scaling = json.path("rope_scaling").isObject() ? json.path("rope_scaling") : parameters;
+        double base = parameters.path("rope_theta").asDouble(json.path("rope_theta").asDouble(theta));
+        double partial = parameters.path("partial_rotary_factor").asDouble(json.path("partial_rotary_factor").asDouble(1));
+        if (json.path("rope_traditional").asBoolean()) {
+            throw InputException.in(config.file(), "asks for rope_traditional, which the evaluation does not know");
+        }
+        int dims = (int) (headDim * partial) / 2 * 2;
+        double[] f = new double[dims / 2];
+        for (int i = 0; i < f.length; i++) {
+            f[i] = Math.pow(base, -2.0 * i / dims);
+        }
+        String type = scaling.path("type").asText(scaling.path("rope_type").asText("default"));
+        return switch (type) {
+            case "default", "mrope" -> new Rope(f, 1);
+            case "linear" -> new Rope(scaled(f, 1 / required(config, scaling, "factor")), 1);
+            case "llama3" -> new Rope(llama3(f, config, scaling), 1);
+            case "yarn" -> yarn(f, dims, base, config, scaling);
+            default -> throw InputException.in(config.file(), "asks for rope type '" + type + "', which the evaluation does not know; it knows default, linear, llama3 and yarn");
+        };
+    }
+
+    private static double required(ModelConfig config, JsonNode scaling, String key) {
+        if (!scaling.path(key).isNumber()) {
+            throw InputException.in(config.file(), "has a rope scaling without '" + key + "'; download it again");
+        }
+        return scaling.path(key).asDouble();
+    }
+
+    private static double[] scaled(double[] f, double by) {
+        double[] out = f.clone();
+        for (int i = 0; i < out.length; i++) {
+            out[i] *= by;
+        }
+        return out;
+    }
+
+    /// Long waves are stretched by the factor, short ones kept, those between interpolated.
+    private static double[] llama3(double[] f, ModelConfig config, JsonNode scaling) {
+        double factor = required(config, scaling, "factor");
+        double low = scaling.path("low_freq_factor").asDouble(1);
+        double high = scaling.path("high_freq_factor").asDouble(4);
+        double context = scaling.path("original_max_position_embeddings").asDouble(8192);
+        double[] out = f.clone();
+        for (int i = 0; i < f.length; i++) {
+            double turns = context * f[i] / (2 * Math.PI);
+            if (turns < low) {
+                out[i] = f[i] / factor;
+            } else if (turns < high) {
+                double smooth = (turns - low) / (high - low);
+                out[i] = f[i] * ((1 - smooth) / factor + smooth);
+            }
+        }
+        return out;
+    }
+
+    /// Peng et al. 2023, arXiv:2309.00071: a linear ramp over dimensions between stretched and unchanged frequencies.
+    private static Rope yarn(double[] f, int dims, double base, ModelConfig config, JsonNode scaling) {
+        double factor = required(config, scaling, "factor");
+        double context = scaling.path("original_max_position_embeddings").asDouble(config.json().path("max_position_embeddings").asDouble(4096));
+        double low = Math.max(0, Math.floor(dimension(scaling.path("beta_fast").asDouble(32), dims, base, context)));
+        double high = Math.min(dims - 1, Math.ceil(dimension(scaling.path("beta_slow").asDouble(1), dims, base, context)));
+        if (low == high) {
+            high += 0.001;
+        }
+        double[] out = f.clone();
+        for (int i = 0; i < f.length; i++) {
+            double stretched = Math.clamp((i - low) / (high - low), 0.0, 1.0);
+            out[i] = f[i] * (stretched / factor + 1 - stretched);
+        }
+        double all = magnitude(factor, scaling.path("mscale_all_dim").asDouble(0));
+        double attention = scaling.path("attention_factor").asDouble(magnitude(factor, scaling.path("mscale").asDouble(1)) / all);
+        return new Rope(out, attention);
+    }
+
+    private static double dimension(double rotations, int dims, double base, double context) {
+        return dims * Math.log(context / (rotations * 2 * Math.PI)) / (2 * Math.log(base));
+    }
+
+    private static double magnitude(double factor, double mscale) {
+        return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1;
+    }
+
+    /// Cosines, then sines, of one position, scale included: `2 · frequencies.length` numbers per position.
+    float[] table(int positions) {
+        int n = frequencies.length;
+        float[] out = new float[Math.multiplyExact(positions, 2 * n)];
+        for (int p = 0; p < positions; p++) {
+            for (int i = 0; i < n; i++) {
+                double angle = p * frequencies[i];
+                out[p * 2 * n + i] = (float) (Math.cos(angle) * scale);
+                out[p * 2 * n + n + i] = (float) (Math.sin(angle) * scale);
+            }
+        }
+        return out;
+    }
+}
