@@ -1,6 +1,7 @@
 package ram.profile;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.SortedMap;
@@ -29,7 +30,9 @@ final class PartAnalysis {
     /// @param metrics by name
     /// @param curve one point per format, in the order in which they were asked for
     /// @param sensitivity empty when nothing is known about the importance of places, or no group size divides a row
-    record Result(SortedMap<String, Double> metrics, List<CurvePoint> curve, Optional<PartSensitivity> sensitivity) {
+    /// @param ingredients what the sensitivity was computed from: means of the row and column weights, and their scale, for each way in which an error
+    ///     reaches the output: through the residual, or through the logits directly
+    record Result(SortedMap<String, Double> metrics, List<CurvePoint> curve, Optional<PartSensitivity> sensitivity, SortedMap<String, Double> ingredients) {
     }
 
     /// Predicted damage per unit of relative squared error: `relative · L + absolute`, with the logit power L of the whole model.
@@ -102,7 +105,18 @@ final class PartAnalysis {
             absolute += terms.get(t).relative() ? 0 : damage;
         }
         PartSensitivity sensitivity = new PartSensitivity(relative, absolute);
-        return new Result(metrics, curve, reference.map(_ -> sensitivity));
+        return new Result(metrics, curve, reference.map(_ -> sensitivity), ingredients(terms));
+    }
+
+    private static SortedMap<String, Double> ingredients(List<Term> terms) {
+        SortedMap<String, Double> out = new TreeMap<>();
+        for (Term t : terms) {
+            String way = t.relative() ? "residual_" : "logits_";
+            out.put(way + "row_weight_mean", Arrays.stream(t.rows()).average().orElse(0));
+            out.put(way + "column_weight_mean", Arrays.stream(t.columns()).average().orElse(0));
+            out.put(way + "scale", t.scale());
+        }
+        return out;
     }
 
     private static float[] floats(double[] values) {

@@ -161,7 +161,7 @@ public final class Profiles {
         for (int p = 0; p < results.size(); p++) {
             Module.Part part = module.parts().get(p);
             PartAnalysis.Result r = results.get(p);
-            tensors.add(new TensorProfile(part.name(), part.rows(), module.weight().shape().columns(), r.metrics(), sensitivities[p], new TreeMap<>(), r.curve()));
+            tensors.add(new TensorProfile(part.name(), part.rows(), module.weight().shape().columns(), r.metrics(), sensitivities[p], r.ingredients(), r.curve()));
         }
         return new ModuleProfile(module.path(), module.kind(), module.layer(), module.weight().shape(), types.of(module), module.expert(), module.sharedExpert(),
                 module.preset(), module.mustStayDense(), source, moduleCurve(tensors), tensors, module.weight().sources());
