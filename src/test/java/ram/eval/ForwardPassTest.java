@@ -183,10 +183,12 @@ class ForwardPassTest {
 
     private void refused(String config, String named) throws IOException {
         Files.writeString(folder.resolve("config.json"), config);
-        try (EvalModel model = EvalModel.open(folder)) {
-            TokenSet tokens = new TokenSet("random", List.of(TinyModel.ids(8, 1)));
-            InputException e = assertThrows(InputException.class, () -> Evaluator.evaluate(List.of(model), Optional.empty(), tokens, EvalOptions.defaults()));
-            assertTrue(e.getMessage().contains(named), e.getMessage());
-        }
+        TokenSet tokens = new TokenSet("random", List.of(TinyModel.ids(8, 1)));
+        InputException e = assertThrows(InputException.class, () -> {
+            try (EvalModel model = EvalModel.open(folder)) {
+                Evaluator.evaluate(List.of(model), Optional.empty(), tokens, EvalOptions.defaults());
+            }
+        });
+        assertTrue(e.getMessage().contains(named), e.getMessage());
     }
 }

@@ -31,6 +31,9 @@ final class TinyModel {
                  "vocab_size": 600, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "max_position_embeddings": 64,
                  "num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "model_type": "%s" %s}"""
                 .formatted(type, settings.isEmpty() ? "" : ", " + settings));
+        if (!config.has("tie_word_embeddings")) {
+            config.put("tie_word_embeddings", false);
+        }
         boolean bias = config.path("attention_bias").asBoolean() || type.startsWith("qwen2");
         add("model.embed_tokens.weight", VOCABULARY, HIDDEN);
         for (int l = 0; l < LAYERS; l++) {
