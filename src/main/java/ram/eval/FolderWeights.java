@@ -4,9 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HexFormat;
-import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
@@ -43,6 +41,8 @@ final class FolderWeights implements WeightSource {
     private FolderWeights(Checkpoint checkpoint, ModelConfig config) {
         this.checkpoint = checkpoint;
         this.config = config;
+        // a family that cannot be run is the first thing to say
+        NetworkShape.of(config);
         if (config.json().path("quantization").isObject()) {
             // already in the form that MLX loads
             checkpoint.tensors().keySet().forEach(name -> views.put(name, StoredTensor.of(checkpoint, name)));
@@ -80,7 +80,7 @@ final class FolderWeights implements WeightSource {
     public Optional<Rows> matrix(String path) {
         TensorView weight = views.get(path + ".weight");
         if (weight == null) {
-            return stack(path);
+            return Optional.empty();
         }
         TensorView scales = views.get(path + ".scales");
         return Optional.of(scales == null ? dense(path, weight) : quantized(path, weight, scales));
@@ -91,29 +91,6 @@ final class FolderWeights implements WeightSource {
             throw InputException.in(checkpoint.folder(), "tensor '" + path + ".weight' holds " + weight.dtype() + " without scales; its format is not known");
         }
         return Rows.of(weight);
-    }
-
-    /// Experts that the source stores one by one.
-    private Optional<Rows> stack(String path) {
-        int at = path.indexOf(".switch_mlp.");
-        if (at < 0) {
-            return Optional.empty();
-        }
-        String projection = path.substring(at + ".switch_mlp.".length());
-        String mixtral = switch (projection) {
-            case "gate_proj" -> "w1";
-            case "down_proj" -> "w2";
-            default -> "w3";
-        };
-        List<Rows> experts = new ArrayList<>();
-        while (true) {
-            String prefix = path.substring(0, at) + ".experts." + experts.size() + ".";
-            TensorView expert = views.getOrDefault(prefix + projection + ".weight", views.get(prefix + mixtral + ".weight"));
-            if (expert == null) {
-                return experts.isEmpty() ? Optional.empty() : Optional.of(new StackedRows(experts));
-            }
-            experts.add(Rows.of(expert));
-        }
     }
 
     private Rows quantized(String path, TensorView weight, TensorView scales) {

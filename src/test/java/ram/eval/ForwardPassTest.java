@@ -1,0 +1,194 @@
+package ram.eval;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import ram.InputException;
+import ram.numeric.Workers;
+
+/// The forward pass against its double-precision twin.
+class ForwardPassTest {
+    @TempDir
+    Path folder;
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "llama     | ''",
+        "llama     | \"tie_word_embeddings\": true, \"attention_bias\": true, \"mlp_bias\": true",
+        "llama     | \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}",
+        "llama     | \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}",
+        "llama     | \"partial_rotary_factor\": 0.5",
+        "llama     | \"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 2.0, \"rope_theta\": 500.0}",
+        "mistral   | \"sliding_window\": 5, \"layer_types\": [\"sliding_attention\", \"full_attention\"]",
+        "mistral   | \"sliding_window\": 5",
+        "qwen2     | \"tie_word_embeddings\": true",
+        "qwen3     | \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 256}",
+        "qwen3_moe | \"norm_topk_prob\": true, \"mlp_only_layers\": [1], \"decoder_sparse_step\": 1",
+        "qwen3_moe | \"norm_topk_prob\": false",
+        "qwen2_moe | \"norm_topk_prob\": false",
+        "mixtral   | ''",
+        "olmoe     | \"norm_topk_prob\": false"})
+    void agreesWithItsTwin(String type, String settings) throws IOException {
+        TinyModel tiny = new TinyModel(type, settings);
+        List<int[]> sequences = List.of(TinyModel.ids(70, 1), TinyModel.ids(9, 2), TinyModel.ids(40, 3));
+        Twin twin = new Twin(tiny.config, tiny.tensors);
+        try (EvalModel model = EvalModel.open(tiny.write(folder))) {
+            EvalReport report = Evaluator.evaluate(List.of(model), Optional.empty(), new TokenSet("random", sequences), new EvalOptions(1_000_000, 2, Optional.empty(), _ -> { }));
+            for (int s = 0; s < sequences.size(); s++) {
+                int[] ids = sequences.get(s);
+                double[][] logits = twin.logits(Arrays.copyOf(ids, ids.length - 1));
+                double nll = 0;
+                for (int t = 0; t < logits.length; t++) {
+                    nll += logSum(logits[t]) - logits[t][ids[t + 1]];
+                }
+                assertEquals(nll / logits.length, report.models().getFirst().sequenceNll().get(s), 2e-5);
+            }
+        }
+    }
+
+    private static double logSum(double[] x) {
+        return Math.log(Arrays.stream(x).map(Math::exp).sum());
+    }
+
+    @Test
+    void divergencesAgreeWithTheDefinition() throws IOException {
+        TinyModel tiny = new TinyModel("qwen3", "");
+        Map<String, double[]> changed = new TreeMap<>(tiny.tensors);
+        String path = "model.layers.1.mlp.down_proj";
+        changed.put(path + ".weight", Arrays.stream(tiny.tensors.get(path + ".weight")).map(v -> v * 1.25).toArray());
+        List<int[]> sequences = List.of(TinyModel.ids(30, 4), TinyModel.ids(12, 5));
+        try (EvalModel source = EvalModel.open(tiny.write(folder))) {
+            WeightSource louder = new ReplacedWeights(source.weights(), "louder", (p, rows) -> p.equals(path) ? new ScaledRows(rows, 1.25f) : rows);
+            EvalReport report = Evaluator.evaluate(List.of(new EvalModel("louder", louder)), Optional.of(source), new TokenSet("random", sequences), EvalOptions.defaults());
+            EvalReport.Divergence d = report.models().get(1).divergence().orElseThrow();
+            double total = 0;
+            int same = 0;
+            double squares = 0;
+            double max = 0;
+            for (int s = 0; s < sequences.size(); s++) {
+                int[] ids = sequences.get(s);
+                double[][] a = new Twin(tiny.config, tiny.tensors).logits(Arrays.copyOf(ids, ids.length - 1));
+                double[][] b = new Twin(tiny.config, changed).logits(Arrays.copyOf(ids, ids.length - 1));
+                double own = 0;
+                for (int t = 0; t < a.length; t++) {
+                    double kl = kl(a[t], b[t]);
+                    own += kl;
+                    max = Math.max(max, kl);
+                    same += top(a[t]) == top(b[t]) ? 1 : 0;
+                    double dp = Math.exp(b[t][ids[t + 1]] - logSum(b[t])) - Math.exp(a[t][ids[t + 1]] - logSum(a[t]));
+                    squares += dp * dp;
+                }
+                assertEquals(own / a.length, d.sequenceKl().get(s), 1e-6);
+                total += own;
+            }
+            assertEquals(total / 40, d.mean(), 1e-6);
+            assertEquals(max, d.max(), 1e-6);
+            assertEquals(same / 40.0, d.sameTop());
+            assertEquals(Math.sqrt(squares / 40), d.deltaP().rms(), 1e-7);
+            assertEquals(report.models().get(1).nll() - report.models().get(0).nll(), d.nllDifference(), 1e-12);
+            assertTrue(d.differenceLow() < d.nllDifference() && d.nllDifference() < d.differenceHigh());
+        }
+    }
+
+    private record ScaledRows(ram.tensor.Rows inner, float factor) implements ram.tensor.Rows {
+        @Override
+        public long rows() {
+            return inner.rows();
+        }
+
+        @Override
+        public int columns() {
+            return inner.columns();
+        }
+
+        @Override
+        public void read(long firstRow, int count, float[] out) {
+            inner.read(firstRow, count, out);
+            for (int i = 0; i < count * columns(); i++) {
+                out[i] *= factor;
+            }
+        }
+    }
+
+    private static double kl(double[] a, double[] b) {
+        double sum = 0;
+        for (int v = 0; v < a.length; v++) {
+            double p = Math.exp(a[v] - logSum(a));
+            sum += p * (a[v] - logSum(a) - b[v] + logSum(b));
+        }
+        return sum;
+    }
+
+    private static int top(double[] x) {
+        int best = 0;
+        for (int i = 1; i < x.length; i++) {
+            best = x[i] > x[best] ? i : best;
+        }
+        return best;
+    }
+
+    @Test
+    void doesNotDependOnThreadsOrBatches() throws IOException {
+        TinyModel tiny = new TinyModel("qwen3_moe", "\"norm_topk_prob\": true");
+        List<int[]> sequences = List.of(TinyModel.ids(50, 1), TinyModel.ids(33, 2), TinyModel.ids(64, 3));
+        try (EvalModel model = EvalModel.open(tiny.write(folder)); Workers one = new Workers(1); Workers three = new Workers(3)) {
+            List<float[]> apart = new ForwardPass(model.weights(), one).run(sequences, 1, null);
+            List<float[]> together = new ForwardPass(model.weights(), three).run(sequences, 1000, null);
+            for (int s = 0; s < 3; s++) {
+                assertArrayEquals(apart.get(s), together.get(s));
+            }
+        }
+    }
+
+    @Test
+    void showsTheInputsOfEachModule() throws IOException {
+        TinyModel tiny = new TinyModel("qwen3_moe", "\"norm_topk_prob\": true, \"tie_word_embeddings\": true");
+        Map<String, Integer> seen = new TreeMap<>();
+        try (EvalModel model = EvalModel.open(tiny.write(folder)); Workers workers = new Workers(1)) {
+            new ForwardPass(model.weights(), workers).run(List.of(TinyModel.ids(20, 1)), 100, (path, expert, x, tokens, columns) -> {
+                assertEquals(tokens * columns, x.length);
+                seen.merge(path, tokens, Integer::sum);
+            });
+            assertEquals(Noise.modules(model.weights()).stream().filter(p -> !p.endsWith("embed_tokens")).sorted().toList(), List.copyOf(seen.keySet()));
+        }
+        assertEquals(20, seen.get("model.layers.1.self_attn.q_proj"));
+        assertEquals(40, seen.get("model.layers.1.mlp.switch_mlp.down_proj"));
+    }
+
+    @Test
+    void refusesWhatItCannotRun() throws IOException {
+        new TinyModel("llama", "").write(folder);
+        String config = Files.readString(folder.resolve("config.json"));
+        refused(config.replace("\"llama\"", "\"gemma3\""), "gemma3");
+        refused(config.replace("\"silu\"", "\"gelu\""), "gelu");
+        refused(config.replace("\"intermediate_size\":48", "\"rope_scaling\":{\"rope_type\":\"longrope\"}"), "longrope");
+        refused(config.replace("\"hidden_size\":32", "\"hidden_size\":64"), "model.embed_tokens");
+        refused(config.replace("\"num_hidden_layers\":2", "\"num_hidden_layers\":3"), "model.layers.2");
+        refused(config.replace("\"vocab_size\":600", "\"vocab_size\":500"), "500");
+    }
+
+    private void refused(String config, String named) throws IOException {
+        Files.writeString(folder.resolve("config.json"), config);
+        TokenSet tokens = new TokenSet("random", List.of(TinyModel.ids(8, 1)));
+        InputException e = assertThrows(InputException.class, () -> {
+            try (EvalModel model = EvalModel.open(folder)) {
+                Evaluator.evaluate(List.of(model), Optional.empty(), tokens, EvalOptions.defaults());
+            }
+        });
+        assertTrue(e.getMessage().contains(named), e.getMessage());
+    }
+}
