@@ -65,6 +65,9 @@ final class QuantizeCommand implements Callable<Integer> {
     @Mixin
     AnalysisArguments analysis;
 
+    @Mixin
+    EvaluationArguments evaluation;
+
     @ParentCommand
     RamCommand root;
 
@@ -74,6 +77,7 @@ final class QuantizeCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         PlanRequest request = plan.request(spec);
+        evaluation.check();
         if (output == null && !dryRun) {
             throw new ParameterException(spec.commandLine(), "Missing required option: '--output=OUT' (or --dry-run)");
         }
@@ -118,6 +122,9 @@ final class QuantizeCommand implements Callable<Integer> {
             written.forEach((path, e) -> errors.put(path, e.relativeError()));
             manifest = planned.withWrittenErrors(errors);
             OutputFolder.writeSideFiles(m, shards, quantized, folder.path());
+            if (evaluation.wanted()) {
+                manifest = manifest.withEvaluation(evaluation.evaluate(model, folder.path(), root.global, spec));
+            }
             OutputFolder.write(folder.path().resolve("README.md"), ModelCard.write(model, manifest));
             OutputFolder.write(folder.path().resolve("manifest.json"), ManifestJson.write(manifest));
             Verifier.Report report = VerifyCommand.verify(folder.path(), Optional.of(m), errors, root.global, spec);

@@ -1,5 +1,6 @@
 package ram.convert;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -36,9 +37,23 @@ public final class ModelCard {
         }
         sums.entrySet().stream().sorted((a, b) -> Long.compare(b.getValue()[2], a.getValue()[2])).forEach(e ->
                 card.append(String.format(Locale.ROOT, "| %s | %,d | %,d | %,d |%n", e.getKey(), e.getValue()[0], e.getValue()[1], e.getValue()[2])));
+        manifest.evaluation().ifPresent(e -> card.append(evaluation(e)));
         card.append("\nTo run it, with this folder as MODEL:\n\n    pip install mlx-lm\n    mlx_lm.generate --model MODEL --prompt \"Hello\"\n");
         card.append("\nTo make it again, with the source as MODEL:\n\n    ").append(command(manifest)).append('\n');
         return card.toString();
+    }
+
+    /// Figures of the document that an evaluation prints.
+    private static String evaluation(JsonNode e) {
+        StringBuilder out = new StringBuilder(String.format(Locale.ROOT, "%nOn %d sequences of %s (%d predictions):%n%n| | perplexity | median of sequences | mean KL | same top token |%n|---|---:|---:|---:|---:|%n",
+                e.path("sequences").asInt(), e.path("tokens").asText(), e.path("predictions").asLong()));
+        for (JsonNode m : e.path("models")) {
+            JsonNode d = m.path("divergence");
+            out.append(String.format(Locale.ROOT, "| %s | %.4f | %.4f | %s | %s |%n", m.path("name").asText(), m.path("perplexity").asDouble(),
+                    m.path("sequence_perplexity").path("median").asDouble(), d.isObject() ? String.format(Locale.ROOT, "%.6f", d.path("mean_kl").asDouble()) : "",
+                    d.isObject() ? String.format(Locale.ROOT, "%.2f %%", 100 * d.path("same_top").asDouble()) : ""));
+        }
+        return out.toString();
     }
 
     private static String command(Manifest manifest) {

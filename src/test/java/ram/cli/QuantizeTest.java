@@ -133,4 +133,20 @@ class QuantizeTest {
         assertTrue(r.out().contains("size"), r.out());
         assertEquals(List.of(), names(folder));
     }
+
+    @Test
+    void anEvaluationGoesIntoManifestAndCard() throws IOException {
+        Path out = folder.resolve("out");
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--eval-tokens", Cli.TINY.resolve("tokens.i32"), "--eval-seq-len", "64",
+                "--eval-samples", "4", "--quiet");
+        assertEquals(0, r.exitCode(), r.err());
+        JsonNode models = new ObjectMapper().readTree(out.resolve("manifest.json").toFile()).path("evaluation").path("models");
+        assertEquals(List.of("source", "quantized"), List.of(models.path(0).path("name").asText(), models.path(1).path("name").asText()));
+        double kl = models.path(1).path("divergence").path("mean_kl").asDouble();
+        assertTrue(kl > 0 && kl < 0.01, "mean KL " + kl);
+        assertTrue(Files.readString(out.resolve("README.md")).contains("On 4 sequences of tokens.i32 (252 predictions)"));
+        Cli.Result missing = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("x"), "--eval-text", "nowhere.txt");
+        assertEquals(2, missing.exitCode());
+        assertTrue(missing.sentence().contains("--eval-text: nowhere.txt cannot be read"), missing.err());
+    }
 }

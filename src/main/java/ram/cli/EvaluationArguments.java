@@ -1,0 +1,70 @@
+package ram.cli;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import ram.UsageException;
+import ram.eval.EvalDocuments;
+import ram.eval.EvalModel;
+import ram.eval.EvalOptions;
+import ram.eval.Evaluator;
+import ram.eval.TextTokens;
+import ram.eval.TokenSet;
+
+/// Options of an evaluation that `quantize` makes of what it wrote, against the source.
+final class EvaluationArguments {
+    @Option(names = "--eval-text", paramLabel = "FILE", description = "Evaluate the result against the source on this text; the figures go into manifest and model card.")
+    Path text;
+
+    @Option(names = "--eval-tokens", paramLabel = "FILE", description = "The same on token ids: little-endian int32, or .npy.")
+    Path tokens;
+
+    @Option(names = "--eval-seq-len", paramLabel = "N", defaultValue = "" + TokenSet.SEQUENCE_LENGTH, description = "Tokens per window (default: ${DEFAULT-VALUE}).")
+    int length;
+
+    @Option(names = "--eval-samples", paramLabel = "N", defaultValue = "" + TokenSet.SAMPLES, description = "Windows to evaluate at most (default: ${DEFAULT-VALUE}).")
+    int samples;
+
+    boolean wanted() {
+        return text != null || tokens != null;
+    }
+
+    /// @throws UsageException when the options make no sense, or name a file that is not there
+    void check() {
+        if (text != null && tokens != null) {
+            throw new UsageException("--eval-text and --eval-tokens exclude each other; give one of them");
+        }
+        if (length < 2 || samples < 1) {
+            throw new UsageException("--eval-seq-len must be 2 or more and --eval-samples 1 or more");
+        }
+        if (wanted() && !Files.isReadable(text == null ? tokens : text)) {
+            throw new UsageException((text == null ? "--eval-tokens: " + tokens : "--eval-text: " + text) + " cannot be read; give an existing file");
+        }
+    }
+
+    /// Measures `quantized` against `source`; the document is the one that `ram eval --json` prints.
+    ObjectNode evaluate(Path source, Path quantized, GlobalOptions global, CommandSpec spec) {
+        Path file = text == null ? tokens : text;
+        TokenSet windows = TokenSet.windows(file.getFileName().toString(), text == null ? TokenSet.read(file) : TextTokens.read(source, file), length, samples, TokenSet.SEED);
+        long total = Math.multiplyExact(windows.predictions(), 2L);
+        try (EvalModel reference = EvalModel.open(source); EvalModel written = EvalModel.open(quantized);
+                Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "evaluate", total, "tokens/s", 1)) {
+            long[] done = {0};
+            EvalOptions options = new EvalOptions(global.memory.bytes(), global.threads(), Optional.empty(), share -> {
+                long now = (long) (share * total);
+                progress.advance(now - done[0]);
+                done[0] = now;
+            });
+            var report = Evaluator.evaluate(List.of(new EvalModel("quantized", written.weights())), Optional.of(new EvalModel("source", reference.weights())), windows, options);
+            return (ObjectNode) new ObjectMapper().readTree(EvalDocuments.json(report, BuildInfo.read().version()));
+        } catch (JsonProcessingException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+}
