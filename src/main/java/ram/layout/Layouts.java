@@ -18,10 +18,13 @@ import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
 import ram.tensor.StoredTensor;
 import ram.tensor.TensorView;
+import ram.tensor.Views;
 
 /// Turns the tensors of a checkpoint into the modules that MLX loads, by the rules of the model's family. Reads headers only.
 public final class Layouts {
     private static final Pattern LAYER = Pattern.compile("(?:^|\\.)(?:layers|h|blocks|block|kv_reuse_layers)\\.(\\d+)\\.");
+
+    private static final Pattern NUMBER = Pattern.compile("\\d+");
 
     private final Checkpoint checkpoint;
     private final ModelConfig config;
@@ -83,8 +86,10 @@ public final class Layouts {
         List<Module> modules = new ArrayList<>();
         List<Layout.Plain> plain = new ArrayList<>();
         List<Layout.Prequantized> prequantized = new ArrayList<>();
-        List<String> names = new ArrayList<>(tensors.keySet());
-        names.sort(Comparator.comparingInt(Layouts::rank).thenComparing(Layouts::naturally));
+        record Key(String name, int rank, String natural) {
+        }
+        List<String> names = tensors.keySet().stream().map(n -> new Key(n, rank(n), naturally(n)))
+                .sorted(Comparator.comparingInt(Key::rank).thenComparing(Key::natural)).map(Key::name).toList();
         Set<String> packed = new LinkedHashSet<>();
         for (String name : names) {
             if (name.endsWith(".weight") && tensors.get(name).dtype() == DType.U32 && tensors.containsKey(path(name) + ".scales")) {
@@ -133,14 +138,16 @@ public final class Layouts {
     /// One part per expert of a stack, named after its source, else one for all.
     private static List<Module.Part> parts(String name, TensorView view) {
         long rows = view.shape().rows();
+        List<TensorView> stacked = Views.stacked(view);
+        List<String> sources = stacked.isEmpty() ? view.sources() : List.of();
         if (view.shape().rank() != 3 || view.shape().dim(0) == 0) {
-            return List.of(new Module.Part(view.sources().size() == 1 ? view.sources().getFirst() : name, 0, rows));
+            return List.of(new Module.Part(sources.size() == 1 ? sources.getFirst() : name, 0, rows));
         }
         int experts = Math.toIntExact(view.shape().dim(0));
         long each = rows / experts;
         List<Module.Part> parts = new ArrayList<>();
         for (int e = 0; e < experts; e++) {
-            String part = view.sources().size() == experts ? view.sources().get(e) : view.sources().getFirst() + "[" + e + "]";
+            String part = stacked.isEmpty() ? sources.getFirst() + "[" + e + "]" : stacked.get(e).sources().getFirst();
             parts.add(new Module.Part(part, e * each, each));
         }
         return parts;
@@ -163,6 +170,6 @@ public final class Layouts {
 
     /// Numbers inside names in their numeric order.
     private static String naturally(String name) {
-        return Pattern.compile("\\d+").matcher(name).replaceAll(m -> "0".repeat(Math.max(0, 8 - m.group().length())) + m.group());
+        return NUMBER.matcher(name).replaceAll(m -> "0".repeat(Math.max(0, 8 - m.group().length())) + m.group());
     }
 }

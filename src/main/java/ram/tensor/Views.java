@@ -89,6 +89,11 @@ public final class Views {
         return new Stack(parts);
     }
 
+    /// The tensors that `view` stacks; empty when it is no stack.
+    public static List<TensorView> stacked(TensorView view) {
+        return view instanceof Stack stack ? stack.parts() : List.of();
+    }
+
     /// Adds a constant in the tensor's own type.
     public static TensorView add(TensorView view, double value) {
         DType t = view.dtype();
