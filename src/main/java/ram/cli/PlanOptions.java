@@ -24,6 +24,9 @@ final class PlanOptions {
     @Option(names = "--bpw", paramLabel = "BITS", description = "Most bits per weight instead of a budget: tensor data over all weights of the model, scales and biases included.")
     Double bitsPerWeight;
 
+    @Option(names = "--max-kl", paramLabel = "NATS", description = "Instead of a budget: the smallest plan whose predicted mean KL divergence from the full-precision model is no more than this.")
+    Double maxDivergence;
+
     @Option(names = "--policy", paramLabel = "NAME", defaultValue = "budget", description = "How to choose: budget (default), mint, uniform, mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6, v1, v2, v2-opt, v3, v3-opt, v4 or auto.")
     String policy;
 
@@ -48,11 +51,12 @@ final class PlanOptions {
     /// @throws ParameterException when a budget is needed and none is given
     PlanRequest request(CommandSpec spec) {
         Policy chosen = Policy.named(policy);
-        if (chosen.isPriced() && budget == null && bitsPerWeight == null) {
-            throw new ParameterException(spec.commandLine(), "Missing required option: '--budget=SIZE' (or --bpw, or a policy that needs no budget)");
+        if (chosen.isPriced() && budget == null && bitsPerWeight == null && maxDivergence == null) {
+            throw new ParameterException(spec.commandLine(), "Missing required option: '--budget=SIZE' (or --bpw, or --max-kl, or a policy that needs no budget)");
         }
         return new PlanRequest(budget == null ? OptionalLong.empty() : OptionalLong.of(budget.bytes()),
-                bitsPerWeight == null ? OptionalDouble.empty() : OptionalDouble.of(bitsPerWeight), chosen, bits, group, modes(formats), rules(spec), allowUnsafe, List.of());
+                bitsPerWeight == null ? OptionalDouble.empty() : OptionalDouble.of(bitsPerWeight), chosen, bits, group, modes(formats), rules(spec), allowUnsafe, List.of(),
+                maxDivergence == null ? OptionalDouble.empty() : OptionalDouble.of(maxDivergence));
     }
 
     private static Set<Format.Mode> modes(List<String> names) {

@@ -41,9 +41,9 @@ final class PlanTable {
         out.println("possible  " + ByteSize.format(sizes.smallestSafe()) + " (smallest safe) to " + ByteSize.format(sizes.dense()) + " (dense)");
         Manifest.SolverReport solver = manifest.solver();
         if (solver.name().equals("rule")) {
-            out.println("policy    " + manifest.policy());
+            out.println(String.format(Locale.ROOT, "policy    %s, predicted damage %.4g", manifest.policy(), solver.objective()));
         } else {
-            out.println(String.format(Locale.ROOT, "policy    %s, predicted damage %.6g, lower bound %.6g, %s", manifest.policy(), solver.objective(), solver.lowerBound(),
+            out.println(String.format(Locale.ROOT, "policy    %s, predicted damage %.4g, lower bound %.4g, %s", manifest.policy(), solver.objective(), solver.lowerBound(),
                     solver.proven() ? "proven best" : String.format(Locale.ROOT, "gap %.3g", solver.gap())));
         }
         manifest.notes().forEach(n -> out.println("note      " + n));

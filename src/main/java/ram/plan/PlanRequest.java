@@ -26,13 +26,25 @@ import ram.format.Format;
 /// @param rules in the order given
 /// @param allowUnsafe whether formats below the noise floor may be chosen
 /// @param linked sets of module paths that must get one format
+/// @param maxDivergence instead of a limit in bytes, the most predicted mean KL divergence in nats; the smallest plan that promises it is made
 public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Policy policy, int bits, int groupSize, Set<Format.Mode> modes,
-                          List<FormatRule> rules, boolean allowUnsafe, List<List<String>> linked) {
+                          List<FormatRule> rules, boolean allowUnsafe, List<List<String>> linked, OptionalDouble maxDivergence) {
     public PlanRequest {
         Objects.requireNonNull(policy);
         modes = modes.isEmpty() ? EnumSet.noneOf(Format.Mode.class) : EnumSet.copyOf(modes);
         rules = List.copyOf(rules);
         linked = linked.stream().map(List::copyOf).toList();
+        if (maxDivergence.isPresent()) {
+            if (budget.isPresent() || bitsPerWeight.isPresent()) {
+                throw new UsageException("--max-kl excludes --budget and --bpw; give one of them");
+            }
+            if (policy != Policy.BUDGET) {
+                throw new UsageException("--max-kl: policy " + policy.label() + " cannot be asked for a divergence; use policy budget");
+            }
+            if (!(maxDivergence.getAsDouble() > 0 && maxDivergence.getAsDouble() < Double.POSITIVE_INFINITY)) {
+                throw new UsageException("--max-kl: must be more than 0 nats");
+            }
+        }
         if (budget.isPresent() && bitsPerWeight.isPresent()) {
             throw new UsageException("--budget and --bpw exclude each other; give one of them");
         }
@@ -53,7 +65,7 @@ public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Pol
 
     /// Policy `budget`, affine formats, every floor in force; no budget yet.
     public static PlanRequest defaults() {
-        return new PlanRequest(OptionalLong.empty(), OptionalDouble.empty(), Policy.BUDGET, 4, 64, EnumSet.of(Format.Mode.AFFINE), List.of(), false, List.of());
+        return new PlanRequest(OptionalLong.empty(), OptionalDouble.empty(), Policy.BUDGET, 4, 64, EnumSet.of(Format.Mode.AFFINE), List.of(), false, List.of(), OptionalDouble.empty());
     }
 
     public static PlanRequest ofBudget(long bytes) {
@@ -70,6 +82,7 @@ public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Pol
         int bits = 4;
         int groupSize = 64;
         boolean allowUnsafe = false;
+        OptionalDouble maxDivergence = OptionalDouble.empty();
         for (Map.Entry<String, String> e : manifest.planning().entrySet()) {
             String value = e.getValue();
             try {
@@ -82,6 +95,7 @@ public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Pol
                     case "allow_unsafe" -> allowUnsafe = Boolean.parseBoolean(value);
                     case "rule" -> rules.add(FormatRule.ofOption(value));
                     case "linked" -> linked.add(List.of(value.split(",")));
+                    case "max_kl" -> maxDivergence = OptionalDouble.of(Double.parseDouble(value));
                     case "bits" -> bits = Integer.parseInt(value);
                     case "group_size" -> groupSize = Integer.parseInt(value);
                     default -> throw new IllegalArgumentException(e.getKey());
@@ -90,39 +104,43 @@ public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Pol
                 throw new UsageException("the manifest was planned with " + e.getKey() + " = '" + value + "', which this version does not know");
             }
         }
-        return new PlanRequest(manifest.limit().budget(), manifest.limit().bitsPerWeight(), Policy.named(manifest.policy()), bits, groupSize, modes, rules, allowUnsafe, linked);
+        return new PlanRequest(manifest.limit().budget(), manifest.limit().bitsPerWeight(), Policy.named(manifest.policy()), bits, groupSize, modes, rules, allowUnsafe, linked, maxDivergence);
     }
 
     public PlanRequest withBudget(long bytes) {
-        return new PlanRequest(OptionalLong.of(bytes), OptionalDouble.empty(), policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+        return new PlanRequest(OptionalLong.of(bytes), OptionalDouble.empty(), policy, bits, groupSize, modes, rules, allowUnsafe, linked, OptionalDouble.empty());
     }
 
     public PlanRequest withBitsPerWeight(double bpw) {
-        return new PlanRequest(OptionalLong.empty(), OptionalDouble.of(bpw), policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+        return new PlanRequest(OptionalLong.empty(), OptionalDouble.of(bpw), policy, bits, groupSize, modes, rules, allowUnsafe, linked, OptionalDouble.empty());
+    }
+
+    public PlanRequest withMaxDivergence(double nats) {
+        return new PlanRequest(OptionalLong.empty(), OptionalDouble.empty(), policy, bits, groupSize, modes, rules, allowUnsafe, linked, OptionalDouble.of(nats));
     }
 
     public PlanRequest withoutLimit() {
-        return new PlanRequest(OptionalLong.empty(), OptionalDouble.empty(), policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+        return new PlanRequest(OptionalLong.empty(), OptionalDouble.empty(), policy, bits, groupSize, modes, rules, allowUnsafe, linked, OptionalDouble.empty());
     }
 
     public PlanRequest withPolicy(Policy policy, int bits, int groupSize) {
-        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked, maxDivergence);
     }
 
     public PlanRequest withModes(Set<Format.Mode> modes) {
-        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked, maxDivergence);
     }
 
     public PlanRequest withRules(List<FormatRule> rules) {
-        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked, maxDivergence);
     }
 
     public PlanRequest withAllowUnsafe(boolean allowUnsafe) {
-        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked, maxDivergence);
     }
 
     public PlanRequest withLinked(List<List<String>> linked) {
-        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked);
+        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked, maxDivergence);
     }
 
     /// The settings that influence numbers, by name; the limit and the policy are not among them.
@@ -130,6 +148,7 @@ public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Pol
         SortedMap<String, String> out = new TreeMap<>();
         out.put("formats", modes.stream().map(Format.Mode::mlxName).collect(Collectors.toCollection(TreeSet::new)).stream().collect(Collectors.joining(",")));
         out.put("allow_unsafe", String.valueOf(allowUnsafe));
+        maxDivergence.ifPresent(d -> out.put("max_kl", String.valueOf(d)));
         for (int i = 0; i < rules.size(); i++) {
             out.put(String.format(Locale.ROOT, "rule_%03d", i + 1), rules.get(i).option());
         }

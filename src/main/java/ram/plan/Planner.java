@@ -25,6 +25,9 @@ public final class Planner {
     public static Manifest plan(Profile profile, PlanRequest request) {
         Prepared prepared = new Prepared(profile, request);
         if (request.policy().isPriced()) {
+            if (request.maxDivergence().isPresent()) {
+                return priced(prepared, prepared.leastBytesFor(request.maxDivergence().getAsDouble()));
+            }
             if (request.budget().isEmpty() && request.bitsPerWeight().isEmpty()) {
                 throw new UsageException("--policy " + request.policy().label() + " needs a --budget, such as 16GB, or --bpw");
             }
@@ -101,6 +104,9 @@ public final class Planner {
                     d.format(), c.bytes(), c.relativeError(), OptionalDouble.empty(), c.damage(), d.why(), d.reason(), better(choice, c), cheaper(choice, c)));
         }
         List<String> notes = new ArrayList<>(policyNotes);
+        if (profile.modules().stream().anyMatch(m -> m.sensitivity() > 0)) {
+            notes.add(String.format(Locale.ROOT, "Predicted damage is a mean KL divergence in nats per token, right to within a factor of %.1f on small trained models.", Damage.TRUST));
+        }
         if (unsafe > 0) {
             notes.add(String.format(Locale.ROOT, "%d of %d modules are below the noise floor of 9 dB.", unsafe, modules.size()));
         }

@@ -163,6 +163,26 @@ final class Prepared {
         return List.of(out);
     }
 
+    /// The fewest bytes whose best plan is predicted to do no more damage than this, found by bisection to the byte.
+    ///
+    /// @throws BudgetException when even the largest plan does more
+    long leastBytesFor(double damage) {
+        long low = request.allowUnsafe() ? smallestUnsafe : smallestSafe;
+        long high = Math.max(low, largest);
+        if (solve(high).solution().objective() > damage) {
+            throw new BudgetException("a predicted KL divergence of " + damage + " cannot be reached even at the largest size of " + ByteSize.format(high), high, smallestSafe, smallestUnsafe);
+        }
+        while (low < high) {
+            long middle = low + (high - low) / 2;
+            if (solve(middle).solution().objective() <= damage) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        return high;
+    }
+
     private long size(List<Format> formats) {
         return OutputSize.of(profile, formats).totalBytes();
     }
