@@ -1,17 +1,19 @@
 package ram.cli;
 
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import picocli.CommandLine.Option;
 import ram.UsageException;
 import ram.format.Format;
 import ram.format.Quantizer;
 import ram.profile.AnalysisOptions;
+import ram.profile.Profile;
 import ram.safetensors.DType;
 
 /// Options that influence what is measured and written.
 final class AnalysisArguments {
-    @Option(names = "--quantizer", paramLabel = "NAME", defaultValue = "mse", description = "mse: scale and bias of a group chosen for the least squared error; rtn: as mlx_lm does, bit for bit (default: ${DEFAULT-VALUE}).")
+    @Option(names = "--quantizer", paramLabel = "NAME", description = "mse: scale and bias of a group chosen for the least squared error; rtn: as mlx_lm does, bit for bit (default: mse, or what the profile was measured with).")
     Quantizer quantizer;
 
     @Option(names = "--dtype", paramLabel = "TYPE", description = "bfloat16, float16 or float32 for what stays dense and for scales and biases (default: the source's).")
@@ -29,6 +31,22 @@ final class AnalysisArguments {
     }
 
     AnalysisOptions options(List<Format> formats, int threads) {
-        return new AnalysisOptions(quantizer, formats, exact, dtype(), hash, threads);
+        return new AnalysisOptions(quantizer == null ? Quantizer.MSE : quantizer, formats, exact, dtype(), hash, threads);
+    }
+
+    /// The quantizer to write with.
+    Quantizer quantizer(Profile measured) {
+        return quantizer == null ? measuredWith(measured) : quantizer;
+    }
+
+    static Quantizer measuredWith(Profile measured) {
+        return Quantizer.valueOf(measured.options().get("quantizer").toUpperCase(Locale.ROOT));
+    }
+
+    /// @throws UsageException when sizes were measured for another type
+    void requireSameType(Profile measured) {
+        dtype().flatMap(DType::torchName).filter(wanted -> !wanted.equals(measured.options().get("dtype"))).ifPresent(wanted -> {
+            throw new UsageException("--dtype " + wanted + ": the profile was measured for " + measured.options().get("dtype") + "; analyze with --dtype " + wanted);
+        });
     }
 }

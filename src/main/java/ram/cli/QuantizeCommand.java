@@ -3,7 +3,6 @@ package ram.cli;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
@@ -22,7 +21,6 @@ import ram.convert.ModelCard;
 import ram.convert.OutputFolder;
 import ram.convert.StagedFolder;
 import ram.format.Format;
-import ram.format.Quantizer;
 import ram.layout.Model;
 import ram.layout.OutputTypes;
 import ram.plan.Manifest;
@@ -90,7 +88,8 @@ final class QuantizeCommand implements Callable<Integer> {
             Profile measured = profile == null ? AnalyzeCommand.analyze(m, analysis, PlanOptions.candidates(plan.formats), root.global, spec)
                     : ProfileJson.read(profile);
             Profiles.requireMatch(measured, m, profile);
-            Manifest manifest = Planner.plan(measured, request);
+            analysis.requireSameType(measured);
+            Manifest manifest = Planner.plan(measured, request).withQuantizer(analysis.quantizer(measured), AnalysisArguments.measuredWith(measured));
             if (dryRun) {
                 print(manifest);
                 return ExitCode.DONE;
@@ -115,7 +114,7 @@ final class QuantizeCommand implements Callable<Integer> {
             OutputTypes types = OutputTypes.of(m.layout(), m.config(), DType.fromTorchName(measured.options().get("dtype")));
             Map<String, Converter.Measured> written;
             try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "write", Converter.work(m.layout()))) {
-                written = new Converter(Quantizer.valueOf(measured.options().get("quantizer").toUpperCase(Locale.ROOT)), root.global.threads())
+                written = new Converter(analysis.quantizer(measured), root.global.threads())
                         .write(m.layout(), formats, types, shards, folder.path(), progress::advance);
             }
             Map<String, Double> errors = new TreeMap<>();

@@ -24,6 +24,7 @@ import ram.layout.Layout;
 import ram.layout.Module;
 import ram.layout.OutputTypes;
 import ram.numeric.Decoder;
+import ram.numeric.Kernels;
 import ram.numeric.Workers;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
@@ -35,7 +36,7 @@ import ram.tensor.TensorView;
 /// so the bytes do not depend on how many threads there are, and only the blocks in flight are in memory.
 public final class Converter {
     /// Elements of a row block: large enough to amortise a write, small enough that dozens fit into any working set.
-    private static final long BLOCK = 1 << 20;
+    public static final long BLOCK = 1 << 20;
 
     /// What was measured while one module was coded.
     ///
@@ -46,19 +47,17 @@ public final class Converter {
             return squaredNorm == 0 ? 0 : squaredError / squaredNorm;
         }
 
-        /// Sums in the order of the elements.
-        static Measured between(float[] source, float[] decoded) {
-            double error = 0;
-            double norm = 0;
+        /// Of one block; sums of blocks of the same size and order are the same to the bit.
+        ///
+        /// @param decoded is overwritten
+        public static Measured between(float[] source, float[] decoded) {
             for (int i = 0; i < source.length; i++) {
-                double d = (double) source[i] - decoded[i];
-                error += d * d;
-                norm += (double) source[i] * source[i];
+                decoded[i] = source[i] - decoded[i];
             }
-            return new Measured(error, norm);
+            return new Measured(Kernels.sumOfSquares(decoded, 0, decoded.length), Kernels.sumOfSquares(source, 0, source.length));
         }
 
-        Measured plus(Measured other) {
+        public Measured plus(Measured other) {
             return new Measured(squaredError + other.squaredError, squaredNorm + other.squaredNorm);
         }
     }
@@ -186,9 +185,11 @@ public final class Converter {
             Map<String, Place> components = new LinkedHashMap<>();
             format.components(shape, types.of(module)).forEach(c -> components.put(c.suffix(), place(places, module.path() + "." + c.suffix())));
             long step = Math.max(1, BLOCK / shape.columns());
-            for (long row = 0; row < shape.rows(); row += step) {
-                int rows = Math.toIntExact(Math.min(step, shape.rows() - row));
-                blocks.add(new Coded(module.path(), module.weight(), format, types.of(module), row, rows, components));
+            for (Module.Part part : module.parts()) {
+                for (long row = 0; row < part.rows(); row += step) {
+                    int rows = Math.toIntExact(Math.min(step, part.rows() - row));
+                    blocks.add(new Coded(module.path(), module.weight(), format, types.of(module), part.firstRow() + row, rows, components));
+                }
             }
         }
         for (Layout.Prequantized p : layout.prequantized()) {

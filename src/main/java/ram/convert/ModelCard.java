@@ -63,9 +63,10 @@ public final class ModelCard {
         if (!manifest.policy().equals("budget")) {
             command.append(" --policy ").append(manifest.policy());
         }
-        command.append(" --quantizer ").append(manifest.analysis().getOrDefault("quantizer", "mse"));
+        command.append(" --quantizer ").append(manifest.planning().getOrDefault("quantizer", "mse"));
         manifest.planning().forEach((key, value) -> {
             switch (key) {
+                case "max_kl" -> command.append(" --max-kl ").append(value);
                 case "bits" -> command.append(" --bits ").append(value);
                 case "group_size" -> command.append(" --group ").append(value);
                 case "formats" -> command.append(value.equals("affine") ? "" : " --formats " + value);

@@ -11,8 +11,17 @@ public final class Kernels {
         return OPS.sum(a, from, count);
     }
 
+    /// In float32 lanes where squares stay in their range, else in double precision.
     public static double sumOfSquares(float[] a, int from, int count) {
-        return OPS.dot(a, from, a, from, count);
+        float largest = maxMagnitude(a, from, count);
+        if (largest == 0 || largest > 1e-12f && largest < 1e15f) {
+            return OPS.dot(a, from, a, from, count);
+        }
+        double sum = 0;
+        for (int i = from; i < from + count; i++) {
+            sum += (double) a[i] * a[i];
+        }
+        return sum;
     }
 
     public static double dot(float[] a, int aFrom, float[] b, int bFrom, int count) {

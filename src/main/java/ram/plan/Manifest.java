@@ -1,6 +1,7 @@
 package ram.plan;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
@@ -12,6 +13,7 @@ import java.util.OptionalLong;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import ram.format.Format;
+import ram.format.Quantizer;
 import ram.layout.Architecture;
 import ram.layout.Kind;
 import ram.profile.CurvePoint;
@@ -161,6 +163,17 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         tensors = List.copyOf(tensors);
         Objects.requireNonNull(evaluation);
         files = List.copyOf(files);
+    }
+
+    /// Written by this quantizer, which is noted where it is not the one that the profile was measured with.
+    public Manifest withQuantizer(Quantizer used, Quantizer measured) {
+        SortedMap<String, String> settings = new TreeMap<>(planning);
+        settings.put("quantizer", used.name().toLowerCase(Locale.ROOT));
+        List<String> remarks = new ArrayList<>(notes);
+        if (used != measured) {
+            remarks.add("Written with " + settings.get("quantizer") + "; errors and damage of the plan are those of " + measured.name().toLowerCase(Locale.ROOT) + ".");
+        }
+        return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, files);
     }
 
     /// With the errors that were measured on what was written.

@@ -9,9 +9,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.HashMap;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -23,6 +22,7 @@ import java.util.function.LongConsumer;
 import java.util.regex.Pattern;
 import ram.InputException;
 import ram.convert.Converter;
+import ram.convert.Converter.Measured;
 import ram.format.BlockCoder;
 import ram.format.Format;
 import ram.format.Quantizer;
@@ -42,7 +42,6 @@ import ram.tensor.TensorView;
 /// Proves an MLX folder, whoever made it: that stock mlx_lm loads it and reads in it what was meant, and, where the source is at hand,
 /// that every tensor is there and every number is what it should be.
 public final class Verifier {
-    private static final long BLOCK = 1 << 20;
     private static final Pattern UNSTACKED = Pattern.compile("\\.experts\\.\\d+\\.[\\w.]+\\.scales$");
 
     /// What was found.
@@ -272,7 +271,8 @@ public final class Verifier {
     }
 
     /// What a step found.
-    private record Outcome(Optional<String> problem, double squaredError, double squaredNorm) {
+    private record Outcome(Optional<String> problem, Measured measured) {
+        static final Measured NOTHING = new Measured(0, 0);
     }
 
     private void checkStored(Checkpoint checkpoint, List<Check> checks, Set<String> wanted, String name, TensorView view) {
@@ -288,8 +288,8 @@ public final class Verifier {
             problems.add("tensor '" + name + "' has the shape " + stored.get().shape() + ", but should have " + view.shape());
         } else {
             long elements = view.shape().elements();
-            for (long first = 0; first < elements; first += BLOCK) {
-                checks.add(new Same(name, view, stored.get().dtype(), checkpoint.data(name), first, (int) Math.min(BLOCK, elements - first)));
+            for (long first = 0; first < elements; first += Converter.BLOCK) {
+                checks.add(new Same(name, view, stored.get().dtype(), checkpoint.data(name), first, (int) Math.min(Converter.BLOCK, elements - first)));
             }
         }
     }
@@ -298,7 +298,7 @@ public final class Verifier {
         String path = module.path();
         MemorySegment biases = checkpoint.tensor(path + ".biases").isPresent() ? checkpoint.data(path + ".biases") : null;
         DType scaleType = checkpoint.tensor(path + ".scales").orElseThrow().dtype();
-        long step = Math.max(1, BLOCK / module.weight().shape().columns());
+        long step = Math.max(1, Converter.BLOCK / module.weight().shape().columns());
         for (Module.Part part : module.parts()) {
             for (long row = 0; row < part.rows(); row += step) {
                 checks.add(new Coded(module, part, format, format.mode() == Format.Mode.AFFINE ? scaleType : DType.BF16, checkpoint.data(path + ".weight"),
@@ -316,25 +316,24 @@ public final class Verifier {
             progress.accept(check.bytes());
             return outcome;
         });
-        SortedMap<String, double[]> sums = new TreeMap<>();
-        Map<Module.Part, double[]> parts = new LinkedHashMap<>();
-        Map<Module.Part, Coded> owners = new HashMap<>();
+        SortedMap<String, Measured> sums = new TreeMap<>();
+        Map<Module.Part, Measured> parts = new IdentityHashMap<>();
+        List<Coded> owners = new ArrayList<>();
         Set<String> reported = new HashSet<>();
         for (int i = 0; i < checks.size(); i++) {
             Outcome outcome = outcomes.get(i);
             outcome.problem().filter(reported::add).ifPresent(problems::add);
             if (checks.get(i) instanceof Coded coded) {
-                owners.put(coded.part(), coded);
-                for (double[] sum : List.of(sums.computeIfAbsent(coded.module().path(), _ -> new double[2]), parts.computeIfAbsent(coded.part(), _ -> new double[2]))) {
-                    sum[0] += outcome.squaredError();
-                    sum[1] += outcome.squaredNorm();
+                sums.merge(coded.module().path(), outcome.measured(), Measured::plus);
+                if (parts.merge(coded.part(), outcome.measured(), Measured::plus) == outcome.measured()) {
+                    owners.add(coded);
                 }
             }
         }
-        parts.forEach((part, sum) -> checkPlausible(owners.get(part), sum));
+        owners.forEach(coded -> checkPlausible(coded, parts.get(coded.part()).relativeError()));
         SortedMap<String, Double> errors = new TreeMap<>();
         sums.forEach((path, sum) -> {
-            double error = sum[1] == 0 ? 0 : sum[0] / sum[1];
+            double error = sum.relativeError();
             errors.put(path, error);
             Double promised = expected.get(path);
             if (promised != null && !(Math.abs(promised - error) <= 1e-9 * Math.max(promised, error))) {
@@ -345,15 +344,15 @@ public final class Verifier {
     }
 
     /// A matrix that was coded at all well cannot be further from its source than this.
-    private void checkPlausible(Coded coded, double[] sum) {
+    private void checkPlausible(Coded coded, double error) {
         double worst = switch (coded.format().bits()) {
             case 2 -> 0.75;
             case 3 -> 0.3;
             default -> 0.1;
         };
-        if (sum[1] > 0 && sum[0] / sum[1] > worst) {
+        if (error > worst) {
             problems.add(String.format(Locale.ROOT, "module %s has a relative squared error of %.3g against '%s', far more than %s can cause; "
-                    + "its codes, scales, biases or order of experts are wrong", coded.module().path(), sum[0] / sum[1], coded.part().name(), coded.format()));
+                    + "its codes, scales, biases or order of experts are wrong", coded.module().path(), error, coded.part().name(), coded.format()));
         }
     }
 
@@ -366,7 +365,7 @@ public final class Verifier {
             MemorySegment stored = same.stored().asSlice(same.first() * same.storedType().bytes(), (long) n * same.storedType().bytes());
             if (same.storedType() != view.dtype()) {
                 if (!same.storedType().isMlxFloat() || !view.dtype().isFloating()) {
-                    return new Outcome(Optional.of("tensor '" + same.name() + "' is stored as " + same.storedType() + ", but should be " + view.dtype()), 0, 0);
+                    return new Outcome(Optional.of("tensor '" + same.name() + "' is stored as " + same.storedType() + ", but should be " + view.dtype()), Outcome.NOTHING);
                 }
                 float[] values = new float[n];
                 Decoder.decode(view.dtype(), source, 0, values, 0, n);
@@ -375,7 +374,7 @@ public final class Verifier {
                 source = cast;
             }
             long at = source.mismatch(stored);
-            return new Outcome(at < 0 ? Optional.empty() : Optional.of("tensor '" + same.name() + "' differs from its source"), 0, 0);
+            return new Outcome(at < 0 ? Optional.empty() : Optional.of("tensor '" + same.name() + "' differs from its source"), Outcome.NOTHING);
         }
     }
 
@@ -388,14 +387,7 @@ public final class Verifier {
         long total = coded.module().weight().shape().rows();
         new BlockCoder(coded.format(), Quantizer.RTN, coded.scaleType()).decode(slice(coded, coded.codes(), total), slice(coded, coded.scales(), total),
                 coded.biases() == null ? null : slice(coded, coded.biases(), total), coded.rows(), columns, decoded);
-        double error = 0;
-        double norm = 0;
-        for (int i = 0; i < n; i++) {
-            double d = (double) values[i] - decoded[i];
-            error += d * d;
-            norm += (double) values[i] * values[i];
-        }
-        return new Outcome(Optional.empty(), error, norm);
+        return new Outcome(Optional.empty(), Measured.between(values, decoded));
     }
 
     private static MemorySegment slice(Coded coded, MemorySegment all, long totalRows) {

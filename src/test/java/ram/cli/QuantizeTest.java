@@ -149,4 +149,17 @@ class QuantizeTest {
         assertEquals(2, missing.exitCode());
         assertTrue(missing.sentence().contains("--eval-text: nowhere.txt cannot be read"), missing.err());
     }
+
+    @Test
+    void theQuantizerAskedForIsTheOneUsed() throws IOException {
+        Path profile = folder.resolve("profile.json");
+        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--policy", "uniform", "--quantizer", "rtn", "--profile", profile, "-o", folder.resolve("a"), "--quiet").exitCode());
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--policy", "uniform", "--quantizer", "rtn", "-o", folder.resolve("b"), "--quiet").exitCode());
+        assertArrayEquals(Files.readAllBytes(folder.resolve("a/model.safetensors")), Files.readAllBytes(folder.resolve("b/model.safetensors")));
+        assertTrue(Files.readString(folder.resolve("a/manifest.json")).contains("Written with rtn; errors and damage of the plan are those of mse."));
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--policy", "uniform", "--dtype", "float16", "--profile", profile, "-o", folder.resolve("c"));
+        assertEquals(2, r.exitCode());
+        assertEquals("ram: --dtype float16: the profile was measured for bfloat16; analyze with --dtype float16", r.sentence());
+    }
 }

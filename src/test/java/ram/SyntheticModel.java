@@ -1,0 +1,118 @@
+package ram;
+
+import java.io.BufferedOutputStream;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.SplittableRandom;
+import java.util.StringJoiner;
+import ram.numeric.Decoder;
+
+/// Writes checkpoints with the true shapes of real models, fewer layers, and random weights: near-Gaussian with a few outliers, bfloat16.
+///
+///     java -cp target/classes:target/test-classes ram.SyntheticModel qwen3-8b|qwen3-30b-a3b LAYERS FOLDER
+public final class SyntheticModel {
+    private SyntheticModel() {
+    }
+
+    public static void main(String[] args) throws IOException {
+        if (args.length != 3 || !args[0].matches("qwen3-8b|qwen3-30b-a3b")) {
+            System.err.println("usage: SyntheticModel qwen3-8b|qwen3-30b-a3b LAYERS FOLDER");
+            System.exit(2);
+        }
+        write(args[0].equals("qwen3-30b-a3b"), Integer.parseInt(args[1]), Path.of(args[2]));
+    }
+
+    static void write(boolean experts, int layers, Path folder) throws IOException {
+        int hidden = experts ? 2048 : 4096;
+        int keyHeads = experts ? 4 : 8;
+        int vocabulary = 151_936;
+        Map<String, long[]> shapes = new LinkedHashMap<>();
+        shapes.put("model.embed_tokens.weight", new long[] {vocabulary, hidden});
+        for (int l = 0; l < layers; l++) {
+            String p = "model.layers." + l + ".";
+            shapes.put(p + "input_layernorm.weight", new long[] {hidden});
+            shapes.put(p + "post_attention_layernorm.weight", new long[] {hidden});
+            shapes.put(p + "self_attn.q_norm.weight", new long[] {128});
+            shapes.put(p + "self_attn.k_norm.weight", new long[] {128});
+            shapes.put(p + "self_attn.q_proj.weight", new long[] {4096, hidden});
+            shapes.put(p + "self_attn.k_proj.weight", new long[] {keyHeads * 128L, hidden});
+            shapes.put(p + "self_attn.v_proj.weight", new long[] {keyHeads * 128L, hidden});
+            shapes.put(p + "self_attn.o_proj.weight", new long[] {hidden, 4096});
+            if (experts) {
+                shapes.put(p + "mlp.gate.weight", new long[] {128, hidden});
+                for (int e = 0; e < 128; e++) {
+                    feedForward(shapes, p + "mlp.experts." + e + ".", 768, hidden);
+                }
+            } else {
+                feedForward(shapes, p + "mlp.", 12_288, hidden);
+            }
+        }
+        shapes.put("model.norm.weight", new long[] {hidden});
+        Files.createDirectories(folder);
+        Files.writeString(folder.resolve("config.json"), "{\"model_type\":\"" + (experts ? "qwen3_moe" : "qwen3") + "\",\"hidden_size\":" + hidden
+                + ",\"num_hidden_layers\":" + layers + ",\"intermediate_size\":" + (experts ? 6144 : 12_288) + ",\"num_attention_heads\":32,\"num_key_value_heads\":" + keyHeads
+                + ",\"head_dim\":128,\"vocab_size\":" + vocabulary + ",\"rms_norm_eps\":1e-6,\"rope_theta\":1000000.0,\"max_position_embeddings\":40960,"
+                + "\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\""
+                + (experts ? ",\"num_experts\":128,\"num_experts_per_tok\":8,\"moe_intermediate_size\":768,\"decoder_sparse_step\":1,\"mlp_only_layers\":[],\"norm_topk_prob\":true" : "") + "}");
+        try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(folder.resolve("model.safetensors")), 1 << 20)) {
+            byte[] header = header(shapes);
+            out.write(ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).array());
+            out.write(header);
+            SplittableRandom random = new SplittableRandom(1);
+            for (long[] shape : shapes.values()) {
+                weights(shape, random, out);
+            }
+        }
+    }
+
+    private static void feedForward(Map<String, long[]> shapes, String prefix, long inner, long hidden) {
+        shapes.put(prefix + "gate_proj.weight", new long[] {inner, hidden});
+        shapes.put(prefix + "up_proj.weight", new long[] {inner, hidden});
+        shapes.put(prefix + "down_proj.weight", new long[] {hidden, inner});
+    }
+
+    private static byte[] header(Map<String, long[]> shapes) {
+        StringJoiner entries = new StringJoiner(",", "{", "}");
+        long offset = 0;
+        for (Map.Entry<String, long[]> e : shapes.entrySet()) {
+            long bytes = 2;
+            StringJoiner dims = new StringJoiner(",", "[", "]");
+            for (long d : e.getValue()) {
+                bytes *= d;
+                dims.add(String.valueOf(d));
+            }
+            entries.add("\"" + e.getKey() + "\":{\"dtype\":\"BF16\",\"shape\":" + dims + ",\"data_offsets\":[" + offset + "," + (offset + bytes) + "]}");
+            offset += bytes;
+        }
+        return entries.toString().getBytes(StandardCharsets.UTF_8);
+    }
+
+    /// Sums of four uniform numbers from one draw; one weight in 4096 eight times as large.
+    private static void weights(long[] shape, SplittableRandom random, OutputStream out) throws IOException {
+        long count = 1;
+        for (long d : shape) {
+            count *= d;
+        }
+        float scale = shape.length == 1 ? 0.1f : (float) (1 / Math.sqrt(shape[1]));
+        byte[] chunk = new byte[(int) Math.min(count, 1 << 20) * 2];
+        for (long done = 0; done < count; done += chunk.length / 2) {
+            int n = (int) Math.min(chunk.length / 2, count - done);
+            for (int i = 0; i < n; i++) {
+                long bits = random.nextLong();
+                int sum = (int) (bits & 0x3fff) + (int) (bits >>> 14 & 0x3fff) + (int) (bits >>> 28 & 0x3fff) + (int) (bits >>> 42 & 0x3fff) - 0x7ffe;
+                float v = sum * (1.7320508f / 0x4000) * scale * (bits >>> 52 == 0 ? 8 : 1) + (shape.length == 1 ? 1 : 0);
+                short b = Decoder.toBf16(v);
+                chunk[2 * i] = (byte) b;
+                chunk[2 * i + 1] = (byte) (b >> 8);
+            }
+            out.write(chunk, 0, 2 * n);
+        }
+    }
+}
