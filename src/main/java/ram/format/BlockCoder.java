@@ -107,25 +107,32 @@ public final class BlockCoder {
     /// @param biases null unless affine
     public void decode(MemorySegment codes, MemorySegment scales, MemorySegment biases, int rows, int columns, float[] out) {
         int groups = groups(out.length, rows, columns);
-        boolean affine = format.mode() == Format.Mode.AFFINE;
         int size = format.groupSize();
-        float[] scale = new float[1];
-        float[] bias = new float[1];
+        long groupBytes = (long) size * format.bits() / 8;
+        // On the heap, where reading a long needs no check that the memory is still mapped.
+        MemorySegment packed = MemorySegment.ofArray(codes.asSlice(0, groups * groupBytes).toArray(LittleEndian.BYTE));
         byte[] q = new byte[size];
-        float[] elements = FloatGroups.elements(format.mode());
-        for (int g = 0; g < groups; g++) {
-            unpack(codes, (long) g * size * format.bits() / 8, q);
-            if (affine) {
-                Decoder.decode(stored, scales, g, scale, 0, 1);
-                Decoder.decode(stored, biases, g, bias, 0, 1);
-                for (int e = 0; e < size; e++) {
-                    out[g * size + e] = (q[e] & 255) * scale[0] + bias[0];
-                }
-            } else {
+        if (format.mode() != Format.Mode.AFFINE) {
+            float[] elements = FloatGroups.elements(format.mode());
+            for (int g = 0; g < groups; g++) {
+                unpack(packed, g * groupBytes, q);
                 float s = FloatGroups.scale(format.mode(), scales.get(LittleEndian.BYTE, g) & 255);
                 for (int e = 0; e < size; e++) {
                     out[g * size + e] = s * elements[q[e] & 255];
                 }
+            }
+            return;
+        }
+        float[] scale = new float[groups];
+        float[] bias = new float[groups];
+        Decoder.decode(stored, scales, 0, scale, 0, groups);
+        Decoder.decode(stored, biases, 0, bias, 0, groups);
+        for (int g = 0; g < groups; g++) {
+            unpack(packed, g * groupBytes, q);
+            float s = scale[g];
+            float b = bias[g];
+            for (int e = 0; e < size; e++) {
+                out[g * size + e] = (q[e] & 255) * s + b;
             }
         }
     }

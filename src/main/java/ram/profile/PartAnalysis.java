@@ -45,14 +45,25 @@ final class PartAnalysis {
     private PartAnalysis() {
     }
 
+    /// The errors of a matrix, before its norm is known.
+    ///
+    /// @param coarseError relative squared error of the format of [#ERROR_4_128]
+    /// @param weighted per term: Σ row·(w − ŵ)²·col over Σ (w − ŵ)² in the reference format; empty when no group size divides a row
+    record Errors(List<CurvePoint> curve, double coarseError, Optional<double[]> weighted) {
+    }
+
     /// @param name for the message when a weight is not finite
-    /// @param terms what an error costs by its place; empty when that is not known
     /// @throws InputException when a weight is not finite
-    static Result measure(String name, Rows rows, List<Format> formats, Quantizer quantizer, DType stored, boolean exact, List<Term> terms) {
+    static MetricReport metrics(String name, Rows rows) {
         MetricReport report = MatrixMetrics.measure(rows, MetricOptions.DEFAULT);
         report.nonFinite().ifPresent(n -> {
             throw new InputException(refusal(name, n));
         });
+        return report;
+    }
+
+    /// @param terms what an error costs by its place; empty when that is not known
+    static Errors errors(Rows rows, List<Format> formats, Quantizer quantizer, DType stored, boolean exact, List<Term> terms) {
         RowSample sample = RowSample.of(rows.rows(), rows.columns(), exact);
         List<BlockCoder> coders = formats.stream().map(f -> new BlockCoder(f, quantizer, stored)).toList();
         Optional<BlockCoder> coarse = reference(rows.columns(), stored, 128, 64, 32);
@@ -93,19 +104,30 @@ final class PartAnalysis {
         for (int f = 0; f < formats.size(); f++) {
             curve.add(point(formats.get(f), errors[f], norms, sample.complete()));
         }
+        double[] weighted = new double[terms.size()];
+        for (int t = 0; t < weighted.length; t++) {
+            weighted[t] = ratio(weightedSums[t], plainSum);
+        }
+        return new Errors(curve, ratio(sum(coarseErrors), sum(norms)), reference.map(_ -> weighted));
+    }
+
+    static Result combine(MetricReport report, Errors errors, List<Term> terms) {
         SortedMap<String, Double> metrics = new TreeMap<>(report.values());
-        metrics.put(ERROR_4_128, Math.sqrt(ratio(sum(coarseErrors), sum(norms))));
+        metrics.put(ERROR_4_128, Math.sqrt(errors.coarseError()));
         double energy = report.value(Metric.FROBENIUS) * report.value(Metric.FROBENIUS);
+        return new Result(metrics, errors.curve(), errors.weighted().map(weighted -> sensitivity(weighted, energy, terms)), ingredients(terms));
+    }
+
+    private static PartSensitivity sensitivity(double[] weighted, double energy, List<Term> terms) {
         double relative = 0;
         double absolute = 0;
-        for (int t = 0; t < terms.size(); t++) {
+        for (int t = 0; t < weighted.length; t++) {
             // Per unit of relative squared error: the format's own error cancels.
-            double damage = terms.get(t).scale() * ratio(weightedSums[t], plainSum) * energy;
+            double damage = terms.get(t).scale() * weighted[t] * energy;
             relative += terms.get(t).relative() ? damage : 0;
             absolute += terms.get(t).relative() ? 0 : damage;
         }
-        PartSensitivity sensitivity = new PartSensitivity(relative, absolute);
-        return new Result(metrics, curve, reference.map(_ -> sensitivity), ingredients(terms));
+        return new PartSensitivity(relative, absolute);
     }
 
     private static SortedMap<String, Double> ingredients(List<Term> terms) {

@@ -19,6 +19,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import java.util.function.LongConsumer;
 import java.util.stream.IntStream;
 import ram.InputException;
@@ -28,6 +29,7 @@ import ram.layout.Model;
 import ram.layout.Module;
 import ram.layout.OutputTypes;
 import ram.metric.Metric;
+import ram.metric.MetricReport;
 import ram.numeric.Workers;
 import ram.sensitivity.ModuleWeights;
 import ram.sensitivity.Propagation;
@@ -54,6 +56,10 @@ public final class Profiles {
     private record Task(Module module, Module.Part part, List<Term> terms) {
         long elements() {
             return Math.multiplyExact(part.rows(), module.weight().shape().columns());
+        }
+
+        Rows rows() {
+            return Rows.of(module.weight(), part.firstRow(), part.rows());
         }
     }
 
@@ -113,7 +119,7 @@ public final class Profiles {
         return new Profile(toolVersion, sourceFiles(), layout.architecture(), layers, optionTexts(), modules, plain, prequantized(layout), layout.dropped());
     }
 
-    /// The largest first, so that no core is left alone with a large one at the end.
+    /// Metrics and errors of a matrix are separate steps, and the largest matrices come first, so that no core is left alone with a large one.
     private Map<Module, List<PartAnalysis.Result>> measure(Workers workers, List<ModuleWeights> weights) {
         List<Task> tasks = new ArrayList<>();
         for (ModuleWeights w : weights) {
@@ -121,27 +127,46 @@ public final class Profiles {
                 tasks.add(new Task(w.module(), w.module().parts().get(p), w.parts().isEmpty() ? List.of() : w.parts().get(p)));
             }
         }
-        List<Integer> order = new ArrayList<>(IntStream.range(0, tasks.size()).boxed().toList());
-        order.sort(Comparator.comparingLong((Integer i) -> tasks.get(i).elements()).reversed());
-        List<PartAnalysis.Result> sorted = workers.map(order, i -> measure(tasks.get(i)));
-        PartAnalysis.Result[] results = new PartAnalysis.Result[tasks.size()];
-        for (int i = 0; i < results.length; i++) {
-            results[order.get(i)] = sorted.get(i);
-        }
+        List<Step> steps = new ArrayList<>();
+        IntStream.range(0, tasks.size()).boxed().sorted(Comparator.comparingLong((Integer i) -> tasks.get(i).elements()).reversed()).forEach(i -> {
+            steps.add(new Step(i, true));
+            steps.add(new Step(i, false));
+        });
+        MetricReport[] metrics = new MetricReport[tasks.size()];
+        PartAnalysis.Errors[] errors = new PartAnalysis.Errors[tasks.size()];
+        workers.forEach(steps, step -> step.metrics() ? metrics(tasks.get(step.task())) : errors(tasks.get(step.task())), new Consumer<Object>() {
+            private int next;
+
+            @Override
+            public void accept(Object result) {
+                Step step = steps.get(next++);
+                switch (result) {
+                    case MetricReport m -> metrics[step.task()] = m;
+                    case PartAnalysis.Errors e -> errors[step.task()] = e;
+                    default -> throw new IllegalStateException();
+                }
+            }
+        });
         Map<Module, List<PartAnalysis.Result>> byModule = new IdentityHashMap<>();
-        for (int i = 0; i < results.length; i++) {
-            byModule.computeIfAbsent(tasks.get(i).module(), _ -> new ArrayList<>()).add(results[i]);
+        for (int i = 0; i < tasks.size(); i++) {
+            byModule.computeIfAbsent(tasks.get(i).module(), _ -> new ArrayList<>()).add(PartAnalysis.combine(metrics[i], errors[i], tasks.get(i).terms()));
         }
         return byModule;
     }
 
-    private PartAnalysis.Result measure(Task task) {
+    /// One half of the measurement of a matrix.
+    private record Step(int task, boolean metrics) {
+    }
+
+    private MetricReport metrics(Task task) {
+        MetricReport report = PartAnalysis.metrics(task.part().name(), task.rows());
+        progress.accept(task.elements() * task.module().weight().dtype().bytes());
+        return report;
+    }
+
+    private PartAnalysis.Errors errors(Task task) {
         Module module = task.module();
-        Rows rows = Rows.of(module.weight(), task.part().firstRow(), task.part().rows());
-        PartAnalysis.Result result = PartAnalysis.measure(task.part().name(), rows, module.possible(options.formats()), options.quantizer(), types.of(module),
-                options.exact(), task.terms());
-        progress.accept(task.elements() * module.weight().dtype().bytes());
-        return result;
+        return PartAnalysis.errors(task.rows(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms());
     }
 
     private static double[] sensitivities(Layout layout, Map<Module, List<PartAnalysis.Result>> results, double logitPower) {

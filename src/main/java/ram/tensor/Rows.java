@@ -2,6 +2,7 @@ package ram.tensor;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Objects;
+import java.util.Optional;
 import ram.numeric.Decoder;
 
 /// A matrix that is read by blocks of whole rows, widened to float32. Implementations may be read by several threads at once.
@@ -50,8 +51,9 @@ public interface Rows {
                 }
                 int elements = Math.toIntExact(count * columns);
                 long from = (firstRow + first) * columns;
-                if (view.mapped().isPresent()) {
-                    Decoder.decode(view.dtype(), view.mapped().get(), from, out, 0, elements);
+                Optional<MemorySegment> mapped = view.mapped();
+                if (mapped.isPresent()) {
+                    Decoder.decode(view.dtype(), mapped.get(), from, out, 0, elements);
                     return;
                 }
                 MemorySegment buffer = MemorySegment.ofArray(new byte[Math.multiplyExact(elements, view.dtype().bytes())]);
