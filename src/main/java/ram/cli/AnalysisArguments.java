@@ -1,5 +1,6 @@
 package ram.cli;
 
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -7,6 +8,8 @@ import picocli.CommandLine.Option;
 import ram.UsageException;
 import ram.format.Format;
 import ram.format.Quantizer;
+import ram.layout.LayoutOptions;
+import ram.layout.Model;
 import ram.profile.AnalysisOptions;
 import ram.profile.Profile;
 import ram.safetensors.DType;
@@ -22,6 +25,9 @@ final class AnalysisArguments {
     @Option(names = "--exact", description = "Measure errors on every row of large tensors too, not on a sample of them.")
     boolean exact;
 
+    @Option(names = "--requantize", description = "Accept a source that is quantized already: decode it and quantize it again, which loses quality twice.")
+    boolean requantize;
+
     @Option(names = "--hash", description = "Record the SHA-256 of every source file.")
     boolean hash;
 
@@ -32,6 +38,10 @@ final class AnalysisArguments {
 
     AnalysisOptions options(List<Format> formats, int threads) {
         return new AnalysisOptions(quantizer == null ? Quantizer.MSE : quantizer, formats, exact, dtype(), hash, threads);
+    }
+
+    Model open(Path folder) {
+        return Model.open(folder, new LayoutOptions(requantize));
     }
 
     /// The quantizer to write with.

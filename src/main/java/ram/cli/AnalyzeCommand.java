@@ -49,7 +49,7 @@ final class AnalyzeCommand implements Callable<Integer> {
         if (!json) {
             OutputFiles.refuseExisting(output, force);
         }
-        try (Model m = Model.open(model)) {
+        try (Model m = analysis.open(model)) {
             Profile profile = analyze(m, analysis, PlanOptions.candidates(formats), root.global, spec);
             if (json) {
                 spec.commandLine().getOut().print(new String(ProfileJson.write(profile), StandardCharsets.UTF_8));

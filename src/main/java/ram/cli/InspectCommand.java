@@ -21,6 +21,7 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import ram.format.Format;
 import ram.layout.Layout;
+import ram.layout.LayoutOptions;
 import ram.layout.Model;
 import ram.layout.Module;
 import ram.plan.ByteSize;
@@ -33,6 +34,9 @@ import ram.safetensors.TensorInfo;
 final class InspectCommand implements Callable<Integer> {
     @Parameters(paramLabel = "MODEL", description = "Folder with config.json and *.safetensors.")
     Path model;
+
+    @Option(names = "--requantize", description = "Look at a source that is quantized already as if it were decoded.")
+    boolean requantize;
 
     @Option(names = "--json", description = "Print one JSON document.")
     boolean json;
@@ -53,7 +57,7 @@ final class InspectCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
-        try (Model m = Model.open(model)) {
+        try (Model m = Model.open(model, new LayoutOptions(requantize))) {
             if (json) {
                 spec.commandLine().getOut().println(new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT).writeValueAsString(document(m)));
             } else {

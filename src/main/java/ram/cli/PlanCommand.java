@@ -1,7 +1,10 @@
 package ram.cli;
 
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -10,16 +13,20 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
+import ram.layout.Model;
+import ram.layout.OutputTypes;
+import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.plan.PlanRequest;
 import ram.plan.Planner;
+import ram.plan.SizeBounds;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
 
 @Command(name = "plan", sortOptions = false, description = "Chooses a format for every module of an analysed model, for a budget, and writes the manifest.")
 final class PlanCommand implements Callable<Integer> {
-    @Parameters(paramLabel = "PROFILE", description = "What `ram analyze` wrote.")
+    @Parameters(paramLabel = "PROFILE", description = "What `ram analyze` wrote; with --dry-run also a model folder.")
     Path profile;
 
     @Option(names = {"-o", "--output"}, paramLabel = "FILE", description = "Where to write the manifest (default: nowhere).")
@@ -27,6 +34,9 @@ final class PlanCommand implements Callable<Integer> {
 
     @Option(names = "--force", description = "Replace an existing file.")
     boolean force;
+
+    @Option(names = "--dry-run", description = "Write nothing; of a model folder, print the smallest and the largest possible output, from headers alone.")
+    boolean dryRun;
 
     @Option(names = "--json", description = "Print the manifest instead of the table.")
     boolean json;
@@ -42,6 +52,9 @@ final class PlanCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        if (dryRun && Files.isDirectory(profile)) {
+            return printBounds();
+        }
         PlanRequest request = plan.request(spec);
         if (output != null) {
             OutputFiles.refuseExisting(output, force);
@@ -53,8 +66,20 @@ final class PlanCommand implements Callable<Integer> {
         } else {
             PlanTable.print(manifest, root.global.verbosity() > 0, spec.commandLine().getOut());
         }
-        if (output != null) {
+        if (output != null && !dryRun) {
             OutputFiles.write(output, ManifestJson.write(manifest));
+        }
+        return ExitCode.DONE;
+    }
+
+    private int printBounds() {
+        PlanRequest request = plan.anyRequest(spec);
+        try (Model model = Model.open(profile)) {
+            SizeBounds bounds = SizeBounds.of(model.layout(), OutputTypes.of(model.layout(), model.config(), Optional.empty()), request);
+            spec.commandLine().getOut().println(String.format(Locale.ROOT, "%s parameters%nsmallest  %s (%d bytes), %.3f bits per weight%nlargest   %s (%d bytes), %.3f bits per weight",
+                    InspectCommand.count(bounds.parameters()), ByteSize.format(bounds.smallest()), bounds.smallest(), 8.0 * bounds.smallest() / bounds.parameters(),
+                    ByteSize.format(bounds.largest()), bounds.largest(), 8.0 * bounds.largest() / bounds.parameters()));
+            request.budget().ifPresent(bounds::require);
         }
         return ExitCode.DONE;
     }

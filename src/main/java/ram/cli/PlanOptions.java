@@ -54,6 +54,12 @@ final class PlanOptions {
         if (chosen.isPriced() && budget == null && bitsPerWeight == null && maxDivergence == null) {
             throw new ParameterException(spec.commandLine(), "Missing required option: '--budget=SIZE' (or --bpw, or --max-kl, or a policy that needs no budget)");
         }
+        return anyRequest(spec);
+    }
+
+    /// The request as it stands, even without a limit.
+    PlanRequest anyRequest(CommandSpec spec) {
+        Policy chosen = Policy.named(policy);
         return new PlanRequest(budget == null ? OptionalLong.empty() : OptionalLong.of(budget.bytes()),
                 bitsPerWeight == null ? OptionalDouble.empty() : OptionalDouble.of(bitsPerWeight), chosen, bits, group, modes(formats), rules(spec), allowUnsafe, List.of(),
                 maxDivergence == null ? OptionalDouble.empty() : OptionalDouble.of(maxDivergence));

@@ -82,7 +82,7 @@ final class QuantizeCommand implements Callable<Integer> {
         if (!dryRun) {
             StagedFolder.refuseExisting(output, force);
         }
-        try (Model m = Model.open(model)) {
+        try (Model m = analysis.open(model)) {
             SizeBounds bounds = SizeBounds.of(m.layout(), OutputTypes.of(m.layout(), m.config(), analysis.dtype()), request);
             request.budget().ifPresent(bounds::require);
             Profile measured = profile == null ? AnalyzeCommand.analyze(m, analysis, PlanOptions.candidates(plan.formats), root.global, spec)

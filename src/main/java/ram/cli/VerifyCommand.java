@@ -12,6 +12,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
+import ram.layout.LayoutOptions;
 import ram.layout.Model;
 import ram.plan.ManifestJson;
 import ram.verify.Verifier;
@@ -23,6 +24,9 @@ final class VerifyCommand implements Callable<Integer> {
 
     @Option(names = "--source", paramLabel = "MODEL", description = "The model that it was made from.")
     Path source;
+
+    @Option(names = "--requantize", description = "The source was quantized already and OUT was made with --requantize.")
+    boolean requantize;
 
     @ParentCommand
     RamCommand root;
@@ -39,7 +43,7 @@ final class VerifyCommand implements Callable<Integer> {
         if (source == null) {
             return report(verify(folder, Optional.empty(), expected, root.global, spec));
         }
-        try (Model model = Model.open(source)) {
+        try (Model model = Model.open(source, new LayoutOptions(requantize))) {
             return report(verify(folder, Optional.of(model), expected, root.global, spec));
         }
     }

@@ -14,6 +14,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import ram.InputException;
 import ram.format.Format;
+import ram.format.QuantizedTensor;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
 import ram.tensor.StoredTensor;
@@ -81,8 +82,26 @@ public final class Layouts {
         }
     }
 
+    /// Decodes what the rules would pass through, when it is to be quantized anew.
+    private void decodePacked(Classifier classifier, Map<String, TensorView> tensors) {
+        List<String> packed = tensors.keySet().stream().filter(n -> n.endsWith(".weight") && tensors.get(n).dtype() == DType.U32 && tensors.containsKey(path(n) + ".scales")).toList();
+        for (String name : packed) {
+            Layout.Prequantized p = prequantized(classifier, path(name), tensors);
+            QuantizedTensor stored = QuantizedTensor.of(p.format(), p.weight(), p.scales(), p.biases().orElse(null));
+            tensors.put(name, new DecodedView(stored, p.biases().isPresent() ? p.scales().dtype() : DType.BF16));
+            tensors.remove(path(name) + ".scales");
+            tensors.remove(path(name) + ".biases");
+        }
+        if (!packed.isEmpty()) {
+            assumptions.add("the source stores " + packed.size() + " modules quantized; they are decoded and quantized again, which loses quality twice");
+        }
+    }
+
     private Layout assemble(Family family, boolean known, boolean tied, Map<String, TensorView> tensors, JsonNode scope) {
         Classifier classifier = new Classifier(family);
+        if (options.requantize()) {
+            decodePacked(classifier, tensors);
+        }
         List<Module> modules = new ArrayList<>();
         List<Layout.Plain> plain = new ArrayList<>();
         List<Layout.Prequantized> prequantized = new ArrayList<>();

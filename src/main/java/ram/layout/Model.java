@@ -16,10 +16,17 @@ public record Model(Checkpoint checkpoint, ModelConfig config, Layout layout) im
     ///
     /// @throws ram.InputException when the folder is not a usable model
     public static Model open(Path folder) {
+        return open(folder, LayoutOptions.DEFAULT);
+    }
+
+    /// Reads config.json and all headers; no tensor data.
+    ///
+    /// @throws ram.InputException when the folder is not a usable model
+    public static Model open(Path folder, LayoutOptions options) {
         Checkpoint checkpoint = Checkpoint.open(folder);
         try {
             ModelConfig config = ModelConfig.read(folder);
-            return new Model(checkpoint, config, Layouts.of(checkpoint, config));
+            return new Model(checkpoint, config, Layouts.of(checkpoint, config, options));
         } catch (RuntimeException e) {
             checkpoint.close();
             throw e;

@@ -104,6 +104,7 @@ public final class Planner {
                     d.format(), c.bytes(), c.relativeError(), OptionalDouble.empty(), c.damage(), d.why(), d.reason(), better(choice, c), cheaper(choice, c)));
         }
         List<String> notes = new ArrayList<>(policyNotes);
+        notes.addAll(profile.architecture().assumptions());
         if (profile.modules().stream().anyMatch(m -> m.sensitivity() > 0)) {
             notes.add(String.format(Locale.ROOT, "Predicted damage is a mean KL divergence in nats per token, right to within a factor of %.1f on small trained models.", Damage.TRUST));
         }
