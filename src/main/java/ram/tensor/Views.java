@@ -76,7 +76,8 @@ public final class Views {
         if (open >= 0) {
             full[open] = known == 0 ? 0 : view.shape().elements() / known;
         }
-        return Strided.of(view).reshape(Shape.of(full));
+        Shape shape = Shape.of(full);
+        return shape.equals(view.shape()) ? view : Strided.of(view).reshape(shape);
     }
 
     /// Without the axes of length 1.

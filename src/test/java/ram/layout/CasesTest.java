@@ -31,6 +31,7 @@ import ram.numeric.Decoder;
 import ram.safetensors.DType;
 import ram.safetensors.SafetensorsFile;
 import ram.safetensors.Shape;
+import ram.tensor.StoredTensor;
 import ram.tensor.TensorView;
 
 /// What mlx_lm 0.32.0 itself makes of tiny checkpoints of its model classes: names, shapes, types, SHA-256 of every tensor, and the
@@ -85,7 +86,44 @@ class CasesTest {
             checkStock(layout, 32, c.path("quantization"), c.path("quantized_modules"));
             checkStock(layout, 64, c.path("quantization_g64"), c.path("quantized_modules_g64"));
             checkCoverage(model);
+            checkNothingFiresAgain(layout, types);
         }
+    }
+
+    /// mlx_lm applies its rules at every load: on what was written they must change nothing.
+    private void checkNothingFiresAgain(Layout layout, OutputTypes types) throws Exception {
+        if (!layout.prequantized().isEmpty() || layout.modules().stream().anyMatch(m -> m.mustStayDense().filter(why -> why.contains("normalises")).isPresent())
+                || List.of("baichuan_m1", "minicpm").contains(layout.architecture().family())) {
+            // Packed modules are refused as a source; normalised heads are normalised again; minicpm's head is a copy already.
+            return;
+        }
+        Path again = Files.createDirectory(folder.resolve("again"));
+        Files.writeString(again.resolve("config.json"), layout.config().toString());
+        SafetensorsFile file = new SafetensorsFile();
+        Map<String, String> written = new TreeMap<>();
+        for (Module m : layout.modules()) {
+            zeros(file, written, m.path() + ".weight", types.of(m), m.weight().shape());
+        }
+        for (Layout.Plain p : layout.plain()) {
+            zeros(file, written, p.name(), types.of(p), p.view().shape());
+        }
+        file.write(again.resolve("model.safetensors"));
+        try (Model model = Model.open(again)) {
+            Map<String, String> found = new TreeMap<>();
+            model.layout().modules().forEach(m -> found.put(m.path() + ".weight", how(m.weight())));
+            model.layout().plain().forEach(p -> found.put(p.name(), how(p.view())));
+            assertEquals(text(written), text(found), "the rules applied to their own result");
+            assertEquals(layout.modules().stream().map(Module::path).toList(), model.layout().modules().stream().map(Module::path).toList());
+        }
+    }
+
+    private static void zeros(SafetensorsFile file, Map<String, String> written, String name, DType dtype, Shape shape) {
+        file.add(name, dtype, shape, new byte[Math.toIntExact(shape.elements() * dtype.bytes())]);
+        written.put(name, dtype + shape.toString() + " untouched");
+    }
+
+    private static String how(TensorView view) {
+        return view.dtype() + view.shape().toString() + (view instanceof StoredTensor ? " untouched" : " changed");
     }
 
     private static void checkStock(Layout layout, int groupSize, JsonNode section, JsonNode modules) {

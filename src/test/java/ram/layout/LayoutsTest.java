@@ -1,0 +1,208 @@
+package ram.layout;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import ram.InputException;
+import ram.numeric.Decoder;
+import ram.safetensors.DType;
+import ram.safetensors.LittleEndian;
+import ram.safetensors.SafetensorsFile;
+import ram.safetensors.Shape;
+
+class LayoutsTest {
+    private static final String QWEN3 = "\"model_type\":\"qwen3\",\"hidden_size\":32,\"num_hidden_layers\":1,\"num_attention_heads\":1,\"num_key_value_heads\":1,\"head_dim\":32,\"vocab_size\":32";
+
+    @TempDir
+    Path folder;
+
+    private void config(String keys) throws IOException {
+        Files.writeString(folder.resolve("config.json"), "{" + keys + "}");
+    }
+
+    private static SafetensorsFile zeros(SafetensorsFile file, String name, long... shape) {
+        return file.add(name, DType.BF16, Shape.of(shape), new byte[Math.toIntExact(Shape.of(shape).elements() * 2)]);
+    }
+
+    private static SafetensorsFile decoder(SafetensorsFile file) {
+        zeros(file, "model.embed_tokens.weight", 32, 32);
+        zeros(file, "model.norm.weight", 32);
+        for (String name : List.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj")) {
+            zeros(file, "model.layers.0." + name + ".weight", 32, 32);
+        }
+        return file;
+    }
+
+    private String refusal() {
+        String message = assertThrows(InputException.class, () -> Model.open(folder).close()).getMessage();
+        assertEquals(1, message.lines().count());
+        return message;
+    }
+
+    private static Module module(Model model, String path) {
+        return model.layout().modules().stream().filter(m -> m.path().equals(path)).findFirst().orElseThrow();
+    }
+
+    /// mlx_lm's class for Qwen3 knows nothing of 8-bit sources; ram decodes them for every class.
+    @Test
+    void eightBitFloatsWithBlocksAreDecodedForAnyFamily() throws IOException {
+        config(QWEN3 + ",\"tie_word_embeddings\":true,\"quantization_config\":{\"quant_method\":\"fp8\",\"weight_block_size\":[128,128]}");
+        byte[] codes = new byte[160 * 192];
+        for (int i = 0; i < codes.length; i++) {
+            codes[i] = (byte) (i * 37 % 120);
+        }
+        float[] scales = {0.5f, 2, 0.25f, 8};
+        decoder(new SafetensorsFile()).add("model.layers.0.mlp.down_proj.weight", DType.F8_E4M3, Shape.of(160, 192), codes)
+                .floats("model.layers.0.mlp.down_proj.weight_scale_inv", Shape.of(2, 2), scales).write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            Module down = module(model, "model.layers.0.mlp.down_proj");
+            assertEquals(DType.BF16, down.weight().dtype());
+            MemorySegment read = MemorySegment.ofArray(new byte[160 * 192 * 2]);
+            down.weight().read(0, read);
+            float[] code = new float[codes.length];
+            Decoder.decode(DType.F8_E4M3, MemorySegment.ofArray(codes), 0, code, 0, code.length);
+            for (int r = 0; r < 160; r++) {
+                for (int c = 0; c < 192; c++) {
+                    float expected = Decoder.round(DType.BF16, code[r * 192 + c] * scales[r / 128 * 2 + c / 128]);
+                    assertEquals(expected, Decoder.fromBf16(read.get(LittleEndian.SHORT, 2L * (r * 192 + c))), "row " + r + ", column " + c);
+                }
+            }
+            assertFalse(model.layout().config().has("quantization_config"));
+        }
+    }
+
+    @Test
+    void eightBitFloatsWithOneScaleOrOnePerRow() throws IOException {
+        config(QWEN3 + ",\"tie_word_embeddings\":true");
+        byte[] codes = new byte[32 * 32];
+        java.util.Arrays.fill(codes, (byte) 0x38);
+        float[] rows = new float[32];
+        for (int i = 0; i < 32; i++) {
+            rows[i] = i;
+        }
+        decoder(new SafetensorsFile()).add("model.layers.0.mlp.down_proj.weight", DType.F8_E4M3, Shape.of(32, 32), codes).floats("model.layers.0.mlp.down_proj.weight_scale", Shape.of(32, 1), rows)
+                .add("model.layers.0.self_attn.extra_proj.weight", DType.F8_E4M3, Shape.of(32, 32), codes).floats("model.layers.0.self_attn.extra_proj.weight_scale_inv", Shape.of(), 3)
+                .write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            MemorySegment read = MemorySegment.ofArray(new byte[32 * 32 * 2]);
+            module(model, "model.layers.0.mlp.down_proj").weight().read(0, read);
+            assertEquals(7f, Decoder.fromBf16(read.get(LittleEndian.SHORT, 2 * (7 * 32 + 5))));
+            model.layout().plain().stream().filter(p -> p.name().contains("extra_proj")).findFirst().orElseThrow().view().read(0, read);
+            assertEquals(3f, Decoder.fromBf16(read.get(LittleEndian.SHORT, 2 * 99)));
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            "quantization_config":{"quant_method":"awq","bits":4}               | model.layers.0.mlp.down_proj.qweight       | quantized with AWQ; download the original model
+            "quantization_config":{"quant_method":"gptq","bits":4}              | model.layers.0.mlp.down_proj.qweight       | quantized with GPTQ; download the original model
+            "quantization_config":{"quant_method":"bitsandbytes"}               | model.layers.0.mlp.down_proj.absmax        | quantized with bitsandbytes; download the original model
+            "quantization_config":{"quant_method":"compressed-tensors"}         | model.layers.0.mlp.down_proj.weight_packed | quantized with compressed-tensors; download the original model
+            "x":1                                                               | model.layers.0.mlp.down_proj.qweight       | quantized with AWQ or GPTQ; download the original model
+            """)
+    void foreignQuantizationIsRefused(String section, String tensor, String reason) throws IOException {
+        config(QWEN3 + "," + section);
+        decoder(new SafetensorsFile()).add(tensor, DType.I32, Shape.of(4, 32), new byte[512]).write(folder.resolve("model.safetensors"));
+        assertTrue(refusal().contains(reason), refusal());
+    }
+
+    @Test
+    void onlyTheHeadOfATiedModel() throws IOException {
+        config(QWEN3 + ",\"tie_word_embeddings\":true");
+        SafetensorsFile file = new SafetensorsFile();
+        zeros(file, "lm_head.weight", 32, 32);
+        zeros(file, "model.norm.weight", 32);
+        zeros(file, "model.layers.0.self_attn.q_proj.weight", 32, 32);
+        file.write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            assertEquals(Kind.EMBEDDING, module(model, "model.embed_tokens").kind());
+            assertEquals(List.of("lm_head.weight"), module(model, "model.embed_tokens").weight().sources());
+            assertTrue(model.layout().architecture().assumptions().getFirst().contains("only lm_head.weight is stored"));
+            assertTrue(model.layout().modules().stream().noneMatch(m -> m.kind() == Kind.HEAD));
+        }
+    }
+
+    @Test
+    void unknownTensorsAreKeptAndReported() throws IOException {
+        config(QWEN3 + ",\"tie_word_embeddings\":true");
+        zeros(decoder(new SafetensorsFile()), "model.layers.0.self_attn.strange.weight", 32, 32).write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            Layout.Plain strange = model.layout().plain().stream().filter(p -> p.name().contains("strange")).findFirst().orElseThrow();
+            assertEquals("unknown to mlx_lm's qwen3, kept as it is", strange.why());
+        }
+    }
+
+    private SafetensorsFile experts(int... present) {
+        SafetensorsFile file = decoder(new SafetensorsFile());
+        for (int e : present) {
+            for (String name : List.of("gate_proj", "up_proj", "down_proj")) {
+                zeros(file, "model.layers.0.mlp.experts." + e + "." + name + ".weight", 32, 32);
+            }
+        }
+        return file;
+    }
+
+    private void moe(int experts) throws IOException {
+        config(QWEN3.replace("qwen3", "qwen3_moe") + ",\"tie_word_embeddings\":true,\"num_experts\":" + experts + ",\"moe_intermediate_size\":32");
+    }
+
+    @Test
+    void expertMissingInTheMiddle() throws IOException {
+        moe(4);
+        experts(0, 1, 3).write(folder.resolve("model.safetensors"));
+        assertTrue(refusal().contains("expert 2 of 4 is missing for model.layers.0.mlp.switch_mlp."), refusal());
+    }
+
+    @Test
+    void moreExpertsThanTheConfigSays() throws IOException {
+        moe(2);
+        experts(0, 1, 2).write(folder.resolve("model.safetensors"));
+        assertTrue(refusal().contains("has 3 experts, but config.json says 2 (num_experts)"), refusal());
+    }
+
+    @Test
+    void expertsOfDifferentShapesOrTypes() throws IOException {
+        moe(3);
+        SafetensorsFile file = experts(0, 1);
+        zeros(file, "model.layers.0.mlp.experts.2.gate_proj.weight", 32, 64);
+        zeros(file, "model.layers.0.mlp.experts.2.up_proj.weight", 32, 32);
+        zeros(file, "model.layers.0.mlp.experts.2.down_proj.weight", 32, 32);
+        file.write(folder.resolve("model.safetensors"));
+        assertTrue(refusal().contains("tensor 'model.layers.0.mlp.experts.2.gate_proj.weight' is BF16[32×64], but its neighbours"), refusal());
+        file = experts(0, 1);
+        file.floats("model.layers.0.mlp.experts.2.gate_proj.weight", Shape.of(32, 32), new float[1024]);
+        zeros(file, "model.layers.0.mlp.experts.2.up_proj.weight", 32, 32);
+        zeros(file, "model.layers.0.mlp.experts.2.down_proj.weight", 32, 32);
+        file.write(folder.resolve("model.safetensors"));
+        assertTrue(refusal().contains("is F32[32×32], but its neighbours"), refusal());
+    }
+
+    /// A config as transformers 5 saves it: rotary settings in an object of their own, defaults left out.
+    @Test
+    void keysThatTheLoaderRequiresAreFilledIn() throws IOException {
+        config("\"model_type\":\"qwen3\",\"_name_or_path\":\"x/y\",\"hidden_size\":64,\"num_hidden_layers\":1,\"num_attention_heads\":2,\"vocab_size\":32,"
+                + "\"rope_parameters\":{\"rope_theta\":1000000.0,\"rope_type\":\"default\"},\"dtype\":\"bfloat16\"");
+        decoder(new SafetensorsFile()).write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            var out = model.layout().config();
+            assertEquals(1e6, out.path("rope_theta").asDouble());
+            assertEquals(32, out.path("head_dim").asInt());
+            assertEquals(2, out.path("num_key_value_heads").asInt());
+            assertTrue(out.path("tie_word_embeddings").asBoolean(), "no head is stored");
+            assertFalse(out.has("_name_or_path"));
+            assertEquals(DType.BF16, OutputTypes.of(model.layout(), model.config(), Optional.empty()).main());
+        }
+    }
+}
