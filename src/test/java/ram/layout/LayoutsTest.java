@@ -99,7 +99,7 @@ class LayoutsTest {
             MemorySegment read = MemorySegment.ofArray(new byte[32 * 32 * 2]);
             module(model, "model.layers.0.mlp.down_proj").weight().read(0, read);
             assertEquals(7f, Decoder.fromBf16(read.get(LittleEndian.SHORT, 2 * (7 * 32 + 5))));
-            model.layout().plain().stream().filter(p -> p.name().contains("extra_proj")).findFirst().orElseThrow().view().read(0, read);
+            module(model, "model.layers.0.self_attn.extra_proj").weight().read(0, read);
             assertEquals(3f, Decoder.fromBf16(read.get(LittleEndian.SHORT, 2 * 99)));
         }
     }
@@ -131,6 +131,20 @@ class LayoutsTest {
             assertEquals(List.of("lm_head.weight"), module(model, "model.embed_tokens").weight().sources());
             assertTrue(model.layout().architecture().assumptions().getFirst().contains("only lm_head.weight is stored"));
             assertTrue(model.layout().modules().stream().noneMatch(m -> m.kind() == Kind.HEAD));
+        }
+    }
+
+    /// DeepSeek-V2-Lite: its queries have no low rank, which the usual configurations of the class have.
+    @Test
+    void projectionsOfUnusualConfigurationsAreModulesAndRawRoutersAreNot() throws IOException {
+        config("\"model_type\":\"deepseek_v2\",\"hidden_size\":32,\"num_hidden_layers\":1,\"num_attention_heads\":1,\"vocab_size\":32,\"n_routed_experts\":2,\"q_lora_rank\":null");
+        SafetensorsFile file = experts(0, 1);
+        zeros(file, "lm_head.weight", 32, 32);
+        zeros(file, "model.layers.0.mlp.gate.weight", 2, 32);
+        file.write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            assertEquals(Kind.Q, module(model, "model.layers.0.self_attn.q_proj").kind());
+            assertEquals("mlx_lm cannot quantize it", model.layout().plain().stream().filter(p -> p.name().equals("model.layers.0.mlp.gate.weight")).findFirst().orElseThrow().why());
         }
     }
 
