@@ -1,0 +1,154 @@
+package ram.cli;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+import java.util.concurrent.Callable;
+import javax.xml.stream.XMLOutputFactory;
+import javax.xml.stream.XMLStreamException;
+import javax.xml.stream.XMLStreamWriter;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+import ram.InputException;
+import ram.UsageException;
+import ram.plan.Manifest;
+import ram.plan.ManifestJson;
+import ram.report.Gate;
+
+@Command(name = "gate", sortOptions = false, description = "Holds a manifest or an evaluation against limits; exit code 3 when one does not hold.")
+final class GateCommand implements Callable<Integer> {
+    private static final long MAX_BYTES = 1_000_000_000;
+
+    @Parameters(paramLabel = "MANIFEST|EVAL", description = "manifest.json of an output folder, or what `ram eval --json` printed.")
+    Path file;
+
+    @Option(names = "--max-kl", paramLabel = "NATS", description = "Most mean KL divergence from the reference: as measured, else as predicted.")
+    Double maxKl;
+
+    @Option(names = "--max-ppl-increase", paramLabel = "SHARE", description = "Most increase of perplexity, of mean and median, such as 2%% or 0.02.")
+    String maxIncrease;
+
+    @Option(names = "--min-bits", paramLabel = "BITS", description = "Fewest bits of any quantized module.")
+    Long minBits;
+
+    @Option(names = "--max-size", paramLabel = "SIZE", description = "Most bytes of all *.safetensors files.")
+    Size maxSize;
+
+    @Option(names = "--baseline", paramLabel = "MANIFEST", description = "An earlier manifest: size, predicted damage and measured divergence must not be worse.")
+    Path baseline;
+
+    @Option(names = "--junit", paramLabel = "FILE", description = "Also write the outcome as JUnit XML.")
+    Path junit;
+
+    @Spec
+    CommandSpec spec;
+
+    @Override
+    public Integer call() {
+        Gate.Limits limits = new Gate.Limits(maxKl == null ? OptionalDouble.empty() : OptionalDouble.of(maxKl),
+                maxIncrease == null ? OptionalDouble.empty() : OptionalDouble.of(share(maxIncrease)),
+                minBits == null ? OptionalLong.empty() : OptionalLong.of(minBits), maxSize == null ? OptionalLong.empty() : OptionalLong.of(maxSize.bytes()));
+        Optional<Manifest> manifest = Optional.empty();
+        Optional<JsonNode> evaluation;
+        if (schema(file).equals("ram.evaluation/1")) {
+            evaluation = Optional.of(tree(file));
+        } else {
+            manifest = Optional.of(ManifestJson.read(file));
+            evaluation = manifest.get().evaluation().map(e -> e);
+        }
+        List<Gate.Check> checks = Gate.check(manifest, evaluation, limits, Optional.ofNullable(baseline).map(ManifestJson::read));
+        print(checks);
+        if (junit != null) {
+            OutputFiles.write(junit, xml(checks).getBytes(StandardCharsets.UTF_8));
+        }
+        return checks.stream().allMatch(Gate.Check::holds) ? ExitCode.DONE : ExitCode.GATE;
+    }
+
+    private void print(List<Gate.Check> checks) {
+        PrintWriter out = spec.commandLine().getOut();
+        boolean annotate = System.getenv("GITHUB_ACTIONS") != null;
+        for (Gate.Check c : checks) {
+            out.println((c.holds() ? "ok      " : "FAILED  ") + c.name() + ": " + c.sentence());
+            if (annotate && !c.holds()) {
+                // The workflow command's own escapes.
+                out.println("::error title=ram gate " + c.name() + "::" + c.sentence().replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"));
+            }
+        }
+    }
+
+    private static double share(String text) {
+        try {
+            String t = text.strip();
+            double v = t.endsWith("%") ? Double.parseDouble(t.substring(0, t.length() - 1)) / 100 : Double.parseDouble(t);
+            if (Double.isFinite(v)) {
+                return v;
+            }
+        } catch (NumberFormatException _) {
+            // Said below.
+        }
+        throw new UsageException("--max-ppl-increase: '" + text + "' is not a share; write 2% or 0.02");
+    }
+
+    private static String schema(Path file) {
+        return tree(file).path("schema").asText();
+    }
+
+    private static JsonNode tree(Path file) {
+        try {
+            if (!Files.isRegularFile(file)) {
+                throw InputException.in(file, "does not exist; give a manifest.json or what ram eval --json printed");
+            }
+            if (Files.size(file) > MAX_BYTES) {
+                throw InputException.in(file, "is too large for a manifest or an evaluation");
+            }
+            return new ObjectMapper().readTree(Files.readAllBytes(file));
+        } catch (JsonProcessingException e) {
+            throw new InputException(file + ": is not valid JSON; give a manifest.json or what ram eval --json printed", e);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        }
+    }
+
+    private static String xml(List<Gate.Check> checks) {
+        StringWriter text = new StringWriter();
+        try {
+            XMLStreamWriter xml = XMLOutputFactory.newInstance().createXMLStreamWriter(text);
+            xml.writeStartDocument("UTF-8", "1.0");
+            xml.writeStartElement("testsuite");
+            xml.writeAttribute("name", "ram gate");
+            xml.writeAttribute("tests", String.valueOf(checks.size()));
+            xml.writeAttribute("failures", String.valueOf(checks.stream().filter(c -> !c.holds()).count()));
+            for (Gate.Check c : checks) {
+                xml.writeStartElement("testcase");
+                xml.writeAttribute("classname", "ram.gate");
+                xml.writeAttribute("name", c.name());
+                if (!c.holds()) {
+                    xml.writeStartElement("failure");
+                    xml.writeAttribute("message", c.sentence());
+                    xml.writeEndElement();
+                }
+                xml.writeEndElement();
+            }
+            xml.writeEndElement();
+            xml.writeEndDocument();
+            xml.close();
+        } catch (XMLStreamException e) {
+            throw new IllegalStateException(e);
+        }
+        return text + "\n";
+    }
+}

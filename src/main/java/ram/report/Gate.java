@@ -1,0 +1,139 @@
+package ram.report;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.OptionalLong;
+import ram.UsageException;
+import ram.plan.ByteSize;
+import ram.plan.Manifest;
+import ram.plan.Manifest.ModulePlan;
+
+/// Compares a manifest or an evaluation with what a pipeline demands of it.
+public final class Gate {
+    /// What is demanded; each empty where it is not.
+    ///
+    /// @param maxKl most mean KL divergence in nats per token: as measured, or as predicted where nothing was measured
+    /// @param maxPerplexityIncrease most relative increase of the perplexity, of the mean and of the median of the sequences, 0.02 for 2 %
+    /// @param minBits fewest bits of any quantized module
+    /// @param maxSize most bytes of all files
+    public record Limits(OptionalDouble maxKl, OptionalDouble maxPerplexityIncrease, OptionalLong minBits, OptionalLong maxSize) {
+        boolean isEmpty() {
+            return maxKl.isEmpty() && maxPerplexityIncrease.isEmpty() && minBits.isEmpty() && maxSize.isEmpty();
+        }
+    }
+
+    /// The outcome of one demand.
+    ///
+    /// @param sentence what was found and what was demanded
+    public record Check(String name, boolean holds, String sentence) {
+    }
+
+    private Gate() {
+    }
+
+    /// @param evaluation the document of `ram eval`, or the one in the manifest
+    /// @param baseline another manifest that must not be better in size, predicted damage or measured divergence
+    /// @throws UsageException when nothing is demanded, or something that cannot be known from what is given
+    public static List<Check> check(Optional<Manifest> manifest, Optional<JsonNode> evaluation, Limits limits, Optional<Manifest> baseline) {
+        if (limits.isEmpty() && baseline.isEmpty()) {
+            throw new UsageException("nothing is demanded; give --max-kl, --max-ppl-increase, --min-bits, --max-size or --baseline");
+        }
+        List<Check> checks = new ArrayList<>();
+        limits.maxKl().ifPresent(most -> divergences(manifest, evaluation).forEach(d -> checks.add(atMost("max-kl", d.what(), d.value(), most, " nats"))));
+        limits.maxPerplexityIncrease().ifPresent(most -> checks.addAll(perplexities(evaluation, most)));
+        limits.minBits().ifPresent(fewest -> checks.add(bits(require(manifest, "--min-bits"), fewest)));
+        limits.maxSize().ifPresent(most -> {
+            long size = require(manifest, "--max-size").sizes().files();
+            checks.add(new Check("max-size", size <= most, "size is " + ByteSize.format(size) + ", at most " + ByteSize.format(most) + " is allowed"));
+        });
+        baseline.ifPresent(b -> checks.addAll(regressions(require(manifest, "--baseline"), b)));
+        return List.copyOf(checks);
+    }
+
+    private static Manifest require(Optional<Manifest> manifest, String option) {
+        return manifest.orElseThrow(() -> new UsageException(option + " needs a manifest; an evaluation does not know it"));
+    }
+
+    private record Divergence(String what, double value) {
+    }
+
+    private static List<Divergence> divergences(Optional<Manifest> manifest, Optional<JsonNode> evaluation) {
+        List<Divergence> out = new ArrayList<>();
+        evaluation.ifPresent(e -> e.path("models").forEach(m -> {
+            if (m.path("divergence").path("mean_kl").isNumber()) {
+                out.add(new Divergence("measured mean KL divergence of " + m.path("name").asText(), m.path("divergence").path("mean_kl").asDouble()));
+            }
+        }));
+        if (out.isEmpty()) {
+            out.add(new Divergence("predicted mean KL divergence", damage(manifest.orElseThrow(() -> new UsageException("--max-kl: the evaluation has no reference; run ram eval with --reference")))));
+        }
+        return out;
+    }
+
+    private static double damage(Manifest manifest) {
+        return manifest.modules().stream().mapToDouble(ModulePlan::damage).sum();
+    }
+
+    private static Check atMost(String name, String what, double value, double most, String unit) {
+        return new Check(name, value <= most, String.format(Locale.ROOT, "%s is %.6g%s, at most %.6g%s is allowed", what, value, unit, most, unit));
+    }
+
+    /// The first model of an evaluation with a reference is the reference itself.
+    private static List<Check> perplexities(Optional<JsonNode> evaluation, double most) {
+        JsonNode e = evaluation.orElseThrow(() -> new UsageException("--max-ppl-increase: the manifest has no evaluation; quantize with --eval-text, or give what ram eval --json printed"));
+        if (!e.has("reference") || e.path("models").size() < 2) {
+            throw new UsageException("--max-ppl-increase: the evaluation has no reference; run ram eval with --reference");
+        }
+        JsonNode reference = e.path("models").get(0);
+        List<Check> checks = new ArrayList<>();
+        for (int i = 1; i < e.path("models").size(); i++) {
+            JsonNode m = e.path("models").get(i);
+            String name = m.path("name").asText();
+            checks.add(increase("perplexity of " + name, m.path("perplexity").asDouble(), reference.path("perplexity").asDouble(), most));
+            checks.add(increase("median sequence perplexity of " + name, m.path("sequence_perplexity").path("median").asDouble(),
+                    reference.path("sequence_perplexity").path("median").asDouble(), most));
+        }
+        return checks;
+    }
+
+    private static Check increase(String what, double value, double reference, double most) {
+        double relative = value / reference - 1;
+        return new Check("max-ppl-increase", relative <= most, String.format(Locale.ROOT, "%s is %.4f, %+.2f %% against the reference, at most %+.2f %% is allowed", what, value, 100 * relative, 100 * most));
+    }
+
+    private static Check bits(Manifest manifest, long fewest) {
+        List<ModulePlan> below = manifest.modules().stream().filter(m -> !m.format().isDense() && m.format().bits() < fewest).toList();
+        return new Check("min-bits", below.isEmpty(), below.isEmpty() ? "every quantized module has " + fewest + " bits or more"
+                : below.size() + " modules have fewer than " + fewest + " bits, the first of them " + below.getFirst().path() + " with " + below.getFirst().format().bits());
+    }
+
+    /// Grows by no more than rounding: sizes exactly, figures to a thousandth.
+    private static List<Check> regressions(Manifest now, Manifest before) {
+        List<Check> checks = new ArrayList<>();
+        checks.add(new Check("baseline-size", now.sizes().files() <= before.sizes().files(),
+                "size is " + ByteSize.format(now.sizes().files()) + ", was " + ByteSize.format(before.sizes().files())));
+        checks.add(regression("predicted damage", damage(now), damage(before)));
+        OptionalDouble measured = measured(now);
+        OptionalDouble was = measured(before);
+        if (measured.isPresent() && was.isPresent()) {
+            checks.add(regression("measured mean KL divergence", measured.getAsDouble(), was.getAsDouble()));
+        }
+        return checks;
+    }
+
+    private static Check regression(String what, double now, double before) {
+        return new Check("baseline-" + what.replace(' ', '-'), now <= before * 1.001, String.format(Locale.ROOT, "%s is %.6g, was %.6g", what, now, before));
+    }
+
+    private static OptionalDouble measured(Manifest manifest) {
+        JsonNode models = manifest.evaluation().map(e -> e.path("models")).orElse(null);
+        if (models == null || models.size() < 2 || !models.get(1).path("divergence").path("mean_kl").isNumber()) {
+            return OptionalDouble.empty();
+        }
+        return OptionalDouble.of(models.get(1).path("divergence").path("mean_kl").asDouble());
+    }
+}

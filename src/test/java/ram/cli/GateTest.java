@@ -1,0 +1,81 @@
+package ram.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import javax.xml.parsers.DocumentBuilderFactory;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class GateTest {
+    @TempDir
+    static Path folder;
+
+    private static Path manifest;
+
+    @BeforeAll
+    static void quantize() {
+        manifest = folder.resolve("out/manifest.json");
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("out"), "--eval-tokens", Cli.TINY.resolve("tokens.i32"), "--eval-seq-len", "128",
+                "--eval-samples", "4", "--quiet").exitCode());
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "700kB", "-o", folder.resolve("small"), "--quiet").exitCode());
+    }
+
+    @Test
+    void limitsThatHold() {
+        Cli.Result r = Cli.run("gate", manifest, "--max-kl", "0.01", "--max-ppl-increase", "2%", "--min-bits", "4", "--max-size", "1MB");
+        assertEquals(0, r.exitCode(), r.out() + r.err());
+        assertEquals(5, r.out().lines().filter(l -> l.startsWith("ok      ")).count(), r.out());
+    }
+
+    @Test
+    void limitsThatDoNot() throws Exception {
+        Path xml = folder.resolve("gate.xml");
+        Cli.Result r = Cli.run("gate", manifest, "--max-kl", "0.0001", "--min-bits", "8", "--max-size", "1MB", "--junit", xml);
+        assertEquals(3, r.exitCode());
+        assertTrue(r.out().lines().anyMatch(l -> l.matches("FAILED  max-kl: measured mean KL divergence of quantized is 0\\.\\d+ nats, at most 0\\.000100000 nats is allowed")), r.out());
+        assertTrue(r.out().contains("FAILED  min-bits: "), r.out());
+        var suite = DocumentBuilderFactory.newInstance().newDocumentBuilder().parse(xml.toFile()).getDocumentElement();
+        assertEquals("3", suite.getAttribute("tests"));
+        assertEquals("2", suite.getAttribute("failures"));
+    }
+
+    @Test
+    void withoutAnEvaluationThePredictionCounts() {
+        Cli.Result r = Cli.run("gate", folder.resolve("small/manifest.json"), "--max-kl", "0.001");
+        assertEquals(3, r.exitCode());
+        assertTrue(r.out().startsWith("FAILED  max-kl: predicted mean KL divergence is 0."), r.out());
+        Cli.Result ppl = Cli.run("gate", folder.resolve("small/manifest.json"), "--max-ppl-increase", "1%");
+        assertEquals(2, ppl.exitCode());
+        assertTrue(ppl.sentence().contains("the manifest has no evaluation"), ppl.err());
+    }
+
+    @Test
+    void regressionsAgainstABaseline() {
+        assertEquals(0, Cli.run("gate", manifest, "--baseline", manifest).exitCode());
+        Cli.Result r = Cli.run("gate", folder.resolve("small/manifest.json"), "--baseline", manifest);
+        assertEquals(3, r.exitCode());
+        assertTrue(r.out().contains("ok      baseline-size") && r.out().contains("FAILED  baseline-predicted-damage"), r.out());
+    }
+
+    @Test
+    void anEvaluationOfItsOwn() throws IOException {
+        Cli.Result eval = Cli.run("eval", folder.resolve("small"), "--reference", Cli.TINY, "--tokens", Cli.TINY.resolve("tokens.i32"), "--seq-len", "128", "--samples", "4", "--json");
+        Path file = Files.writeString(folder.resolve("eval.json"), eval.out());
+        assertEquals(0, Cli.run("gate", file, "--max-kl", "1", "--max-ppl-increase", "0.5").exitCode());
+        assertEquals(3, Cli.run("gate", file, "--max-kl", "0.001").exitCode());
+        assertEquals(2, Cli.run("gate", file, "--max-size", "1GB").exitCode());
+    }
+
+    @Test
+    void nothingDemandedOrNothingThere() throws IOException {
+        assertEquals(2, Cli.run("gate", manifest).exitCode());
+        assertEquals(2, Cli.run("gate", manifest, "--max-ppl-increase", "two").exitCode());
+        assertEquals(5, Cli.run("gate", folder.resolve("nowhere.json"), "--max-kl", "1").exitCode());
+        assertEquals(5, Cli.run("gate", Files.writeString(folder.resolve("bad.json"), "{"), "--max-kl", "1").exitCode());
+    }
+}
