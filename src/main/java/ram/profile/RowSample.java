@@ -12,7 +12,7 @@ record RowSample(List<Run> runs, boolean complete) {
     /// Matrices up to this many elements are always measured whole.
     static final long WHOLE = 1 << 20;
     /// Otherwise at least this many elements, or one in [#SHARE] when that is more.
-    private static final long FEWEST = 1 << 18;
+    private static final long FEWEST = 1 << 17;
     private static final long SHARE = 32;
     private static final int STRATA = 64;
     /// Elements of a run of a matrix that is measured whole.

@@ -24,11 +24,13 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.zip.CRC32;
 import java.util.zip.GZIPInputStream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import ram.numeric.Decoder;
 import ram.safetensors.DType;
+import ram.safetensors.LittleEndian;
 import ram.safetensors.SafetensorsFile;
 import ram.safetensors.Shape;
 import ram.tensor.StoredTensor;
@@ -124,6 +126,33 @@ class CasesTest {
 
     private static String how(TensorView view) {
         return view.dtype() + view.shape().toString() + (view instanceof StoredTensor ? " untouched" : " changed");
+    }
+
+    /// gpt-oss as it is published, decoded instead of passed through.
+    @Test
+    void mxfp4IsDecodedWhenItIsToBeQuantizedAnew() throws Exception {
+        JsonNode c = cases().stream().map(Case::node).filter(n -> n.path("name").asText().equals("gpt_oss")).findFirst().orElseThrow();
+        writeModel(c);
+        float[] elements = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, 0, -0.5f, -1, -1.5f, -2, -3, -4, -6};
+        try (Model passed = Model.open(folder); Model decoded = Model.open(folder, new LayoutOptions(true))) {
+            Layout.Prequantized packed = passed.layout().prequantized().stream().filter(p -> p.path().endsWith("layers.0.mlp.experts.up_proj")).findFirst().orElseThrow();
+            Module module = decoded.layout().modules().stream().filter(m -> m.path().equals(packed.path())).findFirst().orElseThrow();
+            assertEquals(List.of(), decoded.layout().prequantized());
+            assertEquals(1, decoded.layout().architecture().assumptions().size());
+            int n = Math.toIntExact(module.weight().shape().elements());
+            MemorySegment codes = MemorySegment.ofArray(new byte[n / 2]);
+            MemorySegment scales = MemorySegment.ofArray(new byte[n / 32]);
+            MemorySegment values = MemorySegment.ofArray(new byte[n * 2]);
+            packed.weight().read(0, codes);
+            packed.scales().read(0, scales);
+            module.weight().read(0, values);
+            for (int i = 0; i < n; i++) {
+                int code = codes.get(LittleEndian.BYTE, i / 2) >> i % 2 * 4 & 15;
+                int scale = scales.get(LittleEndian.BYTE, i / 32) & 255;
+                float expected = (float) (elements[code] * Math.pow(2, scale - 127));
+                assertEquals(expected, Decoder.fromBf16(values.get(LittleEndian.SHORT, 2L * i)) + 0f, "element " + i);
+            }
+        }
     }
 
     private static void checkStock(Layout layout, int groupSize, JsonNode section, JsonNode modules) {
