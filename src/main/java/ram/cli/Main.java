@@ -3,12 +3,15 @@ package ram.cli;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
+import java.nio.channels.ClosedByInterruptException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.util.List;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import picocli.CommandLine;
 import picocli.CommandLine.Help.Ansi;
 import picocli.CommandLine.ParameterException;
@@ -22,15 +25,34 @@ import ram.plan.ByteSize;
 
 /// The entry point. Exit codes: 0 done, 1 failed, 2 usage, 3 a gate did not hold, 4 the budget cannot be met, 5 the input is not usable, 130 interrupted.
 public final class Main {
+    private static final long SECONDS_TO_STOP = 20;
+    private static final String INTERRUPTED = "interrupted; nothing was published and nothing is left behind";
+
     private Main() {
     }
 
     public static void main(String[] args) {
         PrintWriter out = new PrintWriter(System.out, false, StandardCharsets.UTF_8);
         PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
+        CountDownLatch done = new CountDownLatch(1);
+        stopCleanly(Thread.currentThread(), done);
         int code = run(out, err, args);
-        out.flush();
+        done.countDown();
         System.exit(code);
+    }
+
+    /// On SIGINT and SIGTERM the work is interrupted and given time to remove what it has begun to write.
+    private static void stopCleanly(Thread work, CountDownLatch done) {
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            if (done.getCount() > 0) {
+                work.interrupt();
+                try {
+                    done.await(SECONDS_TO_STOP, TimeUnit.SECONDS);
+                } catch (InterruptedException _) {
+                    // The virtual machine is going down all the same.
+                }
+            }
+        }, "ram-stop"));
     }
 
     /// Runs one command and returns its exit code.
@@ -100,9 +122,10 @@ public final class Main {
             case InputException _ -> fail(err, root, e, ExitCode.INPUT, e.getMessage());
             case UsageException _ -> fail(err, root, e, ExitCode.USAGE, e.getMessage());
             case BudgetException _ -> fail(err, root, e, ExitCode.BUDGET, e.getMessage());
+            case UncheckedIOException io when io.getCause() instanceof ClosedByInterruptException -> fail(err, root, e, ExitCode.INTERRUPTED, INTERRUPTED);
             case UncheckedIOException io -> fail(err, root, e, ExitCode.FAILED, io.getMessage() + ": " + reason(io.getCause()));
             case IOException io -> fail(err, root, e, ExitCode.FAILED, reason(io));
-            case CancellationException _, InterruptedException _ -> fail(err, root, e, ExitCode.INTERRUPTED, "interrupted; nothing was published");
+            case CancellationException _, InterruptedException _ -> fail(err, root, e, ExitCode.INTERRUPTED, INTERRUPTED);
             default -> fail(err, root, e, ExitCode.FAILED, "internal error: " + e + "; run again with -vv and report what it prints");
         };
     }
