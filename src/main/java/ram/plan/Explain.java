@@ -20,7 +20,7 @@ import ram.profile.TensorProfile;
 /// @param module what the plan says about it
 /// @param rule the binding rule in one sentence
 /// @param curve every measured format and dense, by bytes
-/// @param weightShare the module's √(s·N) as a part of the model's sum: how much its errors count
+/// @param weightShare how much its errors count: damage per unit of relative squared error, as a part of the model's sum
 /// @param sensitivitySource `propagated`, or where the value was borrowed
 /// @param ingredients of the sensitivity, by name; means over the module's matrices, weighted by size
 /// @param price damage that a byte saves at the margin of this plan
@@ -79,18 +79,18 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
         };
     }
 
+    /// Damage per unit of relative squared error, as a part of the model's sum.
     private static double share(Profile profile, int index) {
-        double s = 0;
+        Damage damage = Damage.of(profile);
         double all = 0;
         double own = 0;
-        for (ModuleProfile m : profile.modules()) {
-            s += m.sensitivity();
-        }
         for (int i = 0; i < profile.modules().size(); i++) {
-            for (TensorProfile t : profile.modules().get(i).tensors()) {
-                double w = s > 0 ? Math.sqrt(t.sensitivity() * t.parameters()) : t.parameters();
-                all += w;
-                own += i == index ? w : 0;
+            ModuleProfile m = profile.modules().get(i);
+            int middle = m.curve().size() / 2;
+            if (!m.curve().isEmpty() && m.curve().get(middle).relativeError() > 0) {
+                double weight = damage.at(i, middle) / m.curve().get(middle).relativeError();
+                all += weight;
+                own += i == index ? weight : 0;
             }
         }
         return all == 0 ? 0 : own / all;

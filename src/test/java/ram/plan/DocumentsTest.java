@@ -117,16 +117,6 @@ class DocumentsTest {
     }
 
     @Test
-    void tableRowsAddUp() {
-        List<Table.Row> rows = Table.of(MANIFEST);
-        Table.Row all = rows.getLast();
-        assertEquals(MANIFEST.modules().size(), all.modules());
-        assertEquals(all.bytes(), rows.stream().filter(r -> r.group().equals("kind")).mapToLong(Table.Row::bytes).sum());
-        assertEquals(1, rows.stream().filter(r -> r.group().equals("kind")).mapToDouble(Table.Row::damageShare).sum(), 1e-12);
-        assertEquals(List.of("0", "1"), rows.stream().filter(r -> r.group().equals("layers")).map(Table.Row::name).toList());
-    }
-
-    @Test
     void explainsAModule() {
         PlanRequest request = PlanRequest.defaults().withBitsPerWeight(5);
         Explain e = Explain.of(PROFILE, request, "model.layers.0.mlp.switch_mlp.up_proj");
