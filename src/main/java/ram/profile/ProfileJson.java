@@ -80,6 +80,11 @@ public final class ProfileJson {
         o.put("sensitivity_source", m.sensitivitySource());
         o.set("formats", JsonDocument.texts(m.curve().stream().map(p -> p.format().toString()).toList()));
         curve(o, m.curve());
+        // An error of nothing has no finite ratio; it is that of an all-zero weight.
+        if (m.curve().stream().allMatch(p -> p.relativeError() > 0)) {
+            ArrayNode ratios = o.putArray("sqnr_db");
+            m.curve().forEach(p -> ratios.add(p.sqnrDb()));
+        }
         ArrayNode tensors = o.putArray("tensors");
         for (TensorProfile t : m.tensors()) {
             ObjectNode n = tensors.addObject().put("name", t.name()).put("rows", t.rows()).put("columns", t.columns()).put("sensitivity", t.sensitivity());
@@ -143,6 +148,9 @@ public final class ProfileJson {
         List<Format> formats = f.texts("formats").stream().map(t -> f.parsed("formats", t, Format::parse)).toList();
         if (new HashSet<>(formats).size() != formats.size() || formats.stream().anyMatch(x -> x.isDense() || !x.fits(shape))) {
             throw f.wrong("formats", "has a format twice, or one that does not fit the shape");
+        }
+        if (f.has("sqnr_db")) {
+            f.numbers("sqnr_db");
         }
         List<TensorProfile> tensors = new ArrayList<>();
         long parameters = 0;
