@@ -15,7 +15,9 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import ram.safetensors.Checkpoint;
 
 class QuantizeTest {
     @TempDir
@@ -161,5 +163,19 @@ class QuantizeTest {
         Cli.Result r = Cli.run("quantize", Cli.TINY, "--policy", "uniform", "--dtype", "float16", "--profile", profile, "-o", folder.resolve("c"));
         assertEquals(2, r.exitCode());
         assertEquals("ram: --dtype float16: the profile was measured for bfloat16; analyze with --dtype float16", r.sentence());
+    }
+
+    /// Against folders that mlx_lm's own `convert` wrote.
+    @ParameterizedTest
+    @CsvSource({"tiny-qwen3-mlx-4bit, uniform, 64", "tiny-qwen3-mlx-mixed_3_6, mixed_3_6, 32"})
+    void roundingToNearestGivesTheTensorsOfMlxLm(String name, String policy, int group) throws IOException {
+        Path out = folder.resolve("out");
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--policy", policy, "--group", group, "--quantizer", "rtn", "-o", out, "--quiet").exitCode());
+        try (Checkpoint ours = Checkpoint.open(out); Checkpoint theirs = Checkpoint.open(Path.of("src/test/resources/ram/eval", name))) {
+            assertEquals(theirs.tensors().keySet(), ours.tensors().keySet());
+            for (String tensor : theirs.tensors().keySet()) {
+                assertEquals(-1, theirs.data(tensor).mismatch(ours.data(tensor)), tensor);
+            }
+        }
     }
 }
