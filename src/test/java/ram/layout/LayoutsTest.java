@@ -203,6 +203,29 @@ class LayoutsTest {
         assertTrue(refusal().contains("is F32[32×32], but its neighbours"), refusal());
     }
 
+    /// mlx_lm itself looks for experts in layer 0 only, and leaves rotary tables and further layers in for most classes, which it then refuses.
+    @Test
+    void whatMlxLmWouldStumbleOver() throws IOException {
+        config(QWEN3.replace("qwen3", "qwen3_moe").replace("\"num_hidden_layers\":1", "\"num_hidden_layers\":2") + ",\"tie_word_embeddings\":true,\"num_experts\":2,\"moe_intermediate_size\":32");
+        SafetensorsFile file = decoder(new SafetensorsFile());
+        zeros(file, "model.layers.0.mlp.down_proj.weight", 32, 32);
+        zeros(file, "model.layers.0.self_attn.rotary_emb.inv_freq", 16);
+        zeros(file, "model.layers.2.self_attn.q_proj.weight", 32, 32);
+        zeros(file, "lm_head.weight", 32, 32);
+        for (int e = 0; e < 2; e++) {
+            for (String name : List.of("gate_proj", "up_proj", "down_proj")) {
+                zeros(file, "model.layers.1.mlp.experts." + e + "." + name + ".weight", 32, 32);
+            }
+        }
+        file.write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            assertEquals(2, module(model, "model.layers.1.mlp.switch_mlp.up_proj").parts().size());
+            assertEquals(List.of("lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.2.self_attn.q_proj.weight"),
+                    model.layout().dropped().stream().map(Layout.Dropped::tensor).sorted().toList());
+            assertTrue(model.layout().plain().stream().noneMatch(p -> p.why().contains("unknown")));
+        }
+    }
+
     /// A config as transformers 5 saves it: rotary settings in an object of their own, defaults left out.
     @Test
     void keysThatTheLoaderRequiresAreFilledIn() throws IOException {
