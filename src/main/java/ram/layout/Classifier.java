@@ -18,17 +18,18 @@ final class Classifier {
         kind("(^|\\.)lm_head$|(^|\\.)output$|^head$|_head$", Kind.HEAD);
         kind("shared_expert_gate$", Kind.SHARED_EXPERT_GATE);
         kind("\\.(mlp|feed_forward|block_sparse_moe|ffn|moe|mixer)\\.gate(\\.gate_proj|\\.gate|\\.wg)?$|(^|\\.)router(\\.\\w+)?$|classifier$", Kind.ROUTER);
-        kind("linear_attn\\.|\\.(mamba|rg_lru|temporal_block)\\.|\\.mixer\\.(in_proj|out_proj|x_proj|dt_proj)$|\\.conv\\.(in_proj|out_proj)$", Kind.LINEAR_ATTENTION);
+        kind("linear_attn\\.|\\.(mamba|rg_lru)\\.|\\.temporal_block\\.linear_|layers\\.\\d+\\.mixer\\.(in_proj|out_proj|x_proj|dt_proj|bcdt_proj)$|\\.conv\\.(in_proj|out_proj)$"
+                + "|\\.self_attn\\.([fg]_[ab]_proj|b_proj)$|\\.attn\\.(r_proj|\\w_lora\\..*)$", Kind.LINEAR_ATTENTION);
         kind("\\.(q_a_proj|q_b_proj|kv_a_proj_with_mqa|kv_a_proj|kv_b_proj|embed_q|unembed_out|kv_up_proj|kv_down_proj)$|\\.indexer\\.", Kind.LATENT);
         kind("\\.(qkv_proj|Wqkv|query_key_value|c_attn|wqkv|att_proj|W_pack|in_proj_qkv)$|(self_attn|attention|attn)\\.qkv$", Kind.QKV);
-        kind("\\.(gate_up_proj|ff_proj|input_linear|gate_and_up_proj)$", Kind.GATE_UP);
-        kind("(attn|attention|mixer)\\.(q_proj|query|wq|q)$|\\.(q_proj|wq)$", Kind.Q);
-        kind("(attn|attention|mixer)\\.(k_proj|key|wk|k)$|\\.(k_proj|wk)$", Kind.K);
-        kind("(attn|attention|mixer)\\.(v_proj|value|wv|v)$|\\.(v_proj|wv)$", Kind.V);
-        kind("(attn|attention|mixer|norm_attn_norm\\.attn)\\.(o_proj|out_proj|dense|wo|c_proj|output|proj|attn_out)$|\\.(o_proj|wo)$", Kind.O);
+        kind("\\.(gate_up_proj|ff_proj|proj_1|input_linear|gate_and_up_proj)$", Kind.GATE_UP);
+        kind("(attn|attention|mixer)\\.(q_proj|query|wq|c_q|q)$|\\.(q_proj|wq)$", Kind.Q);
+        kind("(attn|attention|mixer)\\.(k_proj|key|wk|c_k|k)$|\\.(k_proj|wk)$", Kind.K);
+        kind("(attn|attention|mixer)\\.(v_proj|value|wv|c_v|v)$|\\.(v_proj|wv)$", Kind.V);
+        kind("(attn|attention|mixer|norm_attn_norm\\.attn)\\.(o_proj|out_proj|dense|wo|c_proj|output|proj|attn_out)$|\\.(o_proj|wo|attn_out)$", Kind.O);
         kind("\\.(gate_proj|w1|c_fc_0)$", Kind.GATE);
-        kind("\\.(up_proj|w3|v1|fc1|c_fc|c_fc_1|dense_h_to_4h|fc_in)$", Kind.UP);
-        kind("\\.(down_proj|w2|fc2|c_proj|dense_4h_to_h|fc_out|output_linear|ff_out)$", Kind.DOWN);
+        kind("\\.(up_proj|w3|v1|fc1|c_fc|c_fc_1|dense_h_to_4h|fc_in)$|\\.ffn\\.key$", Kind.UP);
+        kind("\\.(down_proj|w2|fc2|c_proj|dense_4h_to_h|fc_out|output_linear|ff_out|proj_2)$|\\.ffn\\.value$", Kind.DOWN);
     }
 
     private final Family family;

@@ -25,6 +25,8 @@ import ram.tensor.Views;
 public final class Layouts {
     private static final Pattern LAYER = Pattern.compile("(?:^|\\.)(?:layers|h|blocks|block|kv_reuse_layers)\\.(\\d+)\\.");
 
+    /// Tables that transformers used to store and no class of mlx_lm has as a parameter.
+    private static final Pattern ROTARY_TABLE = Pattern.compile("(^|\\.)(rotary_emb|rotary_pos_emb|rope)\\.(inv_freq|original_inv_freq|cos_cached|sin_cached)$");
     private static final Pattern NUMBER = Pattern.compile("\\d+");
 
     private final Checkpoint checkpoint;
@@ -62,8 +64,39 @@ public final class Layouts {
         Map<String, TensorView> dense = new Sources(config, options, dropped, assumptions).decode(tensors);
         headToEmbedding(family, dense, family.tied(scope));
         Map<String, TensorView> mlx = new Transforms(dense, scope, defaults, dropped).apply(family);
+        dropUnused(family, mlx, scope);
         boolean tied = family.head().map(h -> !mlx.containsKey(h + ".weight")).orElse(true);
         return assemble(family, known.isPresent(), tied, mlx, scope);
+    }
+
+    /// mlx_lm refuses tensors that are no parameters, and only some of its classes leave these out themselves.
+    private void dropUnused(Family family, Map<String, TensorView> tensors, JsonNode scope) {
+        JsonNode layers = scope.path("num_hidden_layers");
+        boolean tied = family.head().isPresent() && family.rules().path("head").path("present").asText().equals("unless_tied") && family.tied(scope)
+                && family.steps().findValuesAsText("do").stream().noneMatch("copy"::equals);
+        tensors.entrySet().removeIf(e -> {
+            String why = null;
+            if (ROTARY_TABLE.matcher(e.getKey()).find()) {
+                why = "rotary table, computed anew when the model is loaded";
+            } else if (layers.isIntegralNumber() && layer(e.getKey()) >= layers.asLong()) {
+                why = "layer beyond the " + layers + " that config.json counts (multi-token prediction), which mlx_lm does not run";
+            } else if (tied && e.getKey().startsWith(family.head().get() + ".")) {
+                why = "the head shares the embedding";
+            }
+            if (why == null) {
+                return false;
+            }
+            for (String source : e.getValue().sources()) {
+                dropped.putIfAbsent(source, why);
+            }
+            return true;
+        });
+        JsonNode head = family.rules().path("head");
+        boolean silent = head.path("tie_default").asBoolean(false) && !scope.has(head.path("tie_key").asText());
+        if (silent && family.tied(scope) && dropped.keySet().stream().anyMatch(n -> n.endsWith("lm_head.weight"))) {
+            assumptions.add("config.json does not say whether the head shares the embedding: as in mlx_lm it is assumed to, and the stored lm_head.weight is left out; "
+                    + "if the two differ, set " + head.path("tie_key").asText() + " to false");
+        }
     }
 
     /// A tied model may be stored with its head alone.

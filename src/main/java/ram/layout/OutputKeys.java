@@ -16,14 +16,10 @@ final class OutputKeys {
             text.remove(List.of("_name_or_path", "quantization_config"));
             complete(text, family.rules().path("text_required"));
         }
-        if (family.scope(config.json()) == config.json()) {
-            complete(out, family.rules().path("required"));
-            JsonNode head = family.rules().path("head");
-            if (head.path("present").asText().equals("unless_tied")) {
-                out.put(head.path("tie_key").asText(), tied);
-            }
-        } else {
-            complete(out, family.rules().path("required"));
+        complete(out, family.rules().path("required"));
+        JsonNode head = family.rules().path("head");
+        if (head.path("present").asText().equals("unless_tied") && family.scope(out) instanceof ObjectNode read) {
+            read.put(head.path("tie_key").asText(), tied);
         }
         return out;
     }
