@@ -1,11 +1,13 @@
 package ram.layout;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import ram.InputException;
 import ram.format.Format;
 import ram.format.QuantizedTensor;
@@ -15,6 +17,20 @@ import ram.tensor.Views;
 
 /// Sources that are stored quantized: decoded where that is exact or asked for, refused by name otherwise.
 final class Sources {
+    /// Tensors that only sources of some other method have.
+    private static final Map<Pattern, String> FOREIGN = new LinkedHashMap<>();
+    /// Classes that MLX gives the int4 codes of compressed-tensors as they are.
+    private static final List<String> CONVERTIBLE_INT4 = List.of("kimi_k25", "deepseek_v3", "kimi_k2", "joyai_llm_flash");
+    /// Scales of activations and of cached keys and values, which 8-bit sources carry.
+    private static final Pattern RUN_TIME_SCALE = Pattern.compile("\\.(activation|input|output|[qkv]|kv)_scale$");
+
+    static {
+        FOREIGN.put(Pattern.compile("\\.(qweight|g_idx|qzeros)$"), "AWQ or GPTQ");
+        FOREIGN.put(Pattern.compile("\\.(absmax|quant_map|SCB)$|\\.quant_state\\."), "bitsandbytes");
+        FOREIGN.put(Pattern.compile("\\.(weight_scale_2|weight_global_scale)$"), "NVFP4");
+        FOREIGN.put(Pattern.compile("\\.(W_q|codebooks|Qidxs)$"), "codebooks");
+    }
+
     private final ModelConfig config;
     private final LayoutOptions options;
     private final Map<String, String> dropped;
@@ -37,32 +53,47 @@ final class Sources {
     }
 
     private void refuseForeign(Map<String, TensorView> tensors) {
-        String method = config.json().path("quantization_config").path("quant_method").asText(config.json().path("text_config").path("quantization_config").path("quant_method").asText(""))
-                .toLowerCase(Locale.ROOT);
-        String found = tensors.keySet().stream().filter(n -> n.endsWith(".qweight") || n.endsWith(".g_idx") || n.endsWith(".absmax") || n.endsWith(".quant_map") || n.contains(".quant_state."))
-                .findFirst().orElse("");
+        String method = section().path("quant_method").asText("").toLowerCase(Locale.ROOT);
         String name = switch (method) {
             case "awq" -> "AWQ";
             case "gptq" -> "GPTQ";
             case "bitsandbytes" -> "bitsandbytes";
-            default -> found.endsWith(".qweight") || found.endsWith(".g_idx") ? "AWQ or GPTQ" : !found.isEmpty() ? "bitsandbytes" : "";
+            default -> FOREIGN.entrySet().stream().filter(f -> tensors.keySet().stream().anyMatch(n -> f.getKey().matcher(n).find())).map(Map.Entry::getValue).findFirst().orElse("");
         };
         if (!name.isEmpty()) {
-            throw InputException.in(config.file(), "says the model is quantized with " + name + "; download the original model in bfloat16 or float16 instead, quantizing twice would lose quality");
+            throw refusal(name);
         }
-        boolean int4 = tensors.keySet().stream().anyMatch(n -> n.endsWith(".weight_packed"));
-        boolean convertible = List.of("kimi_k25", "deepseek_v3", "kimi_k2", "joyai_llm_flash").contains(config.modelType());
-        if (int4 && !convertible) {
-            throw InputException.in(config.file(), "says the model is quantized with compressed-tensors; download the original model in bfloat16 or float16 instead, quantizing twice would lose quality");
+        if (!CONVERTIBLE_INT4.contains(config.modelType()) && tensors.keySet().stream().anyMatch(n -> n.endsWith(".weight_packed"))) {
+            throw refusal("compressed-tensors");
         }
+        if (config.modelType().equals("bitnet")) {
+            return;
+        }
+        tensors.forEach((tensor, view) -> {
+            boolean integers = tensor.endsWith(".weight") && view.shape().rank() >= 2 && !view.dtype().isFloating();
+            if (integers && !(view.dtype() == DType.U32 && tensors.containsKey(Layouts.path(tensor) + ".scales"))) {
+                throw refusal((method.isEmpty() ? "an unknown method" : method) + " (tensor '" + tensor + "' is " + view.dtype() + view.shape() + ")");
+            }
+        });
+    }
+
+    private InputException refusal(String method) {
+        return InputException.in(config.file(), "says the model is quantized with " + method + "; download the original model in bfloat16 or float16 instead, quantizing twice would lose quality");
+    }
+
+    private JsonNode section() {
+        return config.json().has("quantization_config") ? config.json().path("quantization_config") : config.json().path("text_config").path("quantization_config");
     }
 
     private void decodeMlx(Map<String, TensorView> tensors) {
-        JsonNode settings = config.json().path("quantization");
+        JsonNode settings = config.json().path("quantization").isObject() ? config.json().path("quantization") : section();
         List<String> paths = tensors.keySet().stream().filter(n -> n.endsWith(".scales")).map(Layouts::path)
                 .filter(p -> tensors.containsKey(p + ".weight") && tensors.get(p + ".weight").dtype() == DType.U32).toList();
-        if (!settings.isObject() || paths.isEmpty()) {
+        if (paths.isEmpty()) {
             return;
+        }
+        if (!settings.path("bits").isInt()) {
+            throw InputException.in(config.file(), "does not say how the quantized module " + paths.getFirst() + " is stored; download config.json again, or the original model");
         }
         if (!options.requantize()) {
             throw InputException.in(config.file(), "says the model is quantized for MLX already; give the original model, or --requantize to decode it and lose quality twice");
@@ -70,11 +101,12 @@ final class Sources {
         assumptions.add("the source is quantized for MLX already; its " + paths.size() + " quantized modules are decoded and quantized again, which loses quality twice");
         for (String path : paths) {
             JsonNode own = settings.path(path).isObject() ? settings.path(path) : settings;
-            Format.Mode mode = Format.Mode.valueOf(own.path("mode").asText("affine").toUpperCase(Locale.ROOT));
-            Format format = new Format(mode, own.path("bits").asInt(4), own.path("group_size").asInt(64));
             TensorView scales = tensors.remove(path + ".scales");
+            Format format;
             QuantizedTensor packed;
             try {
+                Format.Mode mode = Format.Mode.valueOf(own.path("mode").asText("affine").toUpperCase(Locale.ROOT));
+                format = new Format(mode, own.path("bits").asInt(4), own.path("group_size").asInt(64));
                 packed = QuantizedTensor.of(format, tensors.get(path + ".weight"), scales, tensors.remove(path + ".biases"));
             } catch (IllegalArgumentException e) {
                 throw new InputException("module " + path + " is not stored as config.json says: " + e.getMessage() + "; `ram verify` says more", e);
@@ -83,45 +115,32 @@ final class Sources {
         }
     }
 
-    /// 8-bit floats with scales: per block, per row, or one for all. Done for every family, as most of mlx_lm's classes cannot.
+    /// 8-bit floats with scales: one per block, row, column, matrix or tensor. Done for every family, as most of mlx_lm's classes cannot.
     private void decodeFp8(Map<String, TensorView> tensors) {
-        JsonNode section = config.json().has("quantization_config") ? config.json().path("quantization_config") : config.json().path("text_config").path("quantization_config");
-        JsonNode block = section.path("weight_block_size");
-        int blockRows = block.path(0).asInt(128);
-        int blockColumns = block.path(1).asInt(128);
-        List<String> weights = new ArrayList<>();
-        tensors.forEach((name, view) -> {
-            if (name.endsWith(".weight") && view.dtype() == DType.F8_E4M3) {
-                weights.add(name);
-            }
-        });
-        for (String name : weights) {
-            String path = Layouts.path(name);
-            String scaleName = tensors.containsKey(path + ".weight_scale_inv") ? path + ".weight_scale_inv" : path + ".weight_scale";
-            TensorView scale = tensors.remove(scaleName);
-            if (scale == null) {
-                throw new InputException("tensor '" + name + "' is stored in 8 bits, but its scale '" + path + ".weight_scale_inv' is missing; the checkpoint is incomplete, download it again");
-            }
+        JsonNode block = section().path("weight_block_size");
+        List<String> names = tensors.keySet().stream().filter(n -> isByteFloat(tensors.get(n))).toList();
+        for (String name : names) {
             TensorView codes = tensors.get(name);
-            TensorView decoded;
+            TensorView scale = Stream.of(name + "_scale_inv", name + "_scale").map(tensors::remove).filter(Objects::nonNull).findFirst().orElseThrow(() -> new InputException(
+                    "tensor '" + name + "' is stored in 8 bits, but its scale '" + name + "_scale_inv' is missing; the checkpoint is incomplete, download it again"));
             try {
-                if (scale.shape().elements() == 1) {
-                    decoded = Views.dequantizeScalar(codes, scale, DType.BF16);
-                } else if (scale.shape().columns() == 1 && scale.shape().rows() == codes.shape().rows()) {
-                    decoded = Views.dequantizeBlocks(codes, scale, 1, Math.toIntExact(codes.shape().columns()), DType.BF16);
-                } else {
-                    decoded = Views.dequantizeBlocks(codes, scale, blockRows, blockColumns, DType.BF16);
-                }
+                tensors.put(name, Views.dequantize(codes, scale, block.path(0).asInt(128), block.path(1).asInt(128), DType.BF16));
             } catch (IllegalArgumentException e) {
                 throw new InputException("tensor '" + name + "' cannot be decoded: " + e.getMessage() + "; download the bfloat16 model instead", e);
             }
-            tensors.put(name, decoded);
-            for (String unused : List.of(".activation_scale", ".input_scale")) {
-                TensorView activation = tensors.remove(path + unused);
-                if (activation != null) {
-                    activation.sources().forEach(s -> dropped.put(s, "scale of 8-bit activations, which MLX does not use"));
-                }
-            }
         }
+        if (!names.isEmpty()) {
+            tensors.entrySet().removeIf(e -> {
+                boolean unused = RUN_TIME_SCALE.matcher(e.getKey()).find() && e.getValue().shape().elements() == 1;
+                if (unused) {
+                    e.getValue().sources().forEach(s -> dropped.put(s, "scale of 8-bit activations, which MLX does not use"));
+                }
+                return unused;
+            });
+        }
+    }
+
+    private static boolean isByteFloat(TensorView view) {
+        return (view.dtype() == DType.F8_E4M3 || view.dtype() == DType.F8_E5M2) && view.shape().rank() >= 2;
     }
 }

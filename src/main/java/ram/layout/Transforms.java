@@ -200,8 +200,6 @@ final class Transforms {
             case "multiply" -> change(step, v -> multiply(step.path("by").asText(), v));
             case "normalize" -> change(step, v -> Views.normalize(v, step.path("axis").asInt() == -1, (float) step.path("eps").asDouble()));
             case "copy" -> tensors.put(step.path("to").asText(), tensors.get(step.path("from").asText()));
-            case "fp8_blocks" -> scaled(step, (codes, scales) -> Views.dequantizeBlocks(codes, scales, step.path("block").get(0).asInt(), step.path("block").get(1).asInt(), DType.BF16));
-            case "fp8_scalar" -> scaled(step, (codes, scale) -> Views.dequantizeScalar(codes, scale, DType.BF16));
             case "int4_packs" -> hits(step).forEach(h -> {
                 tensors.remove(h.name());
                 h.view().sources().forEach(s -> dropped.putIfAbsent(s, "shape of a packed tensor, which its data tells"));
@@ -239,23 +237,6 @@ final class Transforms {
             if (only(step, h.view().shape())) {
                 tensors.put(h.name(), change.apply(h.view()));
             }
-        }
-    }
-
-    @FunctionalInterface
-    private interface Dequantize {
-        TensorView apply(TensorView codes, TensorView scales);
-    }
-
-    private void scaled(JsonNode step, Dequantize dequantize) {
-        for (Hit h : hits(step)) {
-            String weight = h.expand(step.path("weight").asText());
-            TensorView codes = tensors.get(weight);
-            if (codes == null) {
-                throw new InputException("tensor '" + h.name() + "' scales '" + weight + "', which is missing; the checkpoint is incomplete, download it again");
-            }
-            tensors.remove(h.name());
-            tensors.put(weight, dequantize.apply(codes, h.view()));
         }
     }
 

@@ -7,11 +7,15 @@ import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import ram.safetensors.DType;
+import ram.safetensors.LittleEndian;
 import ram.safetensors.Shape;
 
 /// Another view of a tensor's elements: element (i, j, …) is element `offset + i·strides[0] + j·strides[1] + …` of the base.
 /// Slices, halves, every second row, transposes and reshapes of contiguous tensors are all this one thing.
 final class Strided implements TensorView {
+    private static final int TILE_ROWS = 64;
+    private static final int TILE_COLUMNS = 64;
+
     private final TensorView base;
     private final long offset;
     private final long[] dims;
@@ -149,39 +153,54 @@ final class Strided implements TensorView {
         return index;
     }
 
-    /// Rows whose elements lie side by side in the base: each column is one run there.
+    /// Rows whose elements lie side by side in the base: each column is one run there. By tiles, so that what is written stays in the nearest cache.
     private void transpose(long from, long rows, long columns, MemorySegment target) {
         int size = dtype().bytes();
         long step = strides[dims.length - 1];
         try (Arena arena = Arena.ofConfined()) {
-            MemorySegment run = arena.allocate(rows * size, 8);
-            for (long c = 0; c < columns; c++) {
-                base.read(from + c * step, run);
-                scatter(run, rows, target, c, columns, size);
+            MemorySegment tile = arena.allocate((long) TILE_ROWS * TILE_COLUMNS * size, 64);
+            for (long r = 0; r < rows; r += TILE_ROWS) {
+                int high = (int) Math.min(TILE_ROWS, rows - r);
+                for (long c = 0; c < columns; c += TILE_COLUMNS) {
+                    int wide = (int) Math.min(TILE_COLUMNS, columns - c);
+                    for (int i = 0; i < wide; i++) {
+                        base.read(from + r + (c + i) * step, tile.asSlice((long) i * high * size, (long) high * size));
+                    }
+                    scatter(tile, high, wide, target.asSlice((r * columns + c) * size), columns, size);
+                }
             }
         }
     }
 
-    private static void scatter(MemorySegment run, long rows, MemorySegment target, long column, long columns, int size) {
+    /// Writes `wide` columns of `high` elements each, which follow each other in `tile`, as parts of rows.
+    private static void scatter(MemorySegment tile, int high, int wide, MemorySegment target, long columns, int size) {
         switch (size) {
             case 1 -> {
-                for (long r = 0; r < rows; r++) {
-                    target.set(ram.safetensors.LittleEndian.BYTE, r * columns + column, run.get(ram.safetensors.LittleEndian.BYTE, r));
+                for (int r = 0; r < high; r++) {
+                    for (int c = 0; c < wide; c++) {
+                        target.set(LittleEndian.BYTE, r * columns + c, tile.get(LittleEndian.BYTE, (long) c * high + r));
+                    }
                 }
             }
             case 2 -> {
-                for (long r = 0; r < rows; r++) {
-                    target.set(ram.safetensors.LittleEndian.SHORT, 2 * (r * columns + column), run.get(ram.safetensors.LittleEndian.SHORT, 2 * r));
+                for (int r = 0; r < high; r++) {
+                    for (int c = 0; c < wide; c++) {
+                        target.set(LittleEndian.SHORT, 2 * (r * columns + c), tile.get(LittleEndian.SHORT, 2 * ((long) c * high + r)));
+                    }
                 }
             }
             case 4 -> {
-                for (long r = 0; r < rows; r++) {
-                    target.set(ram.safetensors.LittleEndian.INT, 4 * (r * columns + column), run.get(ram.safetensors.LittleEndian.INT, 4 * r));
+                for (int r = 0; r < high; r++) {
+                    for (int c = 0; c < wide; c++) {
+                        target.set(LittleEndian.INT, 4 * (r * columns + c), tile.get(LittleEndian.INT, 4 * ((long) c * high + r)));
+                    }
                 }
             }
             default -> {
-                for (long r = 0; r < rows; r++) {
-                    target.set(ram.safetensors.LittleEndian.LONG, 8 * (r * columns + column), run.get(ram.safetensors.LittleEndian.LONG, 8 * r));
+                for (int r = 0; r < high; r++) {
+                    for (int c = 0; c < wide; c++) {
+                        target.set(LittleEndian.LONG, 8 * (r * columns + c), tile.get(LittleEndian.LONG, 8 * ((long) c * high + r)));
+                    }
                 }
             }
         }

@@ -129,36 +129,41 @@ public final class Views {
         });
     }
 
-    /// 8-bit floats with a float scale per block of rows and columns, partial blocks at the edges included: decoded, multiplied in float32, rounded.
+    /// 8-bit floats with float scales: decoded, multiplied in float32, rounded. Along each of the last two axes there may be one scale for all, one per
+    /// index, or one per block, partial blocks at the edges included; a tensor of three axes has scales for each of its matrices, or one.
     ///
-    /// @param scales (⌈rows/block⌉, ⌈columns/block⌉)
-    public static TensorView dequantizeBlocks(TensorView codes, TensorView scales, int blockRows, int blockColumns, DType out) {
-        long rows = codes.shape().rows();
+    /// @param scales (…, rows, columns) of scales, (rows), or one alone
+    /// @throws IllegalArgumentException when the scales do not cover the codes
+    public static TensorView dequantize(TensorView codes, TensorView scales, int blockRows, int blockColumns, DType out) {
+        long rows = codes.shape().dim(-2);
         long columns = codes.shape().columns();
-        if (scales.shape().rows() != Math.ceilDiv(rows, (long) blockRows) || scales.shape().columns() != Math.ceilDiv(columns, (long) blockColumns)) {
+        long matrices = codes.shape().rows() / Math.max(1, rows);
+        long count = scales.shape().elements();
+        boolean grid = scales.shape().rank() >= 2 && scales.shape().rank() == codes.shape().rank();
+        long high = grid ? scales.shape().dim(-2) : count == matrices * rows && count != matrices ? rows : 1;
+        long wide = grid ? scales.shape().columns() : 1;
+        long tall = high == 1 ? rows : high == rows ? 1 : blockRows;
+        long broad = wide == 1 ? columns : wide == columns ? 1 : blockColumns;
+        boolean single = count == 1;
+        if (!single && (count != matrices * high * wide || high != Math.ceilDiv(rows, tall) || wide != Math.ceilDiv(columns, broad))) {
             throw new IllegalArgumentException("scales of shape " + scales.shape() + " do not cover " + codes.shape() + " in blocks of " + blockRows + "×" + blockColumns);
         }
-        return new Computed(codes, List.of(scales), out, (values, first, count) -> {
-            float[] line = new float[Math.toIntExact(scales.shape().columns())];
+        return new Computed(codes, List.of(scales), out, (values, first, n) -> {
+            float[] line = new float[Math.toIntExact(wide)];
             long held = -1;
-            for (int i = 0; i < count; i++) {
+            for (int i = 0; i < n;) {
                 long row = (first + i) / columns;
-                if (row / blockRows != held) {
-                    held = row / blockRows;
-                    floats(scales, held * line.length, line);
+                long column = (first + i) % columns;
+                long needed = single ? 0 : row / rows * high + row % rows / tall;
+                if (needed != held) {
+                    held = needed;
+                    floats(scales, held * wide, line);
                 }
-                values[i] = values[i] * line[(int) ((first + i) % columns / blockColumns)];
-            }
-        });
-    }
-
-    /// Numbers with one scale for all: decoded, multiplied in float32, rounded.
-    public static TensorView dequantizeScalar(TensorView codes, TensorView scale, DType out) {
-        return new Computed(codes, List.of(scale), out, (values, _, count) -> {
-            float[] factor = new float[1];
-            floats(scale, 0, factor);
-            for (int i = 0; i < count; i++) {
-                values[i] = values[i] * factor[0];
+                int end = (int) Math.min(n, i + Math.min(columns - column, broad - column % broad));
+                float factor = line[(int) (column / broad)];
+                for (; i < end; i++) {
+                    values[i] = values[i] * factor;
+                }
             }
         });
     }
