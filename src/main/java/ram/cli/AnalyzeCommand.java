@@ -1,5 +1,6 @@
 package ram.cli;
 
+import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
@@ -13,9 +14,12 @@ import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
 import ram.format.Format;
 import ram.layout.Model;
+import ram.profile.PartJson;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
+import ram.profile.ProfilePart;
 import ram.profile.Profiles;
+import ram.profile.Share;
 
 @Command(name = "analyze", sortOptions = false,
         description = "Measures every weight of a model and writes the sensitivity profile, from which any number of budgets is planned.")
@@ -23,8 +27,11 @@ final class AnalyzeCommand implements Callable<Integer> {
     @Parameters(paramLabel = "MODEL", description = "Folder with config.json and *.safetensors.")
     Path model;
 
-    @Option(names = {"-o", "--output"}, paramLabel = "FILE", defaultValue = "profile.json", description = "Where to write the profile (default: ${DEFAULT-VALUE}).")
+    @Option(names = {"-o", "--output"}, paramLabel = "FILE", description = "Where to write the profile (default: profile.json; with --part I/N part-I.json).")
     Path output;
+
+    @Option(names = "--part", paramLabel = "I/N", description = "Measure the I-th of N equal shares and write it as a part; `ram merge` joins the N parts.")
+    Share part;
 
     @Option(names = "--force", description = "Replace an existing file.")
     boolean force;
@@ -46,22 +53,43 @@ final class AnalyzeCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        Path file = output != null ? output : Path.of(part == null ? "profile.json" : "part-" + part.index() + ".json");
         if (!json) {
-            OutputFiles.refuseExisting(output, force);
+            OutputFiles.refuseExisting(file, force);
         }
         try (Model m = analysis.open(model)) {
-            Profile profile = analyze(m, analysis, PlanOptions.candidates(formats), root.global, spec);
-            if (json) {
-                spec.commandLine().getOut().print(new String(ProfileJson.write(profile), StandardCharsets.UTF_8));
-                return ExitCode.DONE;
-            }
-            OutputFiles.write(output, ProfileJson.write(profile));
-            if (!root.global.quiet) {
-                spec.commandLine().getOut().println("wrote " + output + ": " + profile.modules().size() + " modules, "
-                        + profile.modules().stream().mapToInt(p -> p.tensors().size()).sum() + " matrices");
+            if (part != null) {
+                ProfilePart measured = analyzePart(m);
+                int matrices = measured.matrices();
+                write(file, PartJson.write(measured), "part " + part + ", " + matrices + (matrices == 1 ? " matrix" : " matrices"));
+            } else {
+                Profile profile = analyze(m, analysis, PlanOptions.candidates(formats), root.global, spec);
+                write(file, ProfileJson.write(profile), count(profile));
             }
         }
         return ExitCode.DONE;
+    }
+
+    private void write(Path file, byte[] document, String summary) {
+        PrintWriter out = spec.commandLine().getOut();
+        if (json) {
+            out.print(new String(document, StandardCharsets.UTF_8));
+            return;
+        }
+        OutputFiles.write(file, document);
+        if (!root.global.quiet) {
+            out.println("wrote " + file + ": " + summary);
+        }
+    }
+
+    static String count(Profile profile) {
+        return profile.modules().size() + " modules, " + profile.modules().stream().mapToInt(p -> p.tensors().size()).sum() + " matrices";
+    }
+
+    private ProfilePart analyzePart(Model m) {
+        try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "analyze", part.work(m.layout()))) {
+            return Profiles.analyze(m, part, analysis.options(PlanOptions.candidates(formats), root.global.threads()), BuildInfo.read().version(), progress::advance);
+        }
     }
 
     static Profile analyze(Model model, AnalysisArguments analysis, List<Format> formats, GlobalOptions global, CommandSpec spec) {

@@ -22,6 +22,7 @@ import ram.UsageException;
 import ram.format.Format;
 import ram.plan.BudgetException;
 import ram.plan.ByteSize;
+import ram.profile.Share;
 
 /// The entry point. Exit codes: 0 done, 1 failed, 2 usage, 3 a gate did not hold, 4 the budget cannot be met, 5 the input is not usable, 130 interrupted.
 public final class Main {
@@ -75,6 +76,7 @@ public final class Main {
         CommandLine line = new CommandLine(root);
         line.registerConverter(Size.class, adapt(text -> new Size(ByteSize.parse(text))));
         line.registerConverter(Format.class, adapt(Format::parse));
+        line.registerConverter(Share.class, adapt(Share::parse));
         line.setCaseInsensitiveEnumValuesAllowed(true);
         line.setUsageHelpAutoWidth(true);
         line.setAbbreviatedOptionsAllowed(false);

@@ -51,6 +51,9 @@ public final class JsonDocument {
                 throw InputException.in(file, "goes on after the end of the document; create the file again");
             }
             String found = fields.has("schema") ? fields.text("schema") : "none";
+            if (found.equals(ProfilePart.SCHEMA) && !found.equals(schema)) {
+                throw InputException.in(file, "is one part of an analysis; join all parts with 'ram merge' and give the profile that it writes");
+            }
             if (!found.equals(schema)) {
                 throw InputException.in(file, "has the schema '" + found + "', but " + schema + " is needed; give the right file or create it again with this version");
             }

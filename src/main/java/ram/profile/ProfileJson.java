@@ -37,48 +37,64 @@ public final class ProfileJson {
         try (JsonGenerator json = JsonDocument.generator(out)) {
             json.writeStartObject();
             json.writeStringField("schema", Profile.SCHEMA);
-            json.writeStringField("tool_version", profile.toolVersion());
-            json.writePOJOField("files", JsonDocument.files(profile.files()));
-            json.writePOJOField("architecture", JsonDocument.architecture(profile.architecture()));
-            json.writeNumberField("layers", profile.layers());
-            json.writePOJOField("options", JsonDocument.textMap(profile.options()));
+            writeHead(json, profile);
             json.writeArrayFieldStart("modules");
             for (ModuleProfile m : profile.modules()) {
                 json.writeTree(module(m));
             }
             json.writeEndArray();
-            json.writeArrayFieldStart("plain");
-            for (Profile.PlainTensor p : profile.plain()) {
-                ObjectNode o = JsonDocument.object().put("name", p.name()).put("dtype", p.dtype().name());
-                o.set("shape", JsonDocument.shape(p.shape()));
-                json.writeTree(o.put("why", p.why()).set("sources", JsonDocument.texts(p.sources())));
-            }
-            json.writeEndArray();
-            json.writeArrayFieldStart("prequantized");
-            for (Profile.PrequantizedModule p : profile.prequantized()) {
-                ObjectNode o = JsonDocument.object().put("path", p.path()).put("kind", p.kind().label()).put("layer", p.layer()).put("format", p.format().toString());
-                o.set("shape", JsonDocument.shape(p.shape()));
-                json.writeTree(o.put("dtype", p.dtype().name()).set("sources", JsonDocument.texts(p.sources())));
-            }
-            json.writeEndArray();
-            json.writeArrayFieldStart("dropped");
-            for (Layout.Dropped d : profile.dropped()) {
-                json.writeTree(JsonDocument.object().put("tensor", d.tensor()).put("why", d.why()));
-            }
-            json.writeEndArray();
+            writeTail(json, profile);
             json.writeEndObject();
             json.writeRaw('\n');
         }
     }
 
-    private static ObjectNode module(ModuleProfile m) {
+    /// What stands before the modules.
+    static void writeHead(JsonGenerator json, Profile profile) throws IOException {
+        json.writeStringField("tool_version", profile.toolVersion());
+        json.writePOJOField("files", JsonDocument.files(profile.files()));
+        json.writePOJOField("architecture", JsonDocument.architecture(profile.architecture()));
+        json.writeNumberField("layers", profile.layers());
+        json.writePOJOField("options", JsonDocument.textMap(profile.options()));
+    }
+
+    /// What stands after the modules.
+    static void writeTail(JsonGenerator json, Profile profile) throws IOException {
+        json.writeArrayFieldStart("plain");
+        for (Profile.PlainTensor p : profile.plain()) {
+            ObjectNode o = JsonDocument.object().put("name", p.name()).put("dtype", p.dtype().name());
+            o.set("shape", JsonDocument.shape(p.shape()));
+            json.writeTree(o.put("why", p.why()).set("sources", JsonDocument.texts(p.sources())));
+        }
+        json.writeEndArray();
+        json.writeArrayFieldStart("prequantized");
+        for (Profile.PrequantizedModule p : profile.prequantized()) {
+            ObjectNode o = JsonDocument.object().put("path", p.path()).put("kind", p.kind().label()).put("layer", p.layer()).put("format", p.format().toString());
+            o.set("shape", JsonDocument.shape(p.shape()));
+            json.writeTree(o.put("dtype", p.dtype().name()).set("sources", JsonDocument.texts(p.sources())));
+        }
+        json.writeEndArray();
+        json.writeArrayFieldStart("dropped");
+        for (Layout.Dropped d : profile.dropped()) {
+            json.writeTree(JsonDocument.object().put("tensor", d.tensor()).put("why", d.why()));
+        }
+        json.writeEndArray();
+    }
+
+    /// What a module is, without what was measured on it.
+    static ObjectNode moduleHead(ModuleProfile m, List<CurvePoint> curve) {
         ObjectNode o = JsonDocument.object().put("path", m.path()).put("kind", m.kind().label()).put("layer", m.layer());
         o.set("shape", JsonDocument.shape(m.shape()));
         o.put("dtype", m.dtype().name()).put("expert", m.expert()).put("shared_expert", m.sharedExpert());
         m.preset().ifPresent(f -> o.put("preset", f.toString()));
         m.mustStayDense().ifPresent(why -> o.put("must_stay_dense", why));
         o.put("sensitivity_source", m.sensitivitySource());
-        o.set("formats", JsonDocument.texts(m.curve().stream().map(p -> p.format().toString()).toList()));
+        o.set("formats", JsonDocument.texts(curve.stream().map(p -> p.format().toString()).toList()));
+        return o;
+    }
+
+    private static ObjectNode module(ModuleProfile m) {
+        ObjectNode o = moduleHead(m, m.curve());
         curve(o, m.curve());
         // An error of nothing has no finite ratio; it is that of an all-zero weight.
         if (m.curve().stream().allMatch(p -> p.relativeError() > 0)) {
@@ -96,7 +112,7 @@ public final class ProfileJson {
         return o;
     }
 
-    private static void curve(ObjectNode o, List<CurvePoint> curve) {
+    static void curve(ObjectNode o, List<CurvePoint> curve) {
         ArrayNode errors = o.putArray("errors");
         ArrayNode sampling = o.putArray("sampling_errors");
         for (CurvePoint p : curve) {
@@ -117,6 +133,11 @@ public final class ProfileJson {
             }
             modules.add(m);
         }
+        return readFrame(d, modules);
+    }
+
+    /// Everything but the modules; nothing else may be left in the document.
+    static Profile readFrame(JsonFields d, List<ModuleProfile> modules) {
         List<Profile.PlainTensor> plain = new ArrayList<>();
         for (JsonFields f : d.objects("plain")) {
             plain.add(new Profile.PlainTensor(f.text("name"), JsonDocument.dtype(f), f.shape("shape"), f.text("why"), f.texts("sources")));
@@ -145,10 +166,7 @@ public final class ProfileJson {
 
     private static ModuleProfile readModule(JsonFields f) {
         Shape shape = f.shape("shape");
-        List<Format> formats = f.texts("formats").stream().map(t -> f.parsed("formats", t, Format::parse)).toList();
-        if (new HashSet<>(formats).size() != formats.size() || formats.stream().anyMatch(x -> x.isDense() || !x.fits(shape))) {
-            throw f.wrong("formats", "has a format twice, or one that does not fit the shape");
-        }
+        List<Format> formats = readFormats(f, shape);
         if (f.has("sqnr_db")) {
             f.numbers("sqnr_db");
         }
@@ -171,13 +189,26 @@ public final class ProfileJson {
         if (parameters != shape.elements()) {
             throw f.wrong("tensors", "do not make up the shape");
         }
+        return readModule(f, shape, readCurve(f, formats), tensors);
+    }
+
+    /// What a module is; nothing else may be left in the object.
+    static ModuleProfile readModule(JsonFields f, Shape shape, List<CurvePoint> curve, List<TensorProfile> tensors) {
         ModuleProfile m = new ModuleProfile(f.text("path"), JsonDocument.kind(f), JsonDocument.layer(f), shape, JsonDocument.dtype(f), f.flag("expert"), f.flag("shared_expert"),
-                JsonDocument.optionalFormat(f, "preset"), f.optionalText("must_stay_dense"), f.text("sensitivity_source"), readCurve(f, formats), tensors, f.texts("sources"));
+                JsonDocument.optionalFormat(f, "preset"), f.optionalText("must_stay_dense"), f.text("sensitivity_source"), curve, tensors, f.texts("sources"));
         f.end();
         return m;
     }
 
-    private static List<CurvePoint> readCurve(JsonFields f, List<Format> formats) {
+    static List<Format> readFormats(JsonFields f, Shape shape) {
+        List<Format> formats = f.texts("formats").stream().map(t -> f.parsed("formats", t, Format::parse)).toList();
+        if (new HashSet<>(formats).size() != formats.size() || formats.stream().anyMatch(x -> x.isDense() || !x.fits(shape))) {
+            throw f.wrong("formats", "has a format twice, or one that does not fit the shape");
+        }
+        return formats;
+    }
+
+    static List<CurvePoint> readCurve(JsonFields f, List<Format> formats) {
         double[] errors = f.numbers("errors");
         double[] sampling = f.numbers("sampling_errors");
         if (errors.length != formats.size() || sampling.length != formats.size()) {

@@ -8,15 +8,13 @@ import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
-import java.util.OptionalDouble;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.Consumer;
@@ -28,12 +26,10 @@ import ram.layout.Layout;
 import ram.layout.Model;
 import ram.layout.Module;
 import ram.layout.OutputTypes;
-import ram.metric.Metric;
 import ram.metric.MetricReport;
 import ram.numeric.Workers;
 import ram.sensitivity.ModuleWeights;
 import ram.sensitivity.Propagation;
-import ram.sensitivity.Sensitivities;
 import ram.sensitivity.Term;
 import ram.tensor.Rows;
 import ram.tensor.TensorView;
@@ -69,7 +65,16 @@ public final class Profiles {
     /// @param progress is told the bytes of source that were measured, from several threads
     /// @throws InputException when a weight is not finite or the source cannot be read
     public static Profile analyze(Model model, AnalysisOptions options, String toolVersion, LongConsumer progress) {
-        return new Profiles(model, options, progress).run(toolVersion);
+        return ProfileParts.join(model.checkpoint().folder(), List.of(analyze(model, Share.WHOLE, options, toolVersion, progress)));
+    }
+
+    /// Measures one share of the matrices of a model.
+    ///
+    /// @param toolVersion stands in the part
+    /// @param progress is told the bytes of source that were measured, from several threads
+    /// @throws InputException when a weight is not finite or the source cannot be read
+    public static ProfilePart analyze(Model model, Share share, AnalysisOptions options, String toolVersion, LongConsumer progress) {
+        return new Profiles(model, options, progress).run(share, toolVersion);
     }
 
     /// Bytes of source that an analysis reports to its progress.
@@ -90,41 +95,71 @@ public final class Profiles {
         }
     }
 
-    private Profile run(String toolVersion) {
+    private ProfilePart run(Share share, String toolVersion) {
         Layout layout = model.layout();
+        Map<Module, List<Module.Part>> wanted = share.of(layout);
         Map<Module, List<PartAnalysis.Result>> results = new IdentityHashMap<>();
         Map<Module, String> sources = new IdentityHashMap<>();
         double logitPower;
         try (Workers workers = new Workers(options.threads())) {
-            workers.map(layout.plain(), plain -> {
-                checkFinite(plain.name(), plain.view());
-                return plain;
+            List<Layout.Plain> plain = IntStream.range(0, layout.plain().size()).filter(share::takes).mapToObj(layout.plain()::get).toList();
+            workers.map(plain, p -> {
+                checkFinite(p.name(), Rows.of(p.view()), p.view());
+                return p;
             });
             logitPower = Propagation.walk(layout, options.threads(), (_, weights) -> {
-                results.putAll(measure(workers, weights));
+                results.putAll(measure(workers, weights, wanted));
                 weights.forEach(w -> sources.put(w.module(), w.source().label()));
             }).logitPower();
         }
-        double[] sensitivities = sensitivities(layout, results, logitPower);
-        List<ModuleProfile> modules = new ArrayList<>();
-        int next = 0;
+        requireFinite(share, logitPower, results);
+        List<ProfilePart.Piece> pieces = new ArrayList<>();
         for (Module module : layout.modules()) {
-            double[] own = Arrays.copyOfRange(sensitivities, next, next + module.parts().size());
-            next += own.length;
-            modules.add(profile(module, results.get(module), sources.get(module), own));
+            if (wanted.containsKey(module)) {
+                pieces.add(piece(module, wanted.get(module), results.get(module), sources.get(module)));
+            }
         }
-        int layers = modules.stream().mapToInt(m -> m.layer() + 1).max().orElse(0);
+        int layers = layout.modules().stream().mapToInt(m -> m.layer() + 1).max().orElse(0);
         List<Profile.PlainTensor> plain = layout.plain().stream()
                 .map(p -> new Profile.PlainTensor(p.name(), types.of(p), p.view().shape(), p.why(), p.view().sources())).toList();
-        return new Profile(toolVersion, sourceFiles(), layout.architecture(), layers, optionTexts(), modules, plain, prequantized(layout), layout.dropped());
+        Profile frame = new Profile(toolVersion, sourceFiles(), layout.architecture(), layers, optionTexts(), List.of(), plain, prequantized(layout), layout.dropped());
+        return new ProfilePart(share, logitPower, frame, pieces);
+    }
+
+    private ProfilePart.Piece piece(Module module, List<Module.Part> parts, List<PartAnalysis.Result> results, String source) {
+        List<ProfilePart.Tensor> tensors = new ArrayList<>();
+        for (int i = 0; i < parts.size(); i++) {
+            tensors.add(new ProfilePart.Tensor(parts.get(i).name(), parts.get(i).rows(), module.weight().shape().columns(), results.get(i)));
+        }
+        return new ProfilePart.Piece(new ModuleProfile(module.path(), module.kind(), module.layer(), module.weight().shape(), types.of(module), module.expert(),
+                module.sharedExpert(), module.preset(), module.mustStayDense(), source, List.of(), List.of(), module.weight().sources()), tensors);
+    }
+
+    /// A share looks closely at its own matrices only, but a weight of another that is not a number spoils what follows from it.
+    private void requireFinite(Share share, double logitPower, Map<Module, List<PartAnalysis.Result>> results) {
+        boolean finite = Double.isFinite(logitPower) && results.values().stream().flatMap(List::stream)
+                .allMatch(r -> r.ingredients().values().stream().allMatch(Double::isFinite) && r.sensitivity().stream().allMatch(s -> Double.isFinite(s.at(logitPower))));
+        if (finite || share.equals(Share.WHOLE)) {
+            return;
+        }
+        model.layout().plain().forEach(p -> checkFinite(p.name(), Rows.of(p.view()), p.view()));
+        for (Module module : model.layout().modules()) {
+            for (Module.Part part : module.parts()) {
+                checkFinite(part.name(), Rows.of(module.weight(), part.firstRow(), part.rows()), module.weight());
+            }
+        }
     }
 
     /// Metrics and errors of a matrix are separate steps, and the largest matrices come first, so that no core is left alone with a large one.
-    private Map<Module, List<PartAnalysis.Result>> measure(Workers workers, List<ModuleWeights> weights) {
+    private Map<Module, List<PartAnalysis.Result>> measure(Workers workers, List<ModuleWeights> weights, Map<Module, List<Module.Part>> wanted) {
         List<Task> tasks = new ArrayList<>();
         for (ModuleWeights w : weights) {
-            for (int p = 0; p < w.module().parts().size(); p++) {
-                tasks.add(new Task(w.module(), w.module().parts().get(p), w.parts().isEmpty() ? List.of() : w.parts().get(p)));
+            List<Module.Part> parts = w.module().parts();
+            Set<Module.Part> mine = Set.copyOf(wanted.getOrDefault(w.module(), List.of()));
+            for (int p = 0; p < parts.size(); p++) {
+                if (mine.contains(parts.get(p))) {
+                    tasks.add(new Task(w.module(), parts.get(p), w.parts().isEmpty() ? List.of() : w.parts().get(p)));
+                }
             }
         }
         List<Step> steps = new ArrayList<>();
@@ -169,53 +204,10 @@ public final class Profiles {
         return PartAnalysis.errors(task.rows(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms());
     }
 
-    private static double[] sensitivities(Layout layout, Map<Module, List<PartAnalysis.Result>> results, double logitPower) {
-        List<Sensitivities.Entry> entries = new ArrayList<>();
-        for (Module module : layout.modules()) {
-            for (int p = 0; p < module.parts().size(); p++) {
-                Optional<PartAnalysis.PartSensitivity> s = results.get(module).get(p).sensitivity();
-                long parameters = Math.multiplyExact(module.parts().get(p).rows(), module.weight().shape().columns());
-                entries.add(new Sensitivities.Entry(module.layer(), module.expert(), parameters, s.isPresent() ? OptionalDouble.of(s.get().at(logitPower)) : OptionalDouble.empty()));
-            }
-        }
-        return Sensitivities.complete(entries);
-    }
-
-    private ModuleProfile profile(Module module, List<PartAnalysis.Result> results, String source, double[] sensitivities) {
-        List<TensorProfile> tensors = new ArrayList<>();
-        for (int p = 0; p < results.size(); p++) {
-            Module.Part part = module.parts().get(p);
-            PartAnalysis.Result r = results.get(p);
-            tensors.add(new TensorProfile(part.name(), part.rows(), module.weight().shape().columns(), r.metrics(), sensitivities[p], r.ingredients(), r.curve()));
-        }
-        return new ModuleProfile(module.path(), module.kind(), module.layer(), module.weight().shape(), types.of(module), module.expert(), module.sharedExpert(),
-                module.preset(), module.mustStayDense(), source, moduleCurve(tensors), tensors, module.weight().sources());
-    }
-
-    /// The relative error of a stack: errors and energies of its matrices are added, so that a large matrix counts for more.
-    private static List<CurvePoint> moduleCurve(List<TensorProfile> tensors) {
-        List<CurvePoint> curve = new ArrayList<>();
-        for (int f = 0; f < tensors.getFirst().curve().size(); f++) {
-            double energy = 0;
-            double error = 0;
-            double variance = 0;
-            for (TensorProfile t : tensors) {
-                double norm = t.metrics().get(Metric.FROBENIUS.label());
-                CurvePoint p = t.curve().get(f);
-                energy += norm * norm;
-                error += p.relativeError() * norm * norm;
-                variance += Math.pow(p.samplingError() * p.relativeError() * norm * norm, 2);
-            }
-            curve.add(new CurvePoint(tensors.getFirst().curve().get(f).format(), energy == 0 ? 0 : error / energy, error == 0 ? 0 : Math.sqrt(variance) / error));
-        }
-        return curve;
-    }
-
-    private static void checkFinite(String name, TensorView view) {
+    private static void checkFinite(String name, Rows rows, TensorView view) {
         if (!view.dtype().isFloating() || view.shape().elements() == 0) {
             return;
         }
-        Rows rows = Rows.of(view);
         int step = Math.max(1, (1 << 16) / rows.columns());
         float[] values = new float[Math.multiplyExact(step, rows.columns())];
         for (long first = 0; first < rows.rows(); first += step) {

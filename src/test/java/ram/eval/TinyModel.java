@@ -12,7 +12,7 @@ import ram.safetensors.SafetensorsFile;
 import ram.safetensors.Shape;
 
 /// A random decoder of a few thousand weights, written as a Hugging Face folder.
-final class TinyModel {
+public final class TinyModel {
     static final int HIDDEN = 32;
     static final int LAYERS = 2;
     static final int VOCABULARY = 600;
@@ -25,7 +25,7 @@ final class TinyModel {
     private final Random random = new Random(7);
 
     /// @param settings JSON members that are added to the configuration
-    TinyModel(String type, String settings) throws IOException {
+    public TinyModel(String type, String settings) throws IOException {
         config = (ObjectNode) new ObjectMapper().readTree("""
                 {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 48,
                  "vocab_size": 600, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "max_position_embeddings": 64,
@@ -112,7 +112,7 @@ final class TinyModel {
         file.floats(name, shape, values);
     }
 
-    Path write(Path folder) throws IOException {
+    public Path write(Path folder) throws IOException {
         Files.createDirectories(folder);
         file.write(folder.resolve("model.safetensors"));
         Files.writeString(folder.resolve("config.json"), config.toString());
