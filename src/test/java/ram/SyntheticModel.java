@@ -3,71 +3,106 @@ package ram;
 import java.io.BufferedOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
+import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.StringJoiner;
 import ram.numeric.Decoder;
 
-/// Writes checkpoints with the true shapes of real models, fewer layers, and random weights: near-Gaussian with a few outliers, bfloat16.
+/// Writes checkpoints with the true shapes of real models, fewer layers, and random weights: near-Gaussian with a few outliers, bfloat16. Two more have the
+/// shapes that need most memory: `large`, one tensor with a given number of MB, all zeros and a hole in the file, and `many`, a given number of tiny matrices.
 ///
 ///     java -cp target/classes:target/test-classes ram.SyntheticModel qwen3-8b|qwen3-30b-a3b LAYERS FOLDER
+///     java -cp target/classes:target/test-classes ram.SyntheticModel large|many NUMBER FOLDER
 public final class SyntheticModel {
     private SyntheticModel() {
     }
 
+    /// The dimensions of a model of the family of Qwen 3.
+    ///
+    /// @param experts 0 for a dense model
+    /// @param sparse whether the weights are a hole in the file
+    private record Size(long vocabulary, int hidden, int heads, int keyHeads, int inner, int experts, int layers, boolean sparse) {
+    }
+
     public static void main(String[] args) throws IOException {
-        if (args.length != 3 || !args[0].matches("qwen3-8b|qwen3-30b-a3b")) {
-            System.err.println("usage: SyntheticModel qwen3-8b|qwen3-30b-a3b LAYERS FOLDER");
+        if (args.length != 3 || !args[0].matches("qwen3-8b|qwen3-30b-a3b|large|many")) {
+            System.err.println("usage: SyntheticModel qwen3-8b|qwen3-30b-a3b|large|many NUMBER FOLDER");
             System.exit(2);
         }
-        write(args[0].equals("qwen3-30b-a3b"), Integer.parseInt(args[1]), Path.of(args[2]));
+        int number = Integer.parseInt(args[1]);
+        Path folder = Path.of(args[2]);
+        switch (args[0]) {
+            case "large" -> writeLarge(number * 1_000_000L, folder);
+            case "many" -> write(new Size(1024, 128, 1, 1, 64, 128, Math.ceilDiv(number, 3 * 128), false), folder);
+            default -> write(args[0].equals("qwen3-30b-a3b"), number, folder);
+        }
     }
 
     static void write(boolean experts, int layers, Path folder) throws IOException {
-        int hidden = experts ? 2048 : 4096;
-        int keyHeads = experts ? 4 : 8;
-        int vocabulary = 151_936;
+        write(experts ? new Size(151_936, 2048, 32, 4, 768, 128, layers, false) : new Size(151_936, 4096, 32, 8, 12_288, 0, layers, false), folder);
+    }
+
+    /// A model whose embedding has this many bytes.
+    public static void writeLarge(long bytes, Path folder) throws IOException {
+        write(new Size(bytes / 8192, 4096, 1, 1, 128, 0, 1, true), folder);
+    }
+
+    private static void write(Size size, Path folder) throws IOException {
+        int hidden = size.hidden;
         Map<String, long[]> shapes = new LinkedHashMap<>();
-        shapes.put("model.embed_tokens.weight", new long[] {vocabulary, hidden});
-        for (int l = 0; l < layers; l++) {
+        shapes.put("model.embed_tokens.weight", new long[] {size.vocabulary, hidden});
+        for (int l = 0; l < size.layers; l++) {
             String p = "model.layers." + l + ".";
             shapes.put(p + "input_layernorm.weight", new long[] {hidden});
             shapes.put(p + "post_attention_layernorm.weight", new long[] {hidden});
             shapes.put(p + "self_attn.q_norm.weight", new long[] {128});
             shapes.put(p + "self_attn.k_norm.weight", new long[] {128});
-            shapes.put(p + "self_attn.q_proj.weight", new long[] {4096, hidden});
-            shapes.put(p + "self_attn.k_proj.weight", new long[] {keyHeads * 128L, hidden});
-            shapes.put(p + "self_attn.v_proj.weight", new long[] {keyHeads * 128L, hidden});
-            shapes.put(p + "self_attn.o_proj.weight", new long[] {hidden, 4096});
-            if (experts) {
-                shapes.put(p + "mlp.gate.weight", new long[] {128, hidden});
-                for (int e = 0; e < 128; e++) {
-                    feedForward(shapes, p + "mlp.experts." + e + ".", 768, hidden);
+            shapes.put(p + "self_attn.q_proj.weight", new long[] {size.heads * 128L, hidden});
+            shapes.put(p + "self_attn.k_proj.weight", new long[] {size.keyHeads * 128L, hidden});
+            shapes.put(p + "self_attn.v_proj.weight", new long[] {size.keyHeads * 128L, hidden});
+            shapes.put(p + "self_attn.o_proj.weight", new long[] {hidden, size.heads * 128L});
+            if (size.experts > 0) {
+                shapes.put(p + "mlp.gate.weight", new long[] {size.experts, hidden});
+                for (int e = 0; e < size.experts; e++) {
+                    feedForward(shapes, p + "mlp.experts." + e + ".", size.inner, hidden);
                 }
             } else {
-                feedForward(shapes, p + "mlp.", 12_288, hidden);
+                feedForward(shapes, p + "mlp.", size.inner, hidden);
             }
         }
         shapes.put("model.norm.weight", new long[] {hidden});
         Files.createDirectories(folder);
-        Files.writeString(folder.resolve("config.json"), "{\"model_type\":\"" + (experts ? "qwen3_moe" : "qwen3") + "\",\"hidden_size\":" + hidden
-                + ",\"num_hidden_layers\":" + layers + ",\"intermediate_size\":" + (experts ? 6144 : 12_288) + ",\"num_attention_heads\":32,\"num_key_value_heads\":" + keyHeads
-                + ",\"head_dim\":128,\"vocab_size\":" + vocabulary + ",\"rms_norm_eps\":1e-6,\"rope_theta\":1000000.0,\"max_position_embeddings\":40960,"
+        Files.writeString(folder.resolve("config.json"), "{\"model_type\":\"" + (size.experts > 0 ? "qwen3_moe" : "qwen3") + "\",\"hidden_size\":" + hidden
+                + ",\"num_hidden_layers\":" + size.layers + ",\"intermediate_size\":" + (size.experts > 0 ? 6144 : size.inner) + ",\"num_attention_heads\":" + size.heads
+                + ",\"num_key_value_heads\":" + size.keyHeads
+                + ",\"head_dim\":128,\"vocab_size\":" + size.vocabulary + ",\"rms_norm_eps\":1e-6,\"rope_theta\":1000000.0,\"max_position_embeddings\":40960,"
                 + "\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\""
-                + (experts ? ",\"num_experts\":128,\"num_experts_per_tok\":8,\"moe_intermediate_size\":768,\"decoder_sparse_step\":1,\"mlp_only_layers\":[],\"norm_topk_prob\":true" : "") + "}");
-        try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(folder.resolve("model.safetensors")), 1 << 20)) {
-            byte[] header = header(shapes);
+                + (size.experts > 0 ? ",\"num_experts\":" + size.experts + ",\"num_experts_per_tok\":8,\"moe_intermediate_size\":" + size.inner
+                + ",\"decoder_sparse_step\":1,\"mlp_only_layers\":[],\"norm_topk_prob\":true" : "") + "}");
+        Path file = folder.resolve("model.safetensors");
+        byte[] header = header(shapes);
+        try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file), 1 << 20)) {
             out.write(ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).array());
             out.write(header);
-            SplittableRandom random = new SplittableRandom(1);
-            for (long[] shape : shapes.values()) {
-                weights(shape, random, out);
+            if (!size.sparse) {
+                SplittableRandom random = new SplittableRandom(1);
+                for (long[] shape : shapes.values()) {
+                    weights(shape, random, out);
+                }
+            }
+        }
+        if (size.sparse) {
+            long elements = shapes.values().stream().mapToLong(s -> Arrays.stream(s).reduce(1, Math::multiplyExact)).sum();
+            try (RandomAccessFile hole = new RandomAccessFile(file.toFile(), "rw")) {
+                hole.setLength(8 + header.length + 2 * elements);
             }
         }
     }

@@ -8,6 +8,9 @@ final class GlobalOptions {
     /// When to colour.
     enum Color { auto, always, never }
 
+    /// What the largest step needs on the heap and beside it, garbage included.
+    private static final long MEMORY_PER_THREAD = 48_000_000;
+
     @Option(names = {"-v", "--verbose"}, scope = ScopeType.INHERIT, description = "Say more; -vv also prints stack traces.")
     boolean[] verbose = new boolean[0];
 
@@ -20,14 +23,20 @@ final class GlobalOptions {
     @Option(names = "--threads", scope = ScopeType.INHERIT, paramLabel = "N", description = "Worker threads (default: all cores). Results do not depend on it.")
     Integer threads;
 
-    @Option(names = "--memory", scope = ScopeType.INHERIT, paramLabel = "SIZE", defaultValue = "2GB", description = "Working set (default: ${DEFAULT-VALUE}).")
+    @Option(names = "--memory", scope = ScopeType.INHERIT, paramLabel = "SIZE", defaultValue = "2GB", description = "Most memory to use; also limits the threads (default: ${DEFAULT-VALUE}).")
     Size memory;
 
     @Option(names = "--color", scope = ScopeType.INHERIT, paramLabel = "WHEN", defaultValue = "auto", description = "${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}).")
     Color color;
 
     int threads() {
-        return threads == null ? Runtime.getRuntime().availableProcessors() : threads;
+        int wanted = threads == null ? Runtime.getRuntime().availableProcessors() : threads;
+        return (int) Math.min(wanted, Math.max(1, memory.bytes() / MEMORY_PER_THREAD));
+    }
+
+    /// Bytes of mapped files that may be resident; the rest is for the heap, whose limit the launcher sets, and the virtual machine itself.
+    long mapped() {
+        return memory.bytes() / 4;
     }
 
     int verbosity() {

@@ -23,6 +23,7 @@ import ram.format.Format;
 import ram.plan.BudgetException;
 import ram.plan.ByteSize;
 import ram.profile.Share;
+import ram.safetensors.MappedPages;
 
 /// The entry point. Exit codes: 0 done, 1 failed, 2 usage, 3 a gate did not hold, 4 the budget cannot be met, 5 the input is not usable, 130 interrupted.
 public final class Main {
@@ -63,7 +64,7 @@ public final class Main {
         try {
             return line.execute(args);
         } catch (OutOfMemoryError e) {
-            return fail(err, root, e, ExitCode.FAILED, "ran out of memory; give the Java virtual machine more with RAM_OPTS=-Xmx4g or lower --memory and --threads");
+            return fail(err, root, e, ExitCode.FAILED, "ran out of memory; raise --memory or lower --threads (or give the Java virtual machine more with RAM_OPTS=-Xmx4g)");
         } catch (InternalError e) {
             return fail(err, root, e, ExitCode.INPUT, "a file was truncated while it was in use, or the disk failed (" + e.getMessage() + "); run again when nothing writes to the model folder");
         } finally {
@@ -84,6 +85,7 @@ public final class Main {
         line.setExecutionStrategy(parsed -> {
             parsed.commandSpec().commandLine().setColorScheme(colors(root.global));
             Logging.configure(root.global);
+            MappedPages.limit(root.global.mapped());
             return new CommandLine.RunLast().execute(parsed);
         });
         line.setExecutionExceptionHandler((e, command, parsed) -> executionError(e, command, root));

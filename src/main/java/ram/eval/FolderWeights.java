@@ -20,6 +20,7 @@ import ram.numeric.Decoder;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
 import ram.safetensors.LittleEndian;
+import ram.safetensors.MappedPages;
 import ram.safetensors.Shape;
 import ram.safetensors.TensorInfo;
 import ram.tensor.Rows;
@@ -133,6 +134,7 @@ final class FolderWeights implements WeightSource {
     }
 
     private static MemorySegment part(TensorView view, long firstRow, int rows, long rowBytes) {
+        MappedPages.touched(rows * rowBytes);
         return view.mapped().orElseThrow().asSlice(firstRow * rowBytes, rows * rowBytes);
     }
 

@@ -3,6 +3,7 @@ package ram.format;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import ram.safetensors.DType;
+import ram.safetensors.MappedPages;
 import ram.safetensors.Shape;
 import ram.tensor.TensorView;
 
@@ -45,6 +46,7 @@ public record QuantizedTensor(Format format, Shape shape, TensorView codes, Tens
         long columns = part.shape().columns();
         long rowBytes = columns * part.dtype().bytes();
         if (part.mapped().isPresent()) {
+            MappedPages.touched(rows * rowBytes);
             return part.mapped().get().asSlice(first * rowBytes, rows * rowBytes);
         }
         MemorySegment buffer = arena.allocate(rows * rowBytes);

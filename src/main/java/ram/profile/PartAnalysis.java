@@ -77,16 +77,25 @@ final class PartAnalysis {
         double[] coarseErrors = new double[runs];
         double plainSum = 0;
         double[] weightedSums = new double[terms.size()];
-        float[] values = new float[Math.multiplyExact(sample.mostRows(), columns)];
+        List<RowSample.Run> blocks = new ArrayList<>();
+        List<Integer> runOf = new ArrayList<>();
         for (int r = 0; r < runs; r++) {
-            RowSample.Run run = sample.runs().get(r);
+            for (RowSample.Run block : sample.runs().get(r).blocks(columns)) {
+                blocks.add(block);
+                runOf.add(r);
+            }
+        }
+        float[] values = new float[Math.multiplyExact(blocks.stream().mapToInt(RowSample.Run::count).max().orElse(0), columns)];
+        for (int b = 0; b < blocks.size(); b++) {
+            RowSample.Run run = blocks.get(b);
+            int r = runOf.get(b);
             rows.read(run.first(), run.count(), values);
-            norms[r] = squaredNorm(values, run.count() * columns);
+            norms[r] += squaredNorm(values, run.count() * columns);
             for (int f = 0; f < coders.size(); f++) {
-                errors[f][r] = error(coders.get(f), values, run.count(), columns);
+                errors[f][r] += error(coders.get(f), values, run.count(), columns);
             }
             if (coarse.isPresent()) {
-                coarseErrors[r] = error(coarse.get(), values, run.count(), columns);
+                coarseErrors[r] += error(coarse.get(), values, run.count(), columns);
             }
             if (reference.isPresent()) {
                 for (int t = 0; t < terms.size(); t++) {

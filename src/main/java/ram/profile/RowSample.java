@@ -15,11 +15,20 @@ record RowSample(List<Run> runs, boolean complete) {
     private static final long FEWEST = 1 << 17;
     private static final long SHARE = 32;
     private static final int STRATA = 64;
-    /// Elements of a run of a matrix that is measured whole.
+    /// Elements of a run of a matrix that is measured whole, and of a piece of a longer run.
     private static final long BLOCK = 1 << 16;
 
     /// Rows `first … first + count`.
     record Run(long first, int count) {
+        /// The run in pieces that fit into a cache.
+        List<Run> blocks(int columns) {
+            int step = (int) Math.max(1, BLOCK / columns);
+            List<Run> out = new ArrayList<>();
+            for (int at = 0; at < count; at += step) {
+                out.add(new Run(first + at, Math.min(step, count - at)));
+            }
+            return out;
+        }
     }
 
     RowSample {
@@ -45,10 +54,5 @@ record RowSample(List<Run> runs, boolean complete) {
             runs.add(new Run(from + (long) (position * (size - count + 1)), count));
         }
         return new RowSample(runs, false);
-    }
-
-    /// Rows of the longest run.
-    int mostRows() {
-        return runs.stream().mapToInt(Run::count).max().orElse(0);
     }
 }

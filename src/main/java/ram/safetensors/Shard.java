@@ -57,7 +57,7 @@ public final class Shard implements AutoCloseable {
         return header.tensors();
     }
 
-    /// The data of one of this file's tensors, read-only and valid until the shard is closed.
+    /// The data of one of this file's tensors, read-only and valid until the shard is closed. Who reads it tells [MappedPages].
     ///
     /// @throws InputException when the file has changed size since its header was read
     public MemorySegment data(TensorInfo tensor) {
@@ -71,6 +71,7 @@ public final class Shard implements AutoCloseable {
                     throw InputException.in(file, "changed from " + size + " to " + channel.size() + " bytes while it was being read; run again when nothing writes to it");
                 }
                 mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, size, arena);
+                MappedPages.add(mapped);
             } catch (IOException e) {
                 throw new UncheckedIOException(file + ": cannot be mapped", e);
             }
@@ -79,7 +80,11 @@ public final class Shard implements AutoCloseable {
     }
 
     @Override
-    public void close() {
-        arena.close();
+    public synchronized void close() {
+        if (mapped == null) {
+            arena.close();
+        } else {
+            MappedPages.remove(mapped, arena::close);
+        }
     }
 }

@@ -4,6 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.Objects;
 import java.util.Optional;
 import ram.numeric.Decoder;
+import ram.safetensors.MappedPages;
 
 /// A matrix that is read by blocks of whole rows, widened to float32. Implementations may be read by several threads at once.
 public interface Rows {
@@ -54,6 +55,7 @@ public interface Rows {
                 Optional<MemorySegment> mapped = view.mapped();
                 if (mapped.isPresent()) {
                     Decoder.decode(view.dtype(), mapped.get(), from, out, 0, elements);
+                    MappedPages.touched((long) elements * view.dtype().bytes());
                     return;
                 }
                 MemorySegment buffer = MemorySegment.ofArray(new byte[Math.multiplyExact(elements, view.dtype().bytes())]);

@@ -6,6 +6,7 @@ import java.util.Optional;
 import ram.InputException;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
+import ram.safetensors.MappedPages;
 import ram.safetensors.Shape;
 import ram.safetensors.TensorInfo;
 
@@ -30,6 +31,7 @@ public record StoredTensor(Checkpoint checkpoint, TensorInfo info) implements Te
     public void read(long first, MemorySegment target) {
         try {
             MemorySegment.copy(checkpoint.data(info.name()), first * dtype().bytes(), target, 0, target.byteSize());
+            MappedPages.touched(target.byteSize());
         } catch (InternalError e) {
             // A page that cannot be delivered: the file was truncated under its mapping, or the disk failed.
             throw new InputException(checkpoint.fileOf(info.name()) + ": tensor '" + info.name()

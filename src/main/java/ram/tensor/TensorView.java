@@ -23,7 +23,7 @@ public interface TensorView {
     /// Names of the stored tensors that this view reads, in order of first use.
     List<String> sources();
 
-    /// The whole content as it is mapped from the file, when reading needs no work at all.
+    /// The whole content as it is mapped from the file, when reading needs no work at all. Who reads it tells [ram.safetensors.MappedPages].
     default Optional<MemorySegment> mapped() {
         return Optional.empty();
     }

@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import ram.numeric.Decoder;
 import ram.safetensors.DType;
+import ram.safetensors.MappedPages;
 import ram.safetensors.Shape;
 
 /// The ways to see tensors as other tensors. Nothing is computed before it is read. Negative axes count from the end.
@@ -184,6 +185,7 @@ public final class Views {
         Optional<MemorySegment> mapped = view.mapped();
         if (mapped.isPresent()) {
             Decoder.decode(view.dtype(), mapped.get(), first, out, 0, out.length);
+            MappedPages.touched((long) out.length * view.dtype().bytes());
             return;
         }
         try (Arena arena = Arena.ofConfined()) {

@@ -34,6 +34,7 @@ import ram.numeric.Decoder;
 import ram.numeric.Workers;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
+import ram.safetensors.MappedPages;
 import ram.safetensors.Shape;
 import ram.safetensors.TensorInfo;
 import ram.tensor.Rows;
@@ -180,6 +181,7 @@ public final class Verifier {
         for (long first = 0; first < elements; first += values.length) {
             int n = (int) Math.min(values.length, elements - first);
             Decoder.decode(tensor.dtype(), data, first, values, 0, n);
+            MappedPages.touched((long) n * tensor.dtype().bytes());
             for (int i = 0; i < n; i++) {
                 if (!Float.isFinite(values[i])) {
                     return Optional.of("tensor '" + tensor.name() + "' holds " + values[i] + " at index " + (first + i));
@@ -362,6 +364,7 @@ public final class Verifier {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment source = arena.allocate((long) n * view.dtype().bytes(), 8);
             view.read(same.first(), source);
+            MappedPages.touched((long) n * same.storedType().bytes());
             MemorySegment stored = same.stored().asSlice(same.first() * same.storedType().bytes(), (long) n * same.storedType().bytes());
             if (same.storedType() != view.dtype()) {
                 if (!same.storedType().isMlxFloat() || !view.dtype().isFloating()) {
@@ -392,6 +395,7 @@ public final class Verifier {
 
     private static MemorySegment slice(Coded coded, MemorySegment all, long totalRows) {
         long rowBytes = all.byteSize() / totalRows;
+        MappedPages.touched(coded.rows() * rowBytes);
         return all.asSlice(coded.firstRow() * rowBytes, coded.rows() * rowBytes);
     }
 }

@@ -1,0 +1,112 @@
+package ram.safetensors;
+
+import java.io.IOException;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.atomic.AtomicLong;
+
+/// Bounds how much of the mapped files is resident. Pages that were read stay with the process until the system needs them, which looks like, and under a
+/// limit counts as, memory in use; beyond the limit they are handed back. The system's file cache keeps them, so reading one again costs little,
+/// and a page that is being read comes back at once: when they are released influences no result.
+///
+/// Where the system has no `madvise`, nothing is released and the system decides alone.
+public final class MappedPages {
+    private static final long CHECK_EVERY = 16 << 20;
+    /// A page that is needed comes with its neighbours.
+    private static final long LEAST_TOUCHED = 64 << 10;
+    private static final int MADV_DONTNEED = 4;
+    private static final Path STATM = Path.of("/proc/self/statm");
+    private static final long PAGE = 4096;
+
+    private static final Object LOCK = new Object();
+    private static final List<MemorySegment> MAPPINGS = new ArrayList<>();
+    private static final AtomicLong SINCE_CHECK = new AtomicLong();
+    private static volatile long limit = 512 << 20;
+    private static long before = -1;
+
+    private MappedPages() {
+    }
+
+    /// @param bytes of mapped files that may be resident, roughly
+    public static void limit(long bytes) {
+        limit = Math.max(CHECK_EVERY, bytes);
+    }
+
+    /// To be called about every read of mapped memory.
+    public static void touched(long bytes) {
+        if (SINCE_CHECK.addAndGet(Math.max(LEAST_TOUCHED, bytes)) >= CHECK_EVERY) {
+            SINCE_CHECK.set(0);
+            check();
+        }
+    }
+
+    static void add(MemorySegment mapping) {
+        synchronized (LOCK) {
+            if (before < 0) {
+                // the program's own files
+                before = Math.max(0, residentFilePages() * PAGE);
+            }
+            MAPPINGS.add(mapping);
+        }
+    }
+
+    /// Calls `unmap` while nothing is released: what lies at the same addresses afterwards must not be touched.
+    static void remove(MemorySegment mapping, Runnable unmap) {
+        synchronized (LOCK) {
+            MAPPINGS.removeIf(m -> m.address() == mapping.address());
+            unmap.run();
+        }
+    }
+
+    private static void check() {
+        synchronized (LOCK) {
+            long pages = residentFilePages();
+            if (pages < 0 || pages * PAGE - before > limit) {
+                MAPPINGS.forEach(Release::release);
+            }
+        }
+    }
+
+    /// Unknown (−1) where there is no /proc.
+    private static long residentFilePages() {
+        try {
+            return Long.parseLong(new String(Files.readAllBytes(STATM), StandardCharsets.US_ASCII).split(" ")[2]);
+        } catch (IOException | RuntimeException e) {
+            return -1;
+        }
+    }
+
+    /// Apart, because preparing the call takes some time that small models need not spend.
+    private static final class Release {
+        private static final MethodHandle MADVISE = find();
+
+        private static MethodHandle find() {
+            try {
+                Linker linker = Linker.nativeLinker();
+                return linker.defaultLookup().find("madvise").map(f -> linker.downcallHandle(f,
+                        FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.JAVA_INT))).orElse(null);
+            } catch (UnsupportedOperationException | IllegalCallerException e) {
+                return null;
+            }
+        }
+
+        static void release(MemorySegment mapping) {
+            if (MADVISE == null) {
+                return;
+            }
+            try {
+                int _ = (int) MADVISE.invokeExact(mapping, mapping.byteSize(), MADV_DONTNEED);
+            } catch (Throwable e) {
+                throw new IllegalStateException(e);
+            }
+        }
+    }
+}
