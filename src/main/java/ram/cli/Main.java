@@ -21,7 +21,6 @@ import ram.InputException;
 import ram.UsageException;
 import ram.format.Format;
 import ram.plan.BudgetException;
-import ram.plan.ByteSize;
 import ram.profile.Share;
 import ram.safetensors.MappedPages;
 
@@ -75,7 +74,7 @@ public final class Main {
 
     private static CommandLine commandLine(RamCommand root) {
         CommandLine line = new CommandLine(root);
-        line.registerConverter(Size.class, adapt(text -> new Size(ByteSize.parse(text))));
+        line.registerConverter(Size.class, adapt(Size::parse));
         line.registerConverter(Format.class, adapt(Format::parse));
         line.registerConverter(Share.class, adapt(Share::parse));
         line.setCaseInsensitiveEnumValuesAllowed(true);

@@ -18,8 +18,8 @@ import ram.plan.Policy;
 
 /// Options that say what plan is wanted.
 final class PlanOptions {
-    @Option(names = "--budget", paramLabel = "SIZE", description = "Most bytes of all written *.safetensors files together, such as 16GB (10^9) or 15.5GiB (2^30). Never exceeded.")
-    Size budget;
+    @Option(names = "--budget", paramLabel = "SIZE", description = "Most bytes of all written *.safetensors files together, such as 16GB (10^9) or 15.5GiB (2^30). Never exceeded. `quantize` takes several.")
+    List<Size> budgets = List.of();
 
     @Option(names = "--bpw", paramLabel = "BITS", description = "Most bits per weight instead of a budget: tensor data over all weights of the model, scales and biases included.")
     Double bitsPerWeight;
@@ -51,16 +51,40 @@ final class PlanOptions {
     /// @throws ParameterException when a budget is needed and none is given
     PlanRequest request(CommandSpec spec) {
         Policy chosen = Policy.named(policy);
-        if (chosen.isPriced() && budget == null && bitsPerWeight == null && maxDivergence == null) {
+        if (chosen.isPriced() && budgets.isEmpty() && bitsPerWeight == null && maxDivergence == null) {
             throw new ParameterException(spec.commandLine(), "Missing required option: '--budget=SIZE' (or --bpw, or --max-kl, or a policy that needs no budget)");
         }
         return anyRequest(spec);
     }
 
+    /// One request per budget, or the only one.
+    ///
+    /// @throws ParameterException when a budget is needed and none is given, or one is given twice
+    List<PlanRequest> requests(CommandSpec spec) {
+        if (budgets.size() < 2) {
+            return List.of(request(spec));
+        }
+        for (int i = 0; i < budgets.size(); i++) {
+            for (Size earlier : budgets.subList(0, i)) {
+                if (earlier.bytes() == budgets.get(i).bytes()) {
+                    throw new ParameterException(spec.commandLine(), "--budget: " + earlier.text() + " and " + budgets.get(i).text() + " are the same; give each budget once");
+                }
+            }
+        }
+        return budgets.stream().map(b -> request(spec, List.of(b))).toList();
+    }
+
     /// The request as it stands, even without a limit.
     PlanRequest anyRequest(CommandSpec spec) {
+        if (budgets.size() > 1) {
+            throw new ParameterException(spec.commandLine(), "option '--budget' should be specified only once");
+        }
+        return request(spec, budgets);
+    }
+
+    private PlanRequest request(CommandSpec spec, List<Size> limit) {
         Policy chosen = Policy.named(policy);
-        return new PlanRequest(budget == null ? OptionalLong.empty() : OptionalLong.of(budget.bytes()),
+        return new PlanRequest(limit.isEmpty() ? OptionalLong.empty() : OptionalLong.of(limit.getFirst().bytes()),
                 bitsPerWeight == null ? OptionalDouble.empty() : OptionalDouble.of(bitsPerWeight), chosen, bits, group, modes(formats), rules(spec), allowUnsafe, List.of(),
                 maxDivergence == null ? OptionalDouble.empty() : OptionalDouble.of(maxDivergence));
     }

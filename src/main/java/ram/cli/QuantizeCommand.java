@@ -3,11 +3,15 @@ package ram.cli;
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
+import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -23,8 +27,10 @@ import ram.convert.StagedFolder;
 import ram.format.Format;
 import ram.layout.Model;
 import ram.layout.OutputTypes;
+import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
+import ram.plan.ModelFamily;
 import ram.plan.OutputSize;
 import ram.plan.PlanRequest;
 import ram.plan.Planner;
@@ -37,7 +43,7 @@ import ram.safetensors.ShardPlan;
 import ram.verify.Verifier;
 
 @Command(name = "quantize", sortOptions = false,
-        description = "Analyses a model, plans for a budget, writes an MLX folder, verifies it, and only then gives it its name.")
+        description = "Analyses a model, plans for a budget, writes an MLX folder, verifies it, and only then gives it its name. For several budgets OUT holds one folder each and family.json.")
 final class QuantizeCommand implements Callable<Integer> {
     @Parameters(paramLabel = "MODEL", description = "Folder with config.json and *.safetensors.")
     Path model;
@@ -74,7 +80,7 @@ final class QuantizeCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        PlanRequest request = plan.request(spec);
+        List<PlanRequest> requests = plan.requests(spec);
         evaluation.check();
         if (output == null && !dryRun) {
             throw new ParameterException(spec.commandLine(), "Missing required option: '--output=OUT' (or --dry-run)");
@@ -83,68 +89,113 @@ final class QuantizeCommand implements Callable<Integer> {
             StagedFolder.refuseExisting(output, force);
         }
         try (Model m = analysis.open(model)) {
-            SizeBounds bounds = SizeBounds.of(m.layout(), OutputTypes.of(m.layout(), m.config(), analysis.dtype()), request);
-            request.budget().ifPresent(bounds::require);
+            SizeBounds bounds = SizeBounds.of(m.layout(), OutputTypes.of(m.layout(), m.config(), analysis.dtype()), requests.getFirst());
+            requests.forEach(r -> r.budget().ifPresent(bounds::require));
             Profile measured = profile == null ? AnalyzeCommand.analyze(m, analysis, PlanOptions.candidates(plan.formats), root.global, spec)
                     : ProfileJson.read(profile);
             Profiles.requireMatch(measured, m, profile);
             analysis.requireSameType(measured);
-            Manifest manifest = Planner.plan(measured, request).withQuantizer(analysis.quantizer(measured), AnalysisArguments.measuredWith(measured));
-            if (dryRun) {
-                print(manifest);
-                return ExitCode.DONE;
-            }
-            return write(m, measured, manifest);
+            List<Manifest> manifests = requests.stream()
+                    .map(r -> Planner.plan(measured, r).withQuantizer(analysis.quantizer(measured), AnalysisArguments.measuredWith(measured))).toList();
+            print(dryRun ? manifests : publish(m, measured, manifests));
         }
-    }
-
-    private int write(Model m, Profile measured, Manifest planned) {
-        Map<String, Format> formats = planned.formats();
-        ShardPlan shards = OutputSize.of(measured, measured.modules().stream().map(p -> formats.get(p.path())).toList());
-        OutputFolder.requireSpace(output, shards.totalBytes());
-        SortedMap<String, Format> quantized = new TreeMap<>();
-        formats.forEach((path, format) -> {
-            if (!format.isDense()) {
-                quantized.put(path, format);
-            }
-        });
-        measured.prequantized().forEach(p -> quantized.put(p.path(), p.format()));
-        Manifest manifest;
-        try (StagedFolder folder = StagedFolder.create(output, force)) {
-            OutputTypes types = OutputTypes.of(m.layout(), m.config(), DType.fromTorchName(measured.options().get("dtype")));
-            Map<String, Converter.Measured> written;
-            try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "write", Converter.work(m.layout()))) {
-                written = new Converter(analysis.quantizer(measured), root.global.threads())
-                        .write(m.layout(), formats, types, shards, folder.path(), progress::advance);
-            }
-            Map<String, Double> errors = new TreeMap<>();
-            written.forEach((path, e) -> errors.put(path, e.relativeError()));
-            manifest = planned.withWrittenErrors(errors);
-            OutputFolder.writeSideFiles(m, shards, quantized, folder.path());
-            if (evaluation.wanted()) {
-                manifest = manifest.withEvaluation(evaluation.evaluate(model, folder.path(), root.global, spec));
-            }
-            OutputFolder.write(folder.path().resolve("README.md"), ModelCard.write(model, manifest));
-            OutputFolder.write(folder.path().resolve("manifest.json"), ManifestJson.write(manifest));
-            Verifier.Report report = VerifyCommand.verify(folder.path(), Optional.of(m), errors, root.global, spec);
-            if (!report.sound()) {
-                throw new IllegalStateException("the written folder did not verify: " + String.join("; ", report.problems()));
-            }
-            folder.publish();
-        }
-        print(manifest);
-        if (!json && !root.global.quiet) {
+        if (!dryRun && !json && !root.global.quiet) {
             spec.commandLine().getOut().println("written   " + output + ", verified against " + model);
         }
         return ExitCode.DONE;
     }
 
-    private void print(Manifest manifest) {
+    /// Writes one output under the name of OUT, or several into OUT, under the names of their budgets. All appear together, or none does.
+    private List<Manifest> publish(Model m, Profile measured, List<Manifest> planned) {
+        List<ShardPlan> shards = planned.stream().map(p -> {
+            Map<String, Format> formats = p.formats();
+            return OutputSize.of(measured, measured.modules().stream().map(x -> formats.get(x.path())).toList());
+        }).toList();
+        OutputFolder.requireSpace(output, shards.stream().mapToLong(ShardPlan::totalBytes).reduce(0, Math::addExact));
+        try (StagedFolder folder = StagedFolder.create(output, force)) {
+            List<Converter.Variant> variants = new ArrayList<>();
+            for (int i = 0; i < planned.size(); i++) {
+                Path own = planned.size() == 1 ? folder.path() : OutputFolder.create(folder.path().resolve(plan.budgets.get(i).text()));
+                variants.add(new Converter.Variant(planned.get(i).formats(), shards.get(i), own));
+            }
+            List<Manifest> finished = write(m, measured, planned, variants);
+            if (planned.size() > 1) {
+                OutputFolder.write(folder.path().resolve("family.json"), family(finished).json());
+            }
+            folder.publish();
+            return finished;
+        }
+    }
+
+    private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants) {
+        OutputTypes types = OutputTypes.of(m.layout(), m.config(), DType.fromTorchName(measured.options().get("dtype")));
+        List<Map<String, Converter.Measured>> written;
+        try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "write", Converter.work(m.layout()))) {
+            written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types, variants, progress::advance);
+        }
+        List<Manifest> finished = new ArrayList<>();
+        for (int i = 0; i < variants.size(); i++) {
+            finished.add(finish(m, measured, planned.get(i), variants.get(i), written.get(i)));
+        }
+        return finished;
+    }
+
+    /// Adds what belongs beside the tensors, and verifies.
+    private Manifest finish(Model m, Profile measured, Manifest planned, Converter.Variant variant, Map<String, Converter.Measured> written) {
+        SortedMap<String, Format> quantized = new TreeMap<>();
+        variant.formats().forEach((path, format) -> {
+            if (!format.isDense()) {
+                quantized.put(path, format);
+            }
+        });
+        measured.prequantized().forEach(p -> quantized.put(p.path(), p.format()));
+        Map<String, Double> errors = new TreeMap<>();
+        written.forEach((path, e) -> errors.put(path, e.relativeError()));
+        Manifest manifest = planned.withWrittenErrors(errors);
+        Path folder = variant.folder();
+        OutputFolder.writeSideFiles(m, variant.plan(), quantized, folder);
+        if (evaluation.wanted()) {
+            manifest = manifest.withEvaluation(evaluation.evaluate(model, folder, root.global, spec));
+        }
+        OutputFolder.write(folder.resolve("README.md"), ModelCard.write(model, manifest));
+        OutputFolder.write(folder.resolve("manifest.json"), ManifestJson.write(manifest));
+        Verifier.Report report = VerifyCommand.verify(folder, Optional.of(m), errors, root.global, spec);
+        if (!report.sound()) {
+            throw new IllegalStateException("the written folder did not verify: " + String.join("; ", report.problems()));
+        }
+        return manifest;
+    }
+
+    private ModelFamily family(List<Manifest> manifests) {
+        List<ModelFamily.Member> members = new ArrayList<>();
+        for (int i = 0; i < manifests.size(); i++) {
+            members.add(ModelFamily.Member.of(plan.budgets.get(i).text(), manifests.get(i)));
+        }
+        return new ModelFamily(manifests.getFirst().toolVersion(), members);
+    }
+
+    private void print(List<Manifest> manifests) {
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
-            out.print(new String(ManifestJson.write(manifest), StandardCharsets.UTF_8));
+            out.print(new String(manifests.size() == 1 ? ManifestJson.write(manifests.getFirst()) : family(manifests).json(), StandardCharsets.UTF_8));
+        } else if (!root.global.quiet && manifests.size() == 1) {
+            PlanTable.print(manifests.getFirst(), root.global.verbosity() > 0, out);
         } else if (!root.global.quiet) {
-            PlanTable.print(manifest, root.global.verbosity() > 0, out);
+            printFamily(manifests, out);
         }
+    }
+
+    private void printFamily(List<Manifest> manifests, PrintWriter out) {
+        Table table = new Table("folder", ">size", ">bits/weight", ">predicted damage", ">for memory of", "");
+        List<ModelFamily.Member> members = family(manifests).members();
+        for (int i = 0; i < members.size(); i++) {
+            ModelFamily.Member member = members.get(i);
+            Map<String, Format> formats = manifests.get(i).formats();
+            String twin = IntStream.range(0, i).filter(j -> manifests.get(j).formats().equals(formats)).mapToObj(j -> "same plan as " + members.get(j).folder()).findFirst().orElse("");
+            table.row(member.folder(), ByteSize.format(member.bytes()), String.format(Locale.ROOT, "%.3f", member.bitsPerWeight()), String.format(Locale.ROOT, "%.4g", member.damage()),
+                    member.memoryGiB().isPresent() ? member.memoryGiB().getAsInt() + " GiB" : "-", twin);
+        }
+        table.print(out);
+        out.println();
     }
 }

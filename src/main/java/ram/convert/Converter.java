@@ -14,7 +14,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
+import java.util.Objects;
 import java.util.function.LongConsumer;
 import ram.InputException;
 import ram.format.BlockCoder;
@@ -62,8 +62,28 @@ public final class Converter {
         }
     }
 
-    /// What one step measured.
-    private record Coding(String module, Measured measured) {
+    /// One of several outputs that are made of a model in one pass.
+    ///
+    /// @param formats the format of each module of the layout, by path
+    /// @param plan the files; it must hold every tensor of the layout in these formats and types
+    /// @param folder where to write the files
+    public record Variant(Map<String, Format> formats, ShardPlan plan, Path folder) {
+        public Variant {
+            formats = Map.copyOf(formats);
+            Objects.requireNonNull(plan);
+            Objects.requireNonNull(folder);
+        }
+    }
+
+    /// What one step measured, for those of the variants that have the module in this format.
+    private record Coding(List<Integer> variants, String module, Measured measured) {
+    }
+
+    /// A format that some variants have a module in.
+    ///
+    /// @param variants their numbers
+    /// @param places per variant, where the components go, by suffix
+    private record Target(Format format, List<Integer> variants, List<Map<String, Place>> places) {
     }
 
     /// One step of the work, small enough that many are in flight.
@@ -72,10 +92,8 @@ public final class Converter {
         long bytes();
     }
 
-    /// Some rows of a module that is quantized.
-    ///
-    /// @param places where its components go, by suffix
-    private record Coded(String module, TensorView view, Format format, DType dtype, long firstRow, int rows, Map<String, Place> places) implements Block {
+    /// Some rows of a module that is quantized: decoded once, and coded once in each of the formats.
+    private record Coded(String module, TensorView view, DType dtype, long firstRow, int rows, List<Target> targets) implements Block {
         @Override
         public long bytes() {
             return rows * view.shape().columns() * view.dtype().bytes();
@@ -83,7 +101,7 @@ public final class Converter {
     }
 
     /// Some elements of a tensor that is written as it is.
-    private record Copied(TensorView view, DType dtype, long first, int count, Place place) implements Block {
+    private record Copied(TensorView view, DType dtype, long first, int count, List<Place> places) implements Block {
         @Override
         public long bytes() {
             return (long) count * view.dtype().bytes();
@@ -128,40 +146,49 @@ public final class Converter {
         return sum;
     }
 
-    /// Writes the files of `plan` into `folder`.
+    /// Writes the files of each variant into its folder. The source is read once, and what variants have in common is coded once.
     ///
-    /// @param formats the format of each module of the layout, by path
-    /// @param plan the files; it must hold every tensor of the layout in these formats and types
     /// @param progress is told the bytes of source that were read, from several threads
-    /// @return what was measured per quantized module, by path
+    /// @return per variant, what was measured per quantized module, by path
     /// @throws InputException when a weight is not finite or the source cannot be read
-    public Map<String, Measured> write(Layout layout, Map<String, Format> formats, OutputTypes types, ShardPlan plan, Path folder, LongConsumer progress) {
-        Map<String, Place> places = new HashMap<>();
+    public List<Map<String, Measured>> write(Layout layout, OutputTypes types, List<Variant> variants, LongConsumer progress) {
+        List<Map<String, Place>> places = new ArrayList<>();
         List<FileChannel> channels = new ArrayList<>();
         try {
-            for (ShardPlan.ShardFile shard : plan.shards()) {
-                Path file = folder.resolve(shard.fileName());
-                FileChannel channel = open(file);
-                channels.add(channel);
-                new Place(file, channel, 0).write(MemorySegment.ofArray(shard.head()), 0);
-                shard.tensors().forEach(t -> places.put(t.entry().name(), new Place(file, channel, t.offset())));
+            for (Variant variant : variants) {
+                places.add(create(variant, channels));
             }
-            List<Block> blocks = blocks(layout, formats, types, places);
-            Map<String, Measured> measured = new LinkedHashMap<>();
+            List<Map<String, Measured>> measured = variants.stream().<Map<String, Measured>>map(_ -> new LinkedHashMap<>()).toList();
             try (Workers workers = new Workers(threads)) {
-                workers.forEach(blocks, block -> {
-                    Optional<Coding> coding = switch (block) {
-                        case Coded coded -> Optional.of(new Coding(coded.module(), code(coded)));
+                workers.forEach(blocks(layout, variants, types, places), block -> {
+                    List<Coding> codings = switch (block) {
+                        case Coded coded -> code(coded);
                         case Copied copied -> copy(copied);
                     };
                     progress.accept(block.bytes());
-                    return coding;
-                }, coding -> coding.ifPresent(c -> measured.merge(c.module(), c.measured(), Measured::plus)));
+                    return codings;
+                }, codings -> codings.forEach(c -> c.variants().forEach(v -> measured.get(v).merge(c.module(), c.measured(), Measured::plus))));
             }
             return measured;
         } finally {
             channels.forEach(Converter::closeQuietly);
         }
+    }
+
+    /// Begins the files of one variant.
+    ///
+    /// @param channels receives what is to be closed
+    /// @return where each tensor goes, by name
+    private static Map<String, Place> create(Variant variant, List<FileChannel> channels) {
+        Map<String, Place> places = new HashMap<>();
+        for (ShardPlan.ShardFile shard : variant.plan().shards()) {
+            Path file = variant.folder().resolve(shard.fileName());
+            FileChannel channel = open(file);
+            channels.add(channel);
+            new Place(file, channel, 0).write(MemorySegment.ofArray(shard.head()), 0);
+            shard.tensors().forEach(t -> places.put(t.entry().name(), new Place(file, channel, t.offset())));
+        }
+        return places;
     }
 
     private static FileChannel open(Path file) {
@@ -173,23 +200,26 @@ public final class Converter {
     }
 
     /// Cuts everything that is to be written into blocks, in the order of the output.
-    private static List<Block> blocks(Layout layout, Map<String, Format> formats, OutputTypes types, Map<String, Place> places) {
+    private static List<Block> blocks(Layout layout, List<Variant> variants, OutputTypes types, List<Map<String, Place>> places) {
         List<Block> blocks = new ArrayList<>();
         for (Module module : layout.modules()) {
-            Format format = formats.get(module.path());
-            if (format.isDense()) {
-                copy(blocks, module.path() + ".weight", module.weight(), types.of(module), places);
-                continue;
-            }
-            Shape shape = module.weight().shape();
-            Map<String, Place> components = new LinkedHashMap<>();
-            format.components(shape, types.of(module)).forEach(c -> components.put(c.suffix(), place(places, module.path() + "." + c.suffix())));
-            long step = Math.max(1, BLOCK / shape.columns());
-            for (Module.Part part : module.parts()) {
-                for (long row = 0; row < part.rows(); row += step) {
-                    int rows = Math.toIntExact(Math.min(step, part.rows() - row));
-                    blocks.add(new Coded(module.path(), module.weight(), format, types.of(module), part.firstRow() + row, rows, components));
+            Map<Format, Target> targets = new LinkedHashMap<>();
+            List<Map<String, Place>> dense = new ArrayList<>();
+            for (int v = 0; v < variants.size(); v++) {
+                Format format = variants.get(v).formats().get(module.path());
+                if (format.isDense()) {
+                    dense.add(places.get(v));
+                    continue;
                 }
+                Target target = targets.computeIfAbsent(format, f -> new Target(f, new ArrayList<>(), new ArrayList<>()));
+                target.variants().add(v);
+                target.places().add(components(module, format, types, places.get(v)));
+            }
+            if (!dense.isEmpty()) {
+                copy(blocks, module.path() + ".weight", module.weight(), types.of(module), dense);
+            }
+            if (!targets.isEmpty()) {
+                code(blocks, module, types.of(module), List.copyOf(targets.values()));
             }
         }
         for (Layout.Prequantized p : layout.prequantized()) {
@@ -203,10 +233,27 @@ public final class Converter {
         return blocks;
     }
 
-    private static void copy(List<Block> blocks, String name, TensorView view, DType dtype, Map<String, Place> places) {
+    private static Map<String, Place> components(Module module, Format format, OutputTypes types, Map<String, Place> places) {
+        Map<String, Place> out = new LinkedHashMap<>();
+        format.components(module.weight().shape(), types.of(module)).forEach(c -> out.put(c.suffix(), place(places, module.path() + "." + c.suffix())));
+        return out;
+    }
+
+    private static void code(List<Block> blocks, Module module, DType dtype, List<Target> targets) {
+        long step = Math.max(1, BLOCK / module.weight().shape().columns());
+        for (Module.Part part : module.parts()) {
+            for (long row = 0; row < part.rows(); row += step) {
+                int rows = Math.toIntExact(Math.min(step, part.rows() - row));
+                blocks.add(new Coded(module.path(), module.weight(), dtype, part.firstRow() + row, rows, targets));
+            }
+        }
+    }
+
+    private static void copy(List<Block> blocks, String name, TensorView view, DType dtype, List<Map<String, Place>> places) {
         long elements = view.shape().elements();
+        List<Place> targets = places.stream().map(p -> place(p, name)).toList();
         for (long first = 0; first < elements; first += BLOCK) {
-            blocks.add(new Copied(view, dtype, first, Math.toIntExact(Math.min(BLOCK, elements - first)), place(places, name)));
+            blocks.add(new Copied(view, dtype, first, Math.toIntExact(Math.min(BLOCK, elements - first)), targets));
         }
     }
 
@@ -218,7 +265,7 @@ public final class Converter {
         return place;
     }
 
-    private static Optional<Coding> copy(Copied block) {
+    private static List<Coding> copy(Copied block) {
         DType from = block.view().dtype();
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment source = arena.allocate((long) block.count() * from.bytes(), 8);
@@ -230,27 +277,42 @@ public final class Converter {
                 target = arena.allocate((long) block.count() * block.dtype().bytes(), 8);
                 Decoder.encode(block.dtype(), values, 0, values.length, target, 0);
             }
-            block.place().write(target, block.first() * block.dtype().bytes());
+            for (Place place : block.places()) {
+                place.write(target, block.first() * block.dtype().bytes());
+            }
         }
-        return Optional.empty();
+        return List.of();
     }
 
-    private Measured code(Coded block) {
+    private List<Coding> code(Coded block) {
         int rows = block.rows();
         int columns = Math.toIntExact(block.view().shape().columns());
         float[] values = new float[Math.multiplyExact(rows, columns)];
         Rows.of(block.view(), block.firstRow(), rows).read(0, rows, values);
-        BlockCoder coder = new BlockCoder(block.format(), quantizer, block.dtype());
+        float[] decoded = new float[values.length];
+        return block.targets().stream().map(t -> new Coding(t.variants(), block.module(), code(block, t, values, decoded))).toList();
+    }
+
+    /// @param decoded is overwritten
+    private Measured code(Coded block, Target target, float[] values, float[] decoded) {
+        int rows = block.rows();
+        int columns = values.length / rows;
+        BlockCoder coder = new BlockCoder(target.format(), quantizer, block.dtype());
         try (Arena arena = Arena.ofConfined()) {
             Map<String, MemorySegment> parts = new HashMap<>();
-            for (Format.Component c : block.format().components(Shape.of(rows, columns), block.dtype())) {
+            for (Format.Component c : target.format().components(Shape.of(rows, columns), block.dtype())) {
                 parts.put(c.suffix(), arena.allocate(c.bytes(), 8));
             }
             coder.encode(values, rows, columns, null, parts.get("weight"), parts.get("scales"), parts.get("biases"));
-            parts.forEach((suffix, data) -> block.places().get(suffix).write(data, block.firstRow() * (data.byteSize() / rows)));
-            float[] decoded = new float[values.length];
+            for (Map<String, Place> places : target.places()) {
+                parts.forEach((suffix, data) -> places.get(suffix).write(data, block.firstRow() * (data.byteSize() / rows)));
+            }
             coder.decode(parts.get("weight"), parts.get("scales"), parts.get("biases"), rows, columns, decoded);
-            return Measured.between(values, decoded);
+            Measured measured = Measured.between(values, decoded);
+            if (!Double.isFinite(measured.squaredNorm())) {
+                throw new InputException("module '" + block.module() + "' holds weights that are infinite or not a number; the checkpoint is damaged, get another copy");
+            }
+            return measured;
         }
     }
 

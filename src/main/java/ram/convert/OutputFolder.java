@@ -55,6 +55,15 @@ public final class OutputFolder {
         return sum;
     }
 
+    /// Creates a folder and returns it.
+    public static Path create(Path folder) {
+        try {
+            return Files.createDirectory(folder);
+        } catch (IOException e) {
+            throw new UncheckedIOException(folder + ": cannot be created", e);
+        }
+    }
+
     /// Writes one small text file in UTF-8.
     public static void write(Path file, String text) {
         write(file, text.getBytes(StandardCharsets.UTF_8));

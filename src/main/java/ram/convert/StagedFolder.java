@@ -90,8 +90,8 @@ public final class StagedFolder implements AutoCloseable {
     /// Makes the folder appear under its own name. The data is forced to disk first.
     public void publish() {
         try {
-            try (var files = Files.list(staging)) {
-                for (Path file : files.toList()) {
+            try (var files = Files.walk(staging)) {
+                for (Path file : files.filter(Files::isRegularFile).toList()) {
                     force(file);
                 }
             }

@@ -1,0 +1,76 @@
+package ram.plan;
+
+import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.List;
+import java.util.Objects;
+import java.util.OptionalInt;
+import ram.profile.JsonDocument;
+
+/// Several outputs that were made of one model in one pass; written as `family.json`, so that a reader can choose without opening each folder.
+///
+/// @param toolVersion version of the program that planned
+/// @param members in the order in which they were asked for
+public record ModelFamily(String toolVersion, List<Member> members) {
+    public static final String SCHEMA = "ram.family/1";
+    /// What machines with memory that both processors share are sold with, in GiB.
+    private static final int[] MEMORY_GIB = {8, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256, 512};
+
+    /// One output.
+    ///
+    /// @param folder its name beside the document
+    /// @param budget in bytes
+    /// @param bytes of all its safetensors files
+    /// @param bitsPerWeight scales and biases included
+    /// @param damage predicted mean KL divergence in nats per token
+    public record Member(String folder, long budget, long bytes, double bitsPerWeight, double damage) {
+        public Member {
+            Objects.requireNonNull(folder);
+        }
+
+        /// @param manifest of a plan with a budget
+        public static Member of(String folder, Manifest manifest) {
+            return new Member(folder, manifest.limit().budget().orElseThrow(), manifest.sizes().files(), manifest.sizes().bitsPerWeight(),
+                    manifest.modules().stream().mapToDouble(Manifest.ModulePlan::damage).sum());
+        }
+
+        /// The smallest usual memory in GiB of which the weights take no more than two thirds, the share that the graphics processor of most such
+        /// machines may have; empty when none is enough.
+        public OptionalInt memoryGiB() {
+            for (int gib : MEMORY_GIB) {
+                if (bytes <= ((long) gib << 30) / 3 * 2) {
+                    return OptionalInt.of(gib);
+                }
+            }
+            return OptionalInt.empty();
+        }
+    }
+
+    public ModelFamily {
+        Objects.requireNonNull(toolVersion);
+        members = List.copyOf(members);
+    }
+
+    /// The document.
+    public byte[] json() {
+        ObjectNode root = JsonDocument.object().put("schema", SCHEMA).put("tool_version", toolVersion);
+        ArrayNode list = root.putArray("members");
+        for (Member m : members) {
+            ObjectNode o = list.addObject().put("folder", m.folder()).put("budget_bytes", m.budget()).put("file_bytes", m.bytes())
+                    .put("bits_per_weight", m.bitsPerWeight()).put("predicted_damage", m.damage());
+            m.memoryGiB().ifPresent(g -> o.put("memory_gib", g));
+        }
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        try (JsonGenerator json = JsonDocument.generator(out)) {
+            json.writeTree(root);
+            json.writeRaw('\n');
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return out.toByteArray();
+    }
+}
