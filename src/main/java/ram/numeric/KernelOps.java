@@ -10,6 +10,9 @@ interface KernelOps {
     /// Elements summed in float32 before the lanes are added up in double.
     int CHUNK = 4096;
 
+    /// Elements whose range is taken together.
+    int RANGE = 64;
+
     double sum(float[] a, int from, int count);
 
     double dot(float[] a, int aFrom, float[] b, int bFrom, int count);
@@ -17,6 +20,8 @@ interface KernelOps {
     void centralSums(float[] a, int from, int count, float mean, float unit, double[] out);
 
     int maxMagnitudeBits(float[] a, int from, int count);
+
+    double squaredRanges(float[] a, int from, int count);
 
     int nonFinite(float[] a, int from, int count);
 

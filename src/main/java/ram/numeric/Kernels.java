@@ -40,6 +40,11 @@ public final class Kernels {
         return Float.intBitsToFloat(OPS.maxMagnitudeBits(a, from, count));
     }
 
+    /// Σ (max − min)² over groups of 64 neighbours, the last of which may be smaller. Values must be finite.
+    public static double squaredRanges(float[] a, int from, int count) {
+        return OPS.squaredRanges(a, from, count);
+    }
+
     /// Number of infinities and NaNs.
     public static int nonFinite(float[] a, int from, int count) {
         // nearly always zero, which one maximum tells

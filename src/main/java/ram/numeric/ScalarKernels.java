@@ -45,6 +45,22 @@ class ScalarKernels implements KernelOps {
     }
 
     @Override
+    public double squaredRanges(float[] a, int from, int count) {
+        double total = 0;
+        for (int start = 0; start < count; start += RANGE) {
+            float low = a[from + start];
+            float high = low;
+            for (int i = from + start + 1; i < from + Math.min(count, start + RANGE); i++) {
+                low = a[i] < low ? a[i] : low;
+                high = a[i] > high ? a[i] : high;
+            }
+            double range = (double) high - low;
+            total += range * range;
+        }
+        return total;
+    }
+
+    @Override
     public void centralSums(float[] a, int from, int count, float mean, float unit, double[] out) {
         float[] squares = new float[LANES];
         float[] cubes = new float[LANES];

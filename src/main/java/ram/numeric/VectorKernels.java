@@ -79,6 +79,24 @@ final class VectorKernels extends ScalarKernels {
     }
 
     @Override
+    public double squaredRanges(float[] a, int from, int count) {
+        int whole = count / RANGE * RANGE;
+        double total = 0;
+        for (int start = from; start < from + whole; start += RANGE) {
+            FloatVector low = FloatVector.fromArray(F, a, start);
+            FloatVector high = low;
+            for (int i = VL; i < RANGE; i += VL) {
+                FloatVector v = FloatVector.fromArray(F, a, start + i);
+                low = low.blend(v, v.compare(VectorOperators.LT, low));
+                high = high.blend(v, v.compare(VectorOperators.GT, high));
+            }
+            double range = (double) high.reduceLanes(VectorOperators.MAX) - low.reduceLanes(VectorOperators.MIN);
+            total += range * range;
+        }
+        return whole == count ? total : total + super.squaredRanges(a, from + whole, count - whole);
+    }
+
+    @Override
     public void centralSums(float[] a, int from, int count, float mean, float unit, double[] out) {
         float[] squares = new float[LANES];
         float[] cubes = new float[LANES];

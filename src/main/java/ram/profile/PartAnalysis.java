@@ -1,13 +1,11 @@
 package ram.profile;
 
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import ram.InputException;
-import ram.format.BlockCoder;
 import ram.format.Format;
 import ram.format.Quantizer;
 import ram.metric.MatrixMetrics;
@@ -15,7 +13,6 @@ import ram.metric.Metric;
 import ram.metric.MetricOptions;
 import ram.metric.MetricReport;
 import ram.metric.NonFinite;
-import ram.numeric.Kernels;
 import ram.safetensors.DType;
 import ram.sensitivity.Term;
 import ram.tensor.Rows;
@@ -24,6 +21,10 @@ import ram.tensor.Rows;
 final class PartAnalysis {
     /// Normalised root mean square error of rounding to nearest with 4 bits in groups of 128, or of the largest group that divides a row; 0 when none does.
     static final String ERROR_4_128 = "error_4_128";
+
+    /// A sample is doubled until the estimated relative standard error of every format is at most this, or until it holds one row in [#LARGEST_SHARE].
+    static final double SAMPLING_ERROR = 0.005;
+    private static final int LARGEST_SHARE = 2;
 
     /// What was measured.
     ///
@@ -64,60 +65,21 @@ final class PartAnalysis {
 
     /// @param terms what an error costs by its place; empty when that is not known
     static Errors errors(Rows rows, List<Format> formats, Quantizer quantizer, DType stored, boolean exact, List<Term> terms) {
-        RowSample sample = RowSample.of(rows.rows(), rows.columns(), exact);
-        List<BlockCoder> coders = formats.stream().map(f -> new BlockCoder(f, quantizer, stored)).toList();
-        Optional<BlockCoder> coarse = reference(rows.columns(), stored, 128, 64, 32);
-        Optional<BlockCoder> reference = terms.isEmpty() ? Optional.empty() : reference(rows.columns(), stored, 64, 32);
-        List<float[]> importance = terms.stream().map(t -> floats(t.columns())).toList();
-
-        int columns = rows.columns();
-        int runs = sample.runs().size();
-        double[] norms = new double[runs];
-        double[][] errors = new double[formats.size()][runs];
-        double[] coarseErrors = new double[runs];
-        double plainSum = 0;
-        double[] weightedSums = new double[terms.size()];
-        List<RowSample.Run> blocks = new ArrayList<>();
-        List<Integer> runOf = new ArrayList<>();
-        for (int r = 0; r < runs; r++) {
-            for (RowSample.Run block : sample.runs().get(r).blocks(columns)) {
-                blocks.add(block);
-                runOf.add(r);
+        ErrorSums sums = new ErrorSums(rows, formats, quantizer, stored, terms);
+        if (RowSample.whole(rows.rows(), rows.columns(), exact)) {
+            sums.measureAll();
+            return sums.result();
+        }
+        RowSample.Statistics statistics = RowSample.Statistics.of(rows, sums.perBlock());
+        long most = rows.rows() / LARGEST_SHARE;
+        double start = 0.5;
+        for (long wanted = RowSample.fewest(rows.rows(), rows.columns());; wanted *= 2) {
+            sums.measure(RowSample.of(statistics, (int) wanted, start));
+            start = 0;
+            if (wanted * 2 > most || sums.largestSamplingError() <= SAMPLING_ERROR) {
+                return sums.result();
             }
         }
-        float[] values = new float[Math.multiplyExact(blocks.stream().mapToInt(RowSample.Run::count).max().orElse(0), columns)];
-        for (int b = 0; b < blocks.size(); b++) {
-            RowSample.Run run = blocks.get(b);
-            int r = runOf.get(b);
-            rows.read(run.first(), run.count(), values);
-            norms[r] += squaredNorm(values, run.count() * columns);
-            for (int f = 0; f < coders.size(); f++) {
-                errors[f][r] += error(coders.get(f), values, run.count(), columns);
-            }
-            if (coarse.isPresent()) {
-                coarseErrors[r] += error(coarse.get(), values, run.count(), columns);
-            }
-            if (reference.isPresent()) {
-                for (int t = 0; t < terms.size(); t++) {
-                    double[] plain = new double[run.count()];
-                    double[] weighted = new double[run.count()];
-                    reference.get().errors(values, run.count(), columns, importance.get(t), plain, weighted);
-                    plainSum += t == 0 ? sum(plain) : 0;
-                    for (int i = 0; i < run.count(); i++) {
-                        weightedSums[t] += weighted[i] * terms.get(t).rows()[Math.toIntExact(run.first() + i)];
-                    }
-                }
-            }
-        }
-        List<CurvePoint> curve = new ArrayList<>();
-        for (int f = 0; f < formats.size(); f++) {
-            curve.add(point(formats.get(f), errors[f], norms, sample.complete()));
-        }
-        double[] weighted = new double[terms.size()];
-        for (int t = 0; t < weighted.length; t++) {
-            weighted[t] = ratio(weightedSums[t], plainSum);
-        }
-        return new Errors(curve, ratio(sum(coarseErrors), sum(norms)), reference.map(_ -> weighted));
     }
 
     static Result combine(MetricReport report, Errors errors, List<Term> terms) {
@@ -150,63 +112,8 @@ final class PartAnalysis {
         return out;
     }
 
-    private static float[] floats(double[] values) {
-        float[] out = new float[values.length];
-        for (int i = 0; i < out.length; i++) {
-            out[i] = (float) values[i];
-        }
-        return out;
-    }
-
     static String refusal(String name, NonFinite n) {
         return "tensor '" + name + "' holds " + n.count() + (n.count() == 1 ? " weight that is" : " weights that are")
                 + " infinite or not a number, the first at index " + n.firstIndex() + "; the checkpoint is damaged, get another copy";
-    }
-
-    private static Optional<BlockCoder> reference(int columns, DType stored, int... groupSizes) {
-        for (int g : groupSizes) {
-            if (columns % g == 0) {
-                return Optional.of(new BlockCoder(Format.affine(4, g), Quantizer.RTN, stored));
-            }
-        }
-        return Optional.empty();
-    }
-
-    private static double error(BlockCoder coder, float[] values, int count, int columns) {
-        double[] rowError = new double[count];
-        coder.errors(values, count, columns, null, rowError, null);
-        return sum(rowError);
-    }
-
-    /// Ratio estimate over the runs, and its standard error by linearisation (Cochran, Sampling Techniques, 3rd ed., §6.3).
-    private static CurvePoint point(Format format, double[] errors, double[] norms, boolean complete) {
-        double error = sum(errors);
-        double ratio = ratio(error, sum(norms));
-        if (complete || error == 0) {
-            return new CurvePoint(format, ratio, 0);
-        }
-        double residual = 0;
-        for (int r = 0; r < errors.length; r++) {
-            double d = errors[r] - ratio * norms[r];
-            residual += d * d;
-        }
-        double n = errors.length;
-        return new CurvePoint(format, ratio, Math.sqrt(residual * n / (n - 1)) / error);
-    }
-
-    private static double ratio(double a, double b) {
-        return b == 0 ? 0 : a / b;
-    }
-
-    private static double squaredNorm(float[] values, int count) {
-        return Kernels.sumOfSquares(values, 0, count);
-    }
-
-    private static double sum(double[] values) {
-        double sum = 0;
-        for (double v : values) {
-            sum += v;
-        }
-        return sum;
     }
 }

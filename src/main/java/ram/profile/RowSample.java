@@ -1,58 +1,158 @@
 package ram.profile;
 
-import java.util.ArrayList;
-import java.util.List;
+import java.util.Arrays;
+import java.util.Comparator;
+import java.util.stream.IntStream;
+import ram.numeric.Kernels;
+import ram.tensor.Rows;
 
-/// The rows of a matrix on which errors are measured: all of them, or one run of rows in each of [#STRATA] equal strata.
-/// Where a run lies in its stratum follows from the stratum's number alone, so the choice is the same every time.
+/// Rows of a matrix on which errors are measured: a sample in which a row's chance grows with the error to be expected in it.
 ///
-/// @param runs in row order
-/// @param complete whether the runs are all rows
-record RowSample(List<Run> runs, boolean complete) {
+/// The error of a group of weights is nearly its squared range times a factor of the format. So one pass over the whole matrix finds sum of squares and
+/// sum of squared ranges of every row, rows are lined up by the ratio of the two, which tells how much clipping will pay, and along that line rows are
+/// chosen at equal steps of expected error: systematic sampling with unequal probabilities (Cochran, Sampling Techniques, 3rd ed., §9A). Rows whose
+/// share is a step or more are always chosen. Nothing is left to chance, so the choice is the same every time.
+///
+/// @param rows the chosen ones, ascending
+/// @param factor for each, how many rows it stands for
+/// @param line the places in `rows` along the line
+/// @param energy sum of squares of the whole matrix
+record RowSample(int[] rows, double[] factor, int[] line, double energy) {
     /// Matrices up to this many elements are always measured whole.
     static final long WHOLE = 1 << 20;
     /// Otherwise at least this many elements, or one in [#SHARE] when that is more.
     private static final long FEWEST = 1 << 17;
-    private static final long SHARE = 32;
-    private static final int STRATA = 64;
-    /// Elements of a run of a matrix that is measured whole, and of a piece of a longer run.
-    private static final long BLOCK = 1 << 16;
+    private static final long SHARE = 128;
+    private static final int FEWEST_ROWS = 64;
+    /// Share of the sum of squares in the expected error. It keeps rows whose groups are constant, and so have no range, in the sample.
+    private static final double ENERGY_SHARE = 0.25;
 
-    /// Rows `first … first + count`.
-    record Run(long first, int count) {
-        /// The run in pieces that fit into a cache.
-        List<Run> blocks(int columns) {
-            int step = (int) Math.max(1, BLOCK / columns);
-            List<Run> out = new ArrayList<>();
-            for (int at = 0; at < count; at += step) {
-                out.add(new Run(first + at, Math.min(step, count - at)));
+    /// What one pass finds of every row.
+    ///
+    /// @param energy sums of squares
+    /// @param ranges sums of squared ranges of groups
+    record Statistics(double[] energy, double[] ranges) {
+        static Statistics of(Rows matrix, int perBlock) {
+            int count = Math.toIntExact(matrix.rows());
+            int columns = matrix.columns();
+            double[] energy = new double[count];
+            double[] ranges = new double[count];
+            float[] values = new float[Math.multiplyExact(perBlock, columns)];
+            for (int first = 0; first < count; first += perBlock) {
+                int n = Math.min(perBlock, count - first);
+                matrix.read(first, n, values);
+                for (int i = 0; i < n; i++) {
+                    energy[first + i] = Kernels.sumOfSquares(values, i * columns, columns);
+                    ranges[first + i] = Kernels.squaredRanges(values, i * columns, columns);
+                }
             }
-            return out;
+            return new Statistics(energy, ranges);
         }
     }
 
-    RowSample {
-        runs = List.copyOf(runs);
+    /// Whether every row of a matrix is to be measured.
+    static boolean whole(long rows, int columns, boolean exact) {
+        return exact || rows * columns <= WHOLE || rows < 2 * FEWEST_ROWS;
     }
 
-    static RowSample of(long rows, int columns, boolean exact) {
-        List<Run> runs = new ArrayList<>();
-        if (exact || rows * columns <= WHOLE || rows < 2 * STRATA) {
-            long step = Math.max(1, BLOCK / columns);
-            for (long first = 0; first < rows; first += step) {
-                runs.add(new Run(first, (int) Math.min(step, rows - first)));
+    /// Number of rows of the smallest sample.
+    static int fewest(long rows, int columns) {
+        return (int) Math.max(FEWEST_ROWS, Math.ceilDiv(Math.max(FEWEST, rows * columns / SHARE), (long) columns));
+    }
+
+    /// About `wanted` rows. Rows of zeros, which cause no error, are left out. Where no row becomes certain, one of twice as many holds all of it.
+    ///
+    /// @param start place of the first step, from 0 to 1
+    static RowSample of(Statistics s, int wanted, double start) {
+        double energy = Arrays.stream(s.energy).sum();
+        double ranges = Arrays.stream(s.ranges).sum();
+        int n = s.energy.length;
+        double[] size = new double[n];
+        for (int r = 0; r < n; r++) {
+            size[r] = ENERGY_SHARE * share(s.energy[r], energy) + (1 - ENERGY_SHARE) * share(s.ranges[r], ranges);
+        }
+        double[] chance = chances(size, wanted);
+        int[] order = IntStream.range(0, n).filter(r -> chance[r] > 0).boxed()
+                .sorted(Comparator.comparingDouble((Integer r) -> s.ranges[r] / s.energy[r])).mapToInt(Integer::intValue).toArray();
+        int[] chosen = new int[order.length];
+        int count = 0;
+        double before = start;
+        for (int r : order) {
+            double after = before + chance[r];
+            if (chance[r] == 1 || Math.floor(after) > Math.floor(before)) {
+                chosen[count++] = r;
             }
-            return new RowSample(runs, true);
+            // certain rows take no step
+            before = chance[r] == 1 ? before : after;
         }
-        long wanted = Math.max(FEWEST, rows * columns / SHARE);
-        for (int s = 0; s < STRATA; s++) {
-            long from = rows * s / STRATA;
-            long size = rows * (s + 1) / STRATA - from;
-            int count = (int) Math.min(size, Math.max(1, Math.ceilDiv(wanted, (long) columns * STRATA)));
-            // Weyl sequence of the golden ratio: spreads the positions evenly without a pattern that a layout of heads could match.
-            double position = s * 0.6180339887498949 % 1.0;
-            runs.add(new Run(from + (long) (position * (size - count + 1)), count));
+        int[] onLine = Arrays.copyOf(chosen, count);
+        int[] places = IntStream.range(0, count).boxed().sorted(Comparator.comparingInt(k -> onLine[k])).mapToInt(Integer::intValue).toArray();
+        int[] rows = new int[count];
+        double[] factor = new double[count];
+        int[] line = new int[count];
+        for (int i = 0; i < count; i++) {
+            rows[i] = onLine[places[i]];
+            factor[i] = 1 / chance[rows[i]];
+            line[places[i]] = i;
         }
-        return new RowSample(runs, false);
+        return new RowSample(rows, factor, line, energy);
+    }
+
+    private static double share(double part, double all) {
+        return all > 0 && all < Double.POSITIVE_INFINITY ? part / all : 0;
+    }
+
+    /// Proportional to the sizes, at most 1 each, `wanted` in sum.
+    private static double[] chances(double[] size, int wanted) {
+        double[] chance = new double[size.length];
+        boolean more = true;
+        while (more) {
+            double rest = 0;
+            long certain = 0;
+            for (int r = 0; r < size.length; r++) {
+                if (chance[r] == 1) {
+                    certain++;
+                } else {
+                    rest += size[r];
+                }
+            }
+            more = false;
+            for (int r = 0; r < size.length; r++) {
+                if (chance[r] < 1 && rest > 0) {
+                    chance[r] = Math.min(1, (wanted - certain) * size[r] / rest);
+                    more |= chance[r] == 1;
+                }
+            }
+            if (wanted <= certain) {
+                break;
+            }
+        }
+        return chance;
+    }
+
+    /// An estimate of the relative standard error of the sum of `factor · value`: from the differences of neighbours along the line.
+    double relativeError(double[] values) {
+        double sum = 0;
+        double squares = 0;
+        double last = Double.NaN;
+        for (int k = 0; k < line.length; k++) {
+            int i = line[k];
+            double v = factor[i] * values[i];
+            sum += v;
+            if (factor[i] > 1) {
+                double d = v - last;
+                squares += Double.isNaN(last) ? 0 : d * d / 2 * (1 - 1 / factor[i]);
+                last = v;
+            }
+        }
+        return sum == 0 ? 0 : Math.sqrt(squares) / sum;
+    }
+
+    double sum(double[] values) {
+        double sum = 0;
+        for (int i = 0; i < values.length; i++) {
+            sum += factor[i] * values[i];
+        }
+        return sum;
     }
 }

@@ -190,4 +190,22 @@ class KernelsTest {
             }
         }
     }
+
+    @Test
+    void squaredRanges() {
+        float[] a = new float[200];
+        a[3] = -2;
+        a[63] = 1;
+        a[64] = 5;
+        a[65] = 5;
+        a[199] = 3;
+        double first = 9;
+        double second = 25;
+        double last = 9;
+        for (KernelOps ops : new KernelOps[] {SCALAR, BEST}) {
+            assertEquals(first + second + last, ops.squaredRanges(a, 0, 200));
+            assertEquals(first, ops.squaredRanges(a, 0, 64));
+            assertEquals(0, ops.squaredRanges(a, 100, 0));
+        }
+    }
 }

@@ -1,0 +1,160 @@
+package ram.profile;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import ram.format.BlockCoder;
+import ram.format.Format;
+import ram.format.Quantizer;
+import ram.numeric.Kernels;
+import ram.safetensors.DType;
+import ram.sensitivity.Term;
+import ram.tensor.Rows;
+
+/// The squared errors of one matrix in several formats, on all of its rows or on a sample.
+final class ErrorSums {
+    /// Elements of a block: they stay in a cache while every format is tried on them.
+    private static final int BLOCK = 1 << 16;
+
+    private final Rows matrix;
+    private final int columns;
+    private final List<Format> formats;
+    private final List<BlockCoder> coders;
+    private final Optional<BlockCoder> coarse;
+    private final Optional<BlockCoder> reference;
+    private final List<Term> terms;
+    private final List<float[]> importance;
+    private final float[] values;
+
+    /// Sums of squared errors: in every format, in the coarse one, in the reference format, and there weighted by each term.
+    private final double[] sums;
+    private final double[] samplingErrors;
+    private final Map<Integer, double[]> measured = new HashMap<>();
+    private double norm;
+
+    ErrorSums(Rows matrix, List<Format> formats, Quantizer quantizer, DType stored, List<Term> terms) {
+        this.matrix = matrix;
+        this.columns = matrix.columns();
+        this.formats = formats;
+        this.coders = formats.stream().map(f -> new BlockCoder(f, quantizer, stored)).toList();
+        this.coarse = rtn(stored, 128, 64, 32);
+        this.reference = terms.isEmpty() ? Optional.empty() : rtn(stored, 64, 32);
+        this.terms = terms;
+        this.importance = terms.stream().map(t -> floats(t.columns())).toList();
+        this.values = new float[Math.multiplyExact(perBlock(), columns)];
+        this.sums = new double[formats.size() + 2 + terms.size()];
+        this.samplingErrors = new double[formats.size()];
+    }
+
+    int perBlock() {
+        return (int) Math.max(1, Math.min(matrix.rows(), BLOCK / Math.max(1, columns)));
+    }
+
+    private Optional<BlockCoder> rtn(DType stored, int... groupSizes) {
+        for (int g : groupSizes) {
+            if (columns % g == 0) {
+                return Optional.of(new BlockCoder(Format.affine(4, g), Quantizer.RTN, stored));
+            }
+        }
+        return Optional.empty();
+    }
+
+    private static float[] floats(double[] values) {
+        float[] out = new float[values.length];
+        for (int i = 0; i < out.length; i++) {
+            out[i] = (float) values[i];
+        }
+        return out;
+    }
+
+    /// Measures every row.
+    void measureAll() {
+        int step = perBlock();
+        for (long first = 0; first < matrix.rows(); first += step) {
+            int[] rows = new int[(int) Math.min(step, matrix.rows() - first)];
+            for (int i = 0; i < rows.length; i++) {
+                rows[i] = Math.toIntExact(first + i);
+            }
+            matrix.read(first, rows.length, values);
+            norm += Kernels.sumOfSquares(values, 0, rows.length * columns);
+            double[][] found = measure(rows);
+            for (int k = 0; k < found.length; k++) {
+                for (double e : found[k]) {
+                    sums[k] += e;
+                }
+            }
+        }
+    }
+
+    /// Measures the rows of a sample, as far as they have not been measured yet.
+    void measure(RowSample sample) {
+        int[] missing = Arrays.stream(sample.rows()).filter(r -> !measured.containsKey(r)).toArray();
+        int step = perBlock();
+        float[] row = new float[columns];
+        for (int at = 0; at < missing.length; at += step) {
+            int[] rows = Arrays.copyOfRange(missing, at, Math.min(missing.length, at + step));
+            for (int i = 0; i < rows.length; i++) {
+                matrix.read(rows[i], 1, row);
+                System.arraycopy(row, 0, values, i * columns, columns);
+            }
+            double[][] found = measure(rows);
+            for (int i = 0; i < rows.length; i++) {
+                int at0 = i;
+                measured.put(rows[i], Arrays.stream(found).mapToDouble(f -> f[at0]).toArray());
+            }
+        }
+        norm = sample.energy();
+        double[] perRow = new double[sample.rows().length];
+        for (int k = 0; k < sums.length; k++) {
+            for (int i = 0; i < perRow.length; i++) {
+                perRow[i] = measured.get(sample.rows()[i])[k];
+            }
+            sums[k] = sample.sum(perRow);
+            if (k < samplingErrors.length) {
+                samplingErrors[k] = sample.relativeError(perRow);
+            }
+        }
+    }
+
+    /// Measures the rows that `values` holds: per kind of sum the value of each row.
+    private double[][] measure(int[] rows) {
+        double[][] out = new double[sums.length][rows.length];
+        for (int f = 0; f < coders.size(); f++) {
+            coders.get(f).errors(values, rows.length, columns, null, out[f], null);
+        }
+        int next = coders.size();
+        if (coarse.isPresent()) {
+            coarse.get().errors(values, rows.length, columns, null, out[next], null);
+        }
+        for (int t = 0; t < terms.size() && reference.isPresent(); t++) {
+            reference.get().errors(values, rows.length, columns, importance.get(t), t == 0 ? out[next + 1] : null, out[next + 2 + t]);
+            for (int i = 0; i < rows.length; i++) {
+                out[next + 2 + t][i] *= terms.get(t).rows()[rows[i]];
+            }
+        }
+        return out;
+    }
+
+    /// The largest of the estimated relative standard errors.
+    double largestSamplingError() {
+        return Arrays.stream(samplingErrors).max().orElse(0);
+    }
+
+    PartAnalysis.Errors result() {
+        List<CurvePoint> curve = new ArrayList<>();
+        for (int f = 0; f < formats.size(); f++) {
+            curve.add(new CurvePoint(formats.get(f), ratio(sums[f], norm), samplingErrors[f]));
+        }
+        double coarseSum = sums[formats.size()];
+        double plainSum = sums[formats.size() + 1];
+        double[] weighted = Arrays.stream(sums, formats.size() + 2, sums.length).map(w -> ratio(w, plainSum)).toArray();
+        return new PartAnalysis.Errors(curve, ratio(coarseSum, norm), reference.map(_ -> weighted));
+    }
+
+    private static double ratio(double a, double b) {
+        return b == 0 ? 0 : a / b;
+    }
+}
