@@ -36,7 +36,7 @@ public final class ForwardPass {
         this.attention = new Attention(shape, workers);
     }
 
-    NetworkShape shape() {
+    public NetworkShape shape() {
         return shape;
     }
 
@@ -88,7 +88,8 @@ public final class ForwardPass {
         return states;
     }
 
-    private List<float[]> embed(List<int[]> sequences) {
+    /// The states before the first layer, per sequence `tokens · hidden` values.
+    public List<float[]> embed(List<int[]> sequences) {
         Rows embedding = matrix("model.embed_tokens", shape.vocabulary(), shape.hidden());
         return workers.map(sequences, ids -> {
             float[] out = new float[Math.multiplyExact(ids.length, shape.hidden())];
@@ -105,19 +106,60 @@ public final class ForwardPass {
     }
 
     private void layer(int l, List<float[]> states, float[] table, InputListener listener) {
-        String path = "model.layers." + l;
-        List<Integer> lengths = states.stream().map(s -> s.length / shape.hidden()).toList();
-        int tokens = lengths.stream().mapToInt(Integer::intValue).sum();
-        float[] x = normalized(states, path + ".input_layernorm.weight", tokens);
-        addTo(states, attend(path + ".self_attn", l, x, lengths, tokens, table, listener));
-        x = normalized(states, path + ".post_attention_layernorm.weight", tokens);
-        addTo(states, feedForward(path + "." + shape.block(), l, x, tokens, listener));
+        List<Integer> lengths = lengths(states);
+        float[] x = attentionInput(l, states);
+        float[] mixed = mix(l, x, lengths, table, listener);
+        addTo(states, linear(attention(l) + ".o_proj", shape.hidden(), shape.heads() * shape.headDim(), mixed, tokens(states), listener));
+        x = feedForwardInput(l, states);
+        addTo(states, feedForward(l, x, listener));
         for (float[] s : states) {
-            Projection.requireFinite(s, path);
+            Projection.requireFinite(s, layer(l));
         }
     }
 
-    private float[] attend(String path, int l, float[] x, List<Integer> lengths, int tokens, float[] table, InputListener listener) {
+    private static String layer(int l) {
+        return "model.layers." + l;
+    }
+
+    /// Module path of a layer's attention.
+    public static String attention(int l) {
+        return layer(l) + ".self_attn";
+    }
+
+    /// Module path of a layer's feed-forward part.
+    public String feedForward(int l) {
+        return layer(l) + "." + shape.block();
+    }
+
+    private List<Integer> lengths(List<float[]> states) {
+        return states.stream().map(s -> s.length / shape.hidden()).toList();
+    }
+
+    private int tokens(List<float[]> states) {
+        return states.stream().mapToInt(s -> s.length / shape.hidden()).sum();
+    }
+
+    /// What enters the query, key and value projections: all sequences, one after the other.
+    public float[] attentionInput(int l, List<float[]> states) {
+        return normalized(states, layer(l) + ".input_layernorm.weight", tokens(states));
+    }
+
+    /// What enters the feed-forward part.
+    public float[] feedForwardInput(int l, List<float[]> states) {
+        return normalized(states, layer(l) + ".post_attention_layernorm.weight", tokens(states));
+    }
+
+    /// What enters the output projection of the attention.
+    ///
+    /// @param x of [#attentionInput]
+    /// @param lengths of the sequences in `x`
+    public float[] mix(int l, float[] x, List<Integer> lengths) {
+        return mix(l, x, lengths, shape.rope().table(lengths.stream().mapToInt(Integer::intValue).max().orElse(0)), null);
+    }
+
+    private float[] mix(int l, float[] x, List<Integer> lengths, float[] table, InputListener listener) {
+        String path = attention(l);
+        int tokens = x.length / shape.hidden();
         int qWidth = shape.heads() * shape.headDim();
         int kvWidth = shape.kvHeads() * shape.headDim();
         float[] q = linear(path + ".q_proj", qWidth, shape.hidden(), x, tokens, listener);
@@ -136,8 +178,16 @@ public final class ForwardPass {
         }
         attention.rotate(q, lengths, shape.heads(), table);
         attention.rotate(k, lengths, shape.kvHeads(), table);
-        float[] mixed = attention.apply(q, k, v, lengths, shape.window().get(l));
-        return linear(path + ".o_proj", shape.hidden(), qWidth, mixed, tokens, listener);
+        return attention.apply(q, k, v, lengths, shape.window().get(l));
+    }
+
+    /// What a layer's feed-forward part makes of its inputs.
+    public float[] feedForward(int l, float[] x) {
+        return feedForward(l, x, null);
+    }
+
+    private float[] feedForward(int l, float[] x, InputListener listener) {
+        return feedForward(feedForward(l), l, x, x.length / shape.hidden(), listener);
     }
 
     private float[] feedForward(String path, int l, float[] x, int tokens, InputListener listener) {
@@ -166,7 +216,7 @@ public final class ForwardPass {
     }
 
     /// `gate ← silu(gate) · up`; `up` is used up.
-    private void activate(float[] gate, float[] up) {
+    public void activate(float[] gate, float[] up) {
         int block = 1 << 14;
         workers.forEach(IntStream.iterate(0, i -> i < gate.length, i -> i + block).boxed().toList(), from -> {
             int n = Math.min(block, gate.length - from);
@@ -185,7 +235,6 @@ public final class ForwardPass {
     /// Each token passes the experts that its router ranks highest; their outputs are added in the order of the experts.
     private float[] mixture(String path, int experts, float[] x, int tokens, InputListener listener) {
         int hidden = shape.hidden();
-        int perToken = Math.min(shape.expertsPerToken(), experts);
         float[] scores = linear(path + ".gate", experts, hidden, x, tokens, listener);
         Rows gate = matrix(path + ".switch_mlp.gate_proj");
         Rows up = matrix(path + ".switch_mlp.up_proj");
@@ -196,29 +245,17 @@ public final class ForwardPass {
         if (!fits) {
             throw new InputException("the experts of " + path + " do not have the shapes that config.json implies; verify the folder");
         }
-        int[][] chosen = new int[experts][tokens];
-        int[] counts = new int[experts];
-        float[][] shares = new float[experts][tokens];
-        float[] row = new float[experts];
-        for (int t = 0; t < tokens; t++) {
-            System.arraycopy(scores, t * experts, row, 0, experts);
-            float[] share = route(row, perToken);
-            for (int e = 0; e < experts; e++) {
-                if (share[e] >= 0) {
-                    shares[e][counts[e]] = share[e];
-                    chosen[e][counts[e]++] = t;
-                }
-            }
-        }
+        Routes routes = route(scores, experts);
         float[] out = new float[tokens * hidden];
         for (int e = 0; e < experts; e++) {
-            int n = counts[e];
+            int[] chosen = routes.tokens()[e];
+            int n = chosen.length;
             if (n == 0) {
                 continue;
             }
             float[] in = new float[n * hidden];
             for (int i = 0; i < n; i++) {
-                System.arraycopy(x, chosen[e][i] * hidden, in, i * hidden, hidden);
+                System.arraycopy(x, chosen[i] * hidden, in, i * hidden, hidden);
             }
             tell(listener, path + ".switch_mlp.gate_proj", e, in, n, hidden);
             float[] g = projection.apply(gate, (long) e * width, width, NO_BIAS, in, n);
@@ -228,14 +265,48 @@ public final class ForwardPass {
             tell(listener, path + ".switch_mlp.down_proj", e, g, n, width);
             float[] y = projection.apply(down, (long) e * hidden, hidden, NO_BIAS, g, n);
             for (int i = 0; i < n; i++) {
-                addScaled(out, chosen[e][i] * hidden, y, i * hidden, hidden, shares[e][i]);
+                addScaled(out, chosen[i] * hidden, y, i * hidden, hidden, routes.shares()[e][i]);
             }
         }
         return out;
     }
 
+    /// Which tokens pass which experts.
+    ///
+    /// @param tokens per expert, ascending
+    /// @param shares of the expert in each of these tokens' outputs
+    public record Routes(int[][] tokens, float[][] shares) {
+    }
+
+    /// The experts that tokens pass, from the router's output.
+    ///
+    /// @param scores `tokens · experts` values
+    public Routes route(float[] scores, int experts) {
+        int tokens = scores.length / experts;
+        int perToken = Math.min(shape.expertsPerToken(), experts);
+        int[][] chosen = new int[experts][tokens];
+        int[] counts = new int[experts];
+        float[][] shares = new float[experts][tokens];
+        float[] row = new float[experts];
+        for (int t = 0; t < tokens; t++) {
+            System.arraycopy(scores, t * experts, row, 0, experts);
+            float[] share = shares(row, perToken);
+            for (int e = 0; e < experts; e++) {
+                if (share[e] >= 0) {
+                    shares[e][counts[e]] = share[e];
+                    chosen[e][counts[e]++] = t;
+                }
+            }
+        }
+        for (int e = 0; e < experts; e++) {
+            chosen[e] = Arrays.copyOf(chosen[e], counts[e]);
+            shares[e] = Arrays.copyOf(shares[e], counts[e]);
+        }
+        return new Routes(chosen, shares);
+    }
+
     /// Softmax of a token's scores, -1 for the experts that it does not pass. Of equal scores the first expert wins.
-    private float[] route(float[] scores, int perToken) {
+    private float[] shares(float[] scores, int perToken) {
         int experts = scores.length;
         float[] share = new float[experts];
         Arrays.fill(share, -1);
@@ -267,6 +338,19 @@ public final class ForwardPass {
         return share;
     }
 
+    /// The outputs of a linear module, additive bias included.
+    ///
+    /// @param x `tokens · columns` values
+    public float[] apply(String path, float[] x) {
+        Rows w = matrix(path);
+        return linear(path, Math.toIntExact(w.rows()), w.columns(), x, x.length / w.columns(), null);
+    }
+
+    /// `x · Wᵀ` with some rows of a matrix.
+    public float[] apply(Rows w, long first, int rows, float[] x) {
+        return projection.apply(w, first, rows, NO_BIAS, x, x.length / w.columns());
+    }
+
     private float[] linear(String path, int rows, int columns, float[] x, int tokens, InputListener listener) {
         Rows w = matrix(path, rows, columns);
         tell(listener, path, 0, x, tokens, columns);
@@ -280,7 +364,8 @@ public final class ForwardPass {
         }
     }
 
-    Rows matrix(String path) {
+    /// The matrix of a module that the model must have.
+    public Rows matrix(String path) {
         return weights.matrix(path).orElseThrow(() -> InputException.in(weights.config().file(), "describes a model with the module " + path + ", which the folder does not hold"));
     }
 
@@ -307,7 +392,7 @@ public final class ForwardPass {
     }
 
     /// What enters the output head: the normalised states, all sequences one after the other.
-    float[] headInputs(List<float[]> states) {
+    public float[] headInputs(List<float[]> states) {
         return normalized(states, "model.norm.weight", states.stream().mapToInt(s -> s.length / shape.hidden()).sum());
     }
 
@@ -337,7 +422,8 @@ public final class ForwardPass {
         }, _ -> { });
     }
 
-    private void addTo(List<float[]> states, float[] delta) {
+    /// Adds a layer part's outputs to the states.
+    public void addTo(List<float[]> states, float[] delta) {
         int at = 0;
         for (float[] s : states) {
             for (int i = 0; i < s.length; i++) {
@@ -354,7 +440,7 @@ public final class ForwardPass {
     }
 
     /// Sizes of the pieces in which sequences run so that a layer's working memory stays within `bytes`.
-    int chunkTokens(long bytes) {
+    public int chunkTokens(long bytes) {
         long byIndex = Integer.MAX_VALUE / Math.max(1L, scratchBytesPerToken() / 4);
         return (int) Math.clamp(bytes / scratchBytesPerToken(), 1, byIndex);
     }

@@ -88,6 +88,59 @@ final class Head {
         return out;
     }
 
+    /// Draws a token from the prediction at each position: every strip of the vocabulary takes the place of the tokens drawn so far with the probability
+    /// that its share of the sum up to it asks for.
+    ///
+    /// @param random one number generator per position
+    int[] draw(Input model, int vocabulary, List<SplitMix> random) {
+        int tokens = random.size();
+        float[] max = new float[tokens];
+        Arrays.fill(max, Float.NEGATIVE_INFINITY);
+        double[] sum = new double[tokens];
+        int[] drawn = new int[tokens];
+        int k = model.weight().columns();
+        List<float[]> strips = List.of(new float[STRIP * k]);
+        for (int from = 0; from < vocabulary; from += STRIP) {
+            int first = from;
+            int rows = Math.min(STRIP, vocabulary - from);
+            decode(List.of(model), strips, first, rows);
+            workers.forEach(IntStream.iterate(0, t -> t < tokens, t -> t + TOKENS).boxed().toList(), t -> {
+                int count = Math.min(TOKENS, tokens - t);
+                float[] logits = new float[count * rows];
+                Kernels.multiplyAdd(count, rows, k, model.inputs(), t * k, k, strips.getFirst(), 0, k, logits, 0, rows);
+                for (int i = t; i < t + count; i++) {
+                    draw(logits, (i - t) * rows, rows, first, i, max, sum, drawn, random.get(i));
+                }
+                return t;
+            }, _ -> { });
+        }
+        return drawn;
+    }
+
+    private static void draw(float[] logits, int at, int rows, int first, int t, float[] max, double[] sum, int[] drawn, SplitMix random) {
+        float top = max[t];
+        for (int i = at; i < at + rows; i++) {
+            top = Math.max(top, logits[i]);
+        }
+        if (top > max[t]) {
+            sum[t] *= Math.exp((double) max[t] - top);
+            max[t] = top;
+        }
+        float[] e = Arrays.copyOfRange(logits, at, at + rows);
+        Exp.exp(e, 0, rows, top);
+        double share = Kernels.sum(e, 0, rows);
+        sum[t] += share;
+        double mark = random.uniform() * sum[t];
+        if (mark <= share) {
+            int i = 0;
+            double passed = e[0];
+            while (passed < mark && i < rows - 1) {
+                passed += e[++i];
+            }
+            drawn[t] = first + i;
+        }
+    }
+
     private record Part(int model, int row) {
     }
 

@@ -14,10 +14,10 @@ import ram.layout.ModelConfig;
 ///     sliding have one: a `sliding_window` without `layer_types` has no effect there
 /// @param block the name of the feed-forward part
 /// @param experts routed experts in each layer, 0 where the layer is dense
-record NetworkShape(int hidden, int layers, int heads, int kvHeads, int headDim, float eps, Rope rope, List<Integer> window, QkNorm qkNorm, String block,
+public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int headDim, float eps, Rope rope, List<Integer> window, QkNorm qkNorm, String block,
                     List<Integer> experts, int expertsPerToken, boolean normalizeTopK, boolean sharedExpert, int vocabulary) {
     /// Whether queries and keys are normalised: not, each head for itself, or all heads together.
-    enum QkNorm { NONE, HEAD, WHOLE }
+    public enum QkNorm { NONE, HEAD, WHOLE }
 
     static final Set<String> FAMILIES = Set.of("llama", "mistral", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "mixtral", "olmoe");
 

@@ -8,7 +8,7 @@ import ram.layout.ModelConfig;
 ///
 /// @param frequencies one per pair, in radians per position
 /// @param scale factor on the rotated dimensions of queries and keys
-record Rope(double[] frequencies, double scale) {
+public record Rope(double[] frequencies, double scale) {
     /// Reads `rope_theta`, `rope_scaling`, `rope_parameters` and `partial_rotary_factor`.
     ///
     /// @param theta the family's base where config.json has none

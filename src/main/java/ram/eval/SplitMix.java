@@ -19,7 +19,7 @@ final class SplitMix {
     }
 
     /// Uniform in (0, 1].
-    private double uniform() {
+    double uniform() {
         return ((next() >>> 11) + 1) * 0x1p-53;
     }
 

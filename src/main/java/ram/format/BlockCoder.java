@@ -152,6 +152,23 @@ public final class BlockCoder {
         }
     }
 
+    /// Writes the codes of one group, the counterpart of [#decode]'s reading.
+    ///
+    /// @param q codes, from `from` on as many as a group has
+    /// @param at the group's first byte
+    public void pack(byte[] q, int from, MemorySegment codes, long at) {
+        int bits = format.bits();
+        for (int e = from; e < from + format.groupSize(); e += 8) {
+            long eight = 0;
+            for (int k = 0; k < 8; k++) {
+                eight |= (q[e + k] & 255L) << k * bits;
+            }
+            for (int i = 0; i < bits; i++) {
+                codes.set(LittleEndian.BYTE, at++, (byte) (eight >>> 8 * i));
+            }
+        }
+    }
+
     private static long lastBytes(MemorySegment codes, long at, int count) {
         long out = 0;
         for (int i = 0; i < count; i++) {

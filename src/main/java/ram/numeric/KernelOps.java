@@ -33,6 +33,8 @@ interface KernelOps {
 
     void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride);
 
+    void multiplyAddByRows(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride);
+
     void widenBf16(MemorySegment source, long at, float[] out, int outAt, int count);
 
     void narrowBf16(float[] in, int at, int count, MemorySegment target, long targetAt);

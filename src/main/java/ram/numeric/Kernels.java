@@ -84,7 +84,15 @@ public final class Kernels {
         OPS.multiplyAdd(m, n, k, a, aFrom, aStride, b, bFrom, bStride, c, cFrom, cStride);
     }
 
-    /// The same for matrices without gaps between their rows.
+    /// `C += A · B`: as [#multiplyAdd], with B stored the other way round.
+    ///
+    /// @param n columns of B and C
+    /// @param k columns of A, rows of B
+    public static void multiplyAddByRows(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
+        OPS.multiplyAddByRows(m, n, k, a, aFrom, aStride, b, bFrom, bStride, c, cFrom, cStride);
+    }
+
+    /// [#multiplyAdd] for matrices without gaps between their rows.
     public static void multiplyAdd(int m, int n, int k, float[] a, float[] b, float[] c) {
         OPS.multiplyAdd(m, n, k, a, 0, k, b, 0, k, c, 0, n);
     }

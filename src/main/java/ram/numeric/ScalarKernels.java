@@ -128,6 +128,19 @@ class ScalarKernels implements KernelOps {
     }
 
     @Override
+    public void multiplyAddByRows(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
+        for (int i = 0; i < m; i++) {
+            for (int p = 0; p < k; p++) {
+                float v = a[aFrom + i * aStride + p];
+                for (int j = 0; j < n; j++) {
+                    int ci = cFrom + i * cStride + j;
+                    c[ci] = Math.fma(v, b[bFrom + p * bStride + j], c[ci]);
+                }
+            }
+        }
+    }
+
+    @Override
     public void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
         for (int i = 0; i < m; i++) {
             int ai = aFrom + i * aStride;

@@ -175,13 +175,27 @@ final class VectorKernels extends ScalarKernels {
 
     @Override
     public void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
+        product(m, n, k, a, aFrom, aStride, b, bFrom, bStride, 1, c, cFrom, cStride);
+    }
+
+    @Override
+    public void multiplyAddByRows(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
+        product(m, n, k, a, aFrom, aStride, b, bFrom, 1, bStride, c, cFrom, cStride);
+    }
+
+    /// C += A · B with element `(p, j)` of B at `bFrom + j · bAcross + p · bDown`, one of the two being 1.
+    private static void product(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bAcross, int bDown, float[] c, int cFrom, int cStride) {
         float[] panel = new float[Math.min(DEPTH, k) * TILE];
         float[] edge = new float[ROWS * TILE];
         for (int p = 0; p < k; p += DEPTH) {
             int depth = Math.min(DEPTH, k - p);
             for (int j = 0; j < n; j += TILE) {
                 int width = Math.min(TILE, n - j);
-                pack(b, bFrom + j * bStride + p, bStride, width, depth, panel);
+                if (bDown == 1) {
+                    pack(b, bFrom + j * bAcross + p, bAcross, width, depth, panel);
+                } else {
+                    packByRows(b, bFrom + j + p * bDown, bDown, width, depth, panel);
+                }
                 int i = 0;
                 for (; i < m; i += ROWS) {
                     int rows = Math.min(ROWS, m - i);
@@ -213,6 +227,13 @@ final class VectorKernels extends ScalarKernels {
             for (int p = 0; p < depth; p++) {
                 panel[p * TILE + j] = b[row + p];
             }
+        }
+    }
+
+    private static void packByRows(float[] b, int from, int stride, int width, int depth, float[] panel) {
+        for (int p = 0; p < depth; p++) {
+            System.arraycopy(b, from + p * stride, panel, p * TILE, width);
+            Arrays.fill(panel, p * TILE + width, (p + 1) * TILE, 0);
         }
     }
 

@@ -87,6 +87,18 @@ class KernelsTest {
                 SCALAR.multiplyAdd(m, n, k, a, 1, k + 3, b, 2, k + 2, scalar, 3, n + 1);
                 BEST.multiplyAdd(m, n, k, a, 1, k + 3, b, 2, k + 2, best, 3, n + 1);
                 assertArrayEquals(scalar, best);
+                float[] turned = new float[k * (n + 5) + 4];
+                for (int i = 0; i < n; i++) {
+                    for (int p = 0; p < k; p++) {
+                        turned[4 + p * (n + 5) + i] = b[2 + i * (k + 2) + p];
+                    }
+                }
+                float[] scalarByRows = start.clone();
+                float[] bestByRows = start.clone();
+                SCALAR.multiplyAddByRows(m, n, k, a, 1, k + 3, turned, 4, n + 5, scalarByRows, 3, n + 1);
+                BEST.multiplyAddByRows(m, n, k, a, 1, k + 3, turned, 4, n + 5, bestByRows, 3, n + 1);
+                assertArrayEquals(scalar, scalarByRows);
+                assertArrayEquals(scalar, bestByRows);
                 double expected = start[3 + (m - 1) * (n + 1) + n - 1];
                 for (int p = 0; p < k; p++) {
                     expected += (double) a[1 + (m - 1) * (k + 3) + p] * b[2 + (n - 1) * (k + 2) + p];

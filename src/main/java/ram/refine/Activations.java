@@ -1,0 +1,101 @@
+package ram.refine;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import ram.safetensors.LittleEndian;
+
+/// One array of activations per piece of the text, in memory or in a file.
+final class Activations implements AutoCloseable {
+    private static final int BUFFER = 1 << 20;
+
+    private final long[] offsets;
+    private final float[][] held;
+    private final Path file;
+    private final FileChannel channel;
+
+    /// @param tokens of each piece
+    /// @param width values per token
+    /// @param file where they go; null for memory
+    Activations(int[] tokens, int width, Path file) {
+        this.offsets = new long[tokens.length + 1];
+        for (int i = 0; i < tokens.length; i++) {
+            offsets[i + 1] = offsets[i] + Math.multiplyExact((long) tokens[i], width);
+        }
+        this.file = file;
+        this.held = file == null ? new float[tokens.length][] : null;
+        try {
+            this.channel = file == null ? null : FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be created", e);
+        }
+    }
+
+    /// May be changed by the caller where it is held in memory.
+    float[] get(int piece) {
+        if (held != null) {
+            return held[piece];
+        }
+        float[] out = new float[Math.toIntExact(offsets[piece + 1] - offsets[piece])];
+        try {
+            transfer(out, offsets[piece], true);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        }
+        return out;
+    }
+
+    void put(int piece, float[] values) {
+        if (values.length != offsets[piece + 1] - offsets[piece]) {
+            throw new IllegalArgumentException(values.length + " values for piece " + piece);
+        }
+        if (held != null) {
+            held[piece] = values;
+            return;
+        }
+        try {
+            transfer(values, offsets[piece], false);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be written", e);
+        }
+    }
+
+    private void transfer(float[] values, long offset, boolean in) throws IOException {
+        ByteBuffer buffer = ByteBuffer.allocateDirect((int) Math.min(BUFFER, 4L * values.length));
+        MemorySegment segment = MemorySegment.ofBuffer(buffer);
+        for (int from = 0; from < values.length; from += BUFFER / 4) {
+            int count = Math.min(BUFFER / 4, values.length - from);
+            buffer.clear().limit(4 * count);
+            if (!in) {
+                MemorySegment.copy(values, from, segment, LittleEndian.FLOAT, 0, count);
+            }
+            long at = 4 * (offset + from);
+            while (buffer.hasRemaining()) {
+                int n = in ? channel.read(buffer, at + buffer.position()) : channel.write(buffer, at + buffer.position());
+                if (n < 0) {
+                    throw new IOException("it ends too early");
+                }
+            }
+            if (in) {
+                MemorySegment.copy(segment, LittleEndian.FLOAT, 0, values, from, count);
+            }
+        }
+    }
+
+    @Override
+    public void close() {
+        if (channel != null) {
+            try {
+                channel.close();
+                Files.deleteIfExists(file);
+            } catch (IOException _) {
+                // a left-over of a folder that is removed as a whole
+            }
+        }
+    }
+}

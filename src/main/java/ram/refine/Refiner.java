@@ -1,0 +1,484 @@
+package ram.refine;
+
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.SortedMap;
+import java.util.function.BiConsumer;
+import java.util.function.DoubleConsumer;
+import ram.eval.ForwardPass;
+import ram.eval.NetworkShape;
+import ram.eval.ReplacedWeights;
+import ram.eval.WeightSource;
+import ram.format.CodedMatrix;
+import ram.format.Format;
+import ram.format.Quantizer;
+import ram.numeric.Workers;
+import ram.safetensors.DType;
+import ram.tensor.Rows;
+
+/// Codes the linear modules of a decoder one after the other, each with the inputs that the modules coded before it make of a text.
+///
+/// Two streams of activations go through the layers in step: that of the model and that of the coded modules. The second gives the moments H of a module's
+/// inputs, the difference of the two how far its inputs have drifted; part of the drift is made up for in the weight that is coded.
+public final class Refiner {
+    /// Added to the diagonal of H, in units of its mean. Between 0.001 and 0.1 the results hardly differ.
+    private static final double DAMPING = 0.03;
+    /// The same for an embedding that is the output head too: looking tokens up weighs all columns alike.
+    private static final double TIED_DAMPING = 0.5;
+    /// Part of the inputs' drift that is made up for: all of it would fit the text instead of the model.
+    private static final double SHARE = 0.5;
+    /// An expert that fewer tokens pass is left to `mse`.
+    private static final int FEWEST_TOKENS = 64;
+    private static final String EMBEDDING = "model.embed_tokens";
+    private static final String HEAD = "lm_head";
+
+    /// What becomes of a module.
+    ///
+    /// @param stored type of scales and biases
+    public record Target(Format format, DType stored) {
+    }
+
+    private final WeightSource source;
+    private final Map<String, Target> targets;
+    private final Workers workers;
+    private final RefineStore store;
+    private final UnitCoder coder;
+    private final ForwardPass exact;
+    private final ForwardPass coded;
+    private final Map<String, Rows> replaced = new HashMap<>();
+    private final SortedMap<String, Gain> gains = new TreeMap<>();
+    private final NetworkShape shape;
+    private final long memory;
+
+    /// @param targets the formats of quantized modules, by path
+    /// @param memory bytes for activations beside the statistics of one module
+    /// @throws ram.InputException for a family that cannot be run
+    public Refiner(WeightSource source, Map<String, Target> targets, Workers workers, long memory, RefineStore store) {
+        this.source = source;
+        this.targets = Map.copyOf(targets);
+        this.workers = workers;
+        this.store = store;
+        this.coder = new UnitCoder(workers);
+        this.exact = new ForwardPass(source, workers);
+        this.coded = new ForwardPass(new ReplacedWeights(source, "refined", (path, rows) -> replaced.getOrDefault(path, rows)), workers);
+        this.shape = exact.shape();
+        this.memory = memory;
+    }
+
+    /// Some sequences, and where their tokens lie among all.
+    private record Piece(List<int[]> sequences, List<Integer> lengths, int tokens) {
+    }
+
+    /// @param text sequences of token ids
+    /// @param progress is told the share that is done
+    /// @return what was gained, by module
+    public SortedMap<String, Gain> run(List<int[]> text, DoubleConsumer progress) {
+        List<Piece> pieces = pieces(text);
+        int[] tokens = pieces.stream().mapToInt(Piece::tokens).toArray();
+        int steps = shape.layers() + 1;
+        embedding(pieces);
+        try (Activations original = new Activations(tokens, shape.hidden(), file("exact"));
+             Activations states = new Activations(tokens, shape.hidden(), file("states"))) {
+            for (int i = 0; i < pieces.size(); i++) {
+                original.put(i, concatenated(exact.embed(pieces.get(i).sequences())));
+                states.put(i, concatenated(coded.embed(pieces.get(i).sequences())));
+            }
+            for (int l = 0; l < shape.layers(); l++) {
+                attention(l, pieces, tokens, original, states);
+                progress.accept((l + 0.3) / steps);
+                if (shape.experts().get(l) == 0) {
+                    dense(l, pieces, tokens, original, states);
+                } else {
+                    mixture(l, pieces, tokens, original, states);
+                }
+                replaced.keySet().removeIf(path -> !path.equals(EMBEDDING));
+                progress.accept((l + 1.0) / steps);
+            }
+            head(pieces, original, states);
+            progress.accept(1);
+        }
+        return gains;
+    }
+
+    private Path file(String name) {
+        return store.folder().resolve(name + ".f32");
+    }
+
+    /// Whole sequences, as many as a layer's working memory allows.
+    private List<Piece> pieces(List<int[]> text) {
+        long chunk = exact.chunkTokens(memory / 4);
+        List<Piece> out = new ArrayList<>();
+        int from = 0;
+        while (from < text.size()) {
+            int to = from + 1;
+            long tokens = text.get(from).length;
+            while (to < text.size() && tokens + text.get(to).length <= chunk) {
+                tokens += text.get(to++).length;
+            }
+            List<int[]> some = text.subList(from, to);
+            out.add(new Piece(some, some.stream().map(s -> s.length).toList(), Math.toIntExact(tokens)));
+            from = to;
+        }
+        return out;
+    }
+
+    private static float[] concatenated(List<float[]> parts) {
+        float[] out = new float[parts.stream().mapToInt(p -> p.length).sum()];
+        int at = 0;
+        for (float[] p : parts) {
+            System.arraycopy(p, 0, out, at, p.length);
+            at += p.length;
+        }
+        return out;
+    }
+
+    private Activations temporary(String name, int[] tokens, int width) {
+        long bytes = 4L * width * Arrays.stream(tokens).asLongStream().sum();
+        return new Activations(tokens, width, bytes <= memory / 8 ? null : file(name));
+    }
+
+    private void embedding(List<Piece> pieces) {
+        Target target = targets.get(EMBEDDING);
+        if (target == null) {
+            return;
+        }
+        Rows w = exact.matrix(EMBEDDING);
+        boolean tied = source.matrix(HEAD).isEmpty();
+        if (!tied || !refinable(target)) {
+            replaced.put(EMBEDDING, new CodedOnReading(w, target));
+            return;
+        }
+        Inputs inputs = new Inputs(shape.hidden(), false, workers);
+        for (Piece piece : pieces) {
+            inputs.add(exact.headInputs(exact.run(piece.sequences(), piece.tokens(), null)), null);
+        }
+        refine(List.of(EMBEDDING), inputs, TIED_DAMPING);
+    }
+
+    private void attention(int l, List<Piece> pieces, int[] tokens, Activations original, Activations states) {
+        String path = ForwardPass.attention(l);
+        List<String> first = List.of(path + ".q_proj", path + ".k_proj", path + ".v_proj");
+        int width = shape.heads() * shape.headDim();
+        Inputs inputs = new Inputs(shape.hidden(), true, workers);
+        for (int i = 0; i < pieces.size(); i++) {
+            inputs.add(coded.attentionInput(l, List.of(states.get(i))), exact.attentionInput(l, List.of(original.get(i))));
+        }
+        refine(first, inputs, DAMPING);
+        try (Activations mixed = temporary("mixed", tokens, width); Activations originalMixed = temporary("exact-mixed", tokens, width)) {
+            inputs = new Inputs(width, true, workers);
+            for (int i = 0; i < pieces.size(); i++) {
+                float[] x = exact.mix(l, exact.attentionInput(l, List.of(original.get(i))), pieces.get(i).lengths());
+                float[] y = coded.mix(l, coded.attentionInput(l, List.of(states.get(i))), pieces.get(i).lengths());
+                inputs.add(y, x);
+                originalMixed.put(i, x);
+                mixed.put(i, y);
+            }
+            refine(List.of(path + ".o_proj"), inputs, DAMPING);
+            for (int i = 0; i < pieces.size(); i++) {
+                add(original, i, exact.apply(path + ".o_proj", originalMixed.get(i)));
+                add(states, i, coded.apply(path + ".o_proj", mixed.get(i)));
+            }
+        }
+    }
+
+    private void add(Activations states, int piece, float[] delta) {
+        float[] all = states.get(piece);
+        exact.addTo(List.of(all), delta);
+        states.put(piece, all);
+    }
+
+    private void dense(int l, List<Piece> pieces, int[] tokens, Activations original, Activations states) {
+        String path = exact.feedForward(l);
+        Inputs inputs = new Inputs(shape.hidden(), true, workers);
+        for (int i = 0; i < pieces.size(); i++) {
+            inputs.add(coded.feedForwardInput(l, List.of(states.get(i))), exact.feedForwardInput(l, List.of(original.get(i))));
+        }
+        refine(List.of(path + ".gate_proj", path + ".up_proj"), inputs, DAMPING);
+        int width = exact.matrix(path + ".down_proj").columns();
+        try (Activations gated = temporary("gated", tokens, width); Activations originalGated = temporary("exact-gated", tokens, width)) {
+            inputs = new Inputs(width, true, workers);
+            for (int i = 0; i < pieces.size(); i++) {
+                float[] x = gated(exact, path, exact.feedForwardInput(l, List.of(original.get(i))));
+                float[] y = gated(coded, path, coded.feedForwardInput(l, List.of(states.get(i))));
+                inputs.add(y, x);
+                originalGated.put(i, x);
+                gated.put(i, y);
+            }
+            refine(List.of(path + ".down_proj"), inputs, DAMPING);
+            for (int i = 0; i < pieces.size(); i++) {
+                add(original, i, exact.apply(path + ".down_proj", originalGated.get(i)));
+                add(states, i, coded.apply(path + ".down_proj", gated.get(i)));
+            }
+        }
+    }
+
+    private static float[] gated(ForwardPass pass, String path, float[] x) {
+        float[] gate = pass.apply(path + ".gate_proj", x);
+        pass.activate(gate, pass.apply(path + ".up_proj", x));
+        return gate;
+    }
+
+    private void mixture(int l, List<Piece> pieces, int[] tokens, Activations original, Activations states) {
+        String path = exact.feedForward(l);
+        int experts = shape.experts().get(l);
+        try (Activations x = temporary("exact-in", tokens, shape.hidden()); Activations y = temporary("in", tokens, shape.hidden())) {
+            Inputs inputs = new Inputs(shape.hidden(), true, workers);
+            for (int i = 0; i < pieces.size(); i++) {
+                x.put(i, exact.feedForwardInput(l, List.of(original.get(i))));
+                y.put(i, coded.feedForwardInput(l, List.of(states.get(i))));
+                inputs.add(y.get(i), x.get(i));
+            }
+            List<String> everyToken = new ArrayList<>(List.of(path + ".gate"));
+            if (shape.sharedExpert()) {
+                everyToken.addAll(List.of(path + ".shared_expert_gate", path + ".shared_expert.gate_proj", path + ".shared_expert.up_proj"));
+            }
+            refine(everyToken, inputs, DAMPING);
+            List<ForwardPass.Routes> routes = new ArrayList<>();
+            for (int i = 0; i < pieces.size(); i++) {
+                add(original, i, exact.feedForward(l, x.get(i)));
+                routes.add(coded.route(coded.apply(path + ".gate", y.get(i)), experts));
+            }
+            Stack gate = new Stack(path + ".switch_mlp.gate_proj", experts);
+            Stack up = new Stack(path + ".switch_mlp.up_proj", experts);
+            Stack down = new Stack(path + ".switch_mlp.down_proj", experts);
+            for (int e = 0; e < experts; e++) {
+                expert(e, gate, up, down, routes, x, y, states);
+            }
+            if (shape.sharedExpert()) {
+                shared(path, tokens, x, y, states);
+            }
+        }
+    }
+
+    /// A module of all experts of a layer.
+    private final class Stack {
+        final String path;
+        final Rows source;
+        final int rows;
+        final int columns;
+        final Target target;
+        final CodedMatrix coded;
+
+        Stack(String path, int experts) {
+            this.path = path;
+            this.source = exact.matrix(path);
+            this.rows = Math.toIntExact(source.rows() / experts);
+            this.columns = source.columns();
+            this.target = targets.get(path);
+            this.coded = target == null ? null : store.open(path, target.format(), target.stored(), source.rows(), columns);
+        }
+
+        /// The weights that the coded model has.
+        Rows current() {
+            return coded == null ? source : coded;
+        }
+
+        boolean refinable() {
+            return target != null && Refiner.this.refinable(target);
+        }
+    }
+
+    private void expert(int e, Stack gate, Stack up, Stack down, List<ForwardPass.Routes> routes, Activations x, Activations y, Activations states) {
+        int tokens = routes.stream().mapToInt(r -> r.tokens()[e].length).sum();
+        float[] inX = gather(x, routes, e, tokens);
+        float[] inY = gather(y, routes, e, tokens);
+        boolean enough = tokens >= FEWEST_TOKENS;
+        Inputs inputs = null;
+        if (enough && (gate.refinable() || up.refinable())) {
+            inputs = new Inputs(shape.hidden(), true, workers);
+            inputs.add(inY, inX);
+        }
+        refineExpert(e, List.of(gate, up), inputs, tokens);
+        if (tokens == 0) {
+            refineExpert(e, List.of(down), null, 0);
+            return;
+        }
+        float[] outX = exact.apply(gate.source, (long) e * gate.rows, gate.rows, inX);
+        exact.activate(outX, exact.apply(up.source, (long) e * up.rows, up.rows, inX));
+        float[] outY = exact.apply(gate.current(), (long) e * gate.rows, gate.rows, inY);
+        exact.activate(outY, exact.apply(up.current(), (long) e * up.rows, up.rows, inY));
+        inputs = null;
+        if (enough && down.refinable()) {
+            inputs = new Inputs(down.columns, true, workers);
+            inputs.add(outY, outX);
+        }
+        refineExpert(e, List.of(down), inputs, tokens);
+        float[] out = exact.apply(down.current(), (long) e * down.rows, down.rows, outY);
+        scatter(states, routes, e, out);
+    }
+
+    private float[] gather(Activations from, List<ForwardPass.Routes> routes, int e, int tokens) {
+        int width = shape.hidden();
+        float[] out = new float[Math.multiplyExact(tokens, width)];
+        int at = 0;
+        for (int i = 0; i < routes.size(); i++) {
+            int[] chosen = routes.get(i).tokens()[e];
+            if (chosen.length == 0) {
+                continue;
+            }
+            float[] all = from.get(i);
+            for (int t : chosen) {
+                System.arraycopy(all, t * width, out, at, width);
+                at += width;
+            }
+        }
+        return out;
+    }
+
+    private void scatter(Activations states, List<ForwardPass.Routes> routes, int e, float[] out) {
+        int width = shape.hidden();
+        int at = 0;
+        for (int i = 0; i < routes.size(); i++) {
+            int[] chosen = routes.get(i).tokens()[e];
+            if (chosen.length == 0) {
+                continue;
+            }
+            float[] all = states.get(i);
+            for (int k = 0; k < chosen.length; k++) {
+                float share = routes.get(i).shares()[e][k];
+                for (int c = 0; c < width; c++) {
+                    all[chosen[k] * width + c] += share * out[at + c];
+                }
+                at += width;
+            }
+            states.put(i, all);
+        }
+    }
+
+    private void shared(String path, int[] tokens, Activations x, Activations y, Activations states) {
+        String expert = path + ".shared_expert";
+        int width = exact.matrix(expert + ".down_proj").columns();
+        try (Activations gated = temporary("gated", tokens, width)) {
+            Inputs inputs = new Inputs(width, true, workers);
+            for (int i = 0; i < tokens.length; i++) {
+                gated.put(i, gated(coded, expert, y.get(i)));
+                inputs.add(gated.get(i), gated(exact, expert, x.get(i)));
+            }
+            refine(List.of(expert + ".down_proj"), inputs, DAMPING);
+            for (int i = 0; i < tokens.length; i++) {
+                float[] gate = coded.apply(path + ".shared_expert_gate", y.get(i));
+                float[] out = coded.apply(expert + ".down_proj", gated.get(i));
+                for (int t = 0; t < gate.length; t++) {
+                    float share = (float) (1 / (1 + StrictMath.exp(-gate[t])));
+                    for (int c = 0; c < shape.hidden(); c++) {
+                        out[t * shape.hidden() + c] *= share;
+                    }
+                }
+                add(states, i, out);
+            }
+        }
+    }
+
+    private void head(List<Piece> pieces, Activations original, Activations states) {
+        Target target = targets.get(HEAD);
+        if (target == null || !refinable(target)) {
+            return;
+        }
+        Inputs inputs = new Inputs(shape.hidden(), true, workers);
+        for (int i = 0; i < pieces.size(); i++) {
+            inputs.add(coded.headInputs(List.of(states.get(i))), exact.headInputs(List.of(original.get(i))));
+        }
+        refine(List.of(HEAD), inputs, DAMPING);
+    }
+
+    private boolean refinable(Target target) {
+        return target.format().mode() == Format.Mode.AFFINE;
+    }
+
+    /// Codes modules that have the same inputs; from now on the coded stream uses them.
+    private void refine(List<String> paths, Inputs inputs, double damping) {
+        Factor factor = null;
+        int dead = inputs.deadColumns();
+        for (String path : paths) {
+            Target target = targets.get(path);
+            if (target == null) {
+                continue;
+            }
+            Rows w = exact.matrix(path);
+            CodedMatrix out = store.open(path, target.format(), target.stored(), w.rows(), w.columns());
+            if (refinable(target)) {
+                if (factor == null) {
+                    factor = inputs.factor(damping);
+                }
+                UnitCoder.Outcome outcome = coder.code(w, 0, w.rows(), target.format(), target.stored(), inputs, factor, SHARE, out::put);
+                gains.put(path, gain(path, outcome, inputs.tokens(), 0, dead, factor.lifted()));
+            } else {
+                plain(w, 0, w.rows(), target, out::put);
+            }
+            replaced.put(path, out);
+        }
+    }
+
+    private void refineExpert(int e, List<Stack> stacks, Inputs inputs, int tokens) {
+        Factor factor = null;
+        int dead = inputs == null ? 0 : inputs.deadColumns();
+        for (Stack stack : stacks) {
+            if (stack.target == null) {
+                continue;
+            }
+            long first = (long) e * stack.rows;
+            BiConsumer<Long, CodedMatrix> sink = (row, part) -> stack.coded.put(first + row, part);
+            Gain gain;
+            if (inputs != null && stack.refinable()) {
+                if (factor == null) {
+                    factor = inputs.factor(DAMPING);
+                }
+                UnitCoder.Outcome outcome = coder.code(stack.source, first, stack.rows, stack.target.format(), stack.target.stored(), inputs, factor, SHARE, sink);
+                gain = gain(stack.path, outcome, tokens, 0, dead, factor.lifted());
+            } else {
+                plain(stack.source, first, stack.rows, stack.target, sink);
+                gain = gain(stack.path, UnitCoder.Outcome.NONE, tokens, 1, 0, 0);
+            }
+            if (stack.refinable()) {
+                gains.merge(stack.path, gain, Gain::plus);
+            }
+        }
+    }
+
+    private static Gain gain(String path, UnitCoder.Outcome outcome, long tokens, int plainExperts, int dead, int lifted) {
+        return new Gain(path, outcome.error(), outcome.plainError(), outcome.rows(), outcome.compensated(), tokens, plainExperts, dead, lifted);
+    }
+
+    private void plain(Rows w, long first, long rows, Target target, BiConsumer<Long, CodedMatrix> sink) {
+        int step = Math.max(1, (1 << 20) / w.columns());
+        List<Long> starts = new ArrayList<>();
+        for (long r = 0; r < rows; r += step) {
+            starts.add(r);
+        }
+        workers.forEach(starts, r -> {
+            int count = (int) Math.min(step, rows - r);
+            float[] values = new float[Math.multiplyExact(count, w.columns())];
+            w.read(first + r, count, values);
+            CodedMatrix part = CodedMatrix.allocate(target.format(), target.stored(), count, w.columns());
+            part.encode(Quantizer.MSE, values);
+            sink.accept(r, part);
+            return r;
+        }, _ -> { });
+    }
+
+    /// A matrix that is coded and decoded as it is read, for one of which few rows are.
+    private record CodedOnReading(Rows inner, Target target) implements Rows {
+        @Override
+        public long rows() {
+            return inner.rows();
+        }
+
+        @Override
+        public int columns() {
+            return inner.columns();
+        }
+
+        @Override
+        public void read(long first, int count, float[] out) {
+            inner.read(first, count, out);
+            CodedMatrix part = CodedMatrix.allocate(target.format(), target.stored(), count, columns());
+            part.encode(Quantizer.MSE, out.length == count * columns() ? out : Arrays.copyOf(out, count * columns()));
+            part.read(0, count, out);
+        }
+    }
+}

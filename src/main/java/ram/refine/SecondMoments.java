@@ -1,0 +1,168 @@
+package ram.refine;
+
+import java.util.stream.IntStream;
+import ram.numeric.Kernels;
+import ram.numeric.Workers;
+
+/// Second moments H = Σ x xᵀ of a module's inputs: the lower triangle, in panels of rows. [#factor] turns it into its Cholesky factor in place.
+final class SecondMoments {
+    /// Rows of a panel; a multiple of every group size.
+    static final int PANEL = 256;
+
+    private final int size;
+    private final float[][] panels;
+    private long tokens;
+
+    SecondMoments(int size) {
+        this.size = size;
+        this.panels = new float[(size + PANEL - 1) / PANEL][];
+        for (int p = 0; p < panels.length; p++) {
+            panels[p] = new float[Math.multiplyExact(rows(p), width(p))];
+        }
+    }
+
+    /// Bytes of the moments of so many columns.
+    static long bytes(long size) {
+        return 2 * Math.multiplyExact(size, size + PANEL);
+    }
+
+    /// Inputs taken so far.
+    long tokens() {
+        return tokens;
+    }
+
+    private int rows(int panel) {
+        return Math.min(PANEL, size - panel * PANEL);
+    }
+
+    /// Columns of a panel, up to its last diagonal element; the distance between its rows.
+    private int width(int panel) {
+        return Math.min(size, (panel + 1) * PANEL);
+    }
+
+    float get(int i, int j) {
+        return panels[i / PANEL][i % PANEL * width(i / PANEL) + j];
+    }
+
+    private void add(int i, int j, double value) {
+        panels[i / PANEL][i % PANEL * width(i / PANEL) + j] += (float) value;
+    }
+
+    /// Adds the outer products of inputs, one after the other: sums do not depend on how inputs are cut into calls.
+    ///
+    /// @param turned `size · count` values: all inputs of the first column, of the second, …
+    void add(float[] turned, int count, Workers workers) {
+        // the longest panels first, so that no thread is left with one at the end
+        workers.forEach(IntStream.range(0, panels.length).mapToObj(p -> panels.length - 1 - p).toList(), p -> {
+            Kernels.multiplyAdd(rows(p), width(p), count, turned, p * PANEL * count, count, turned, 0, count, panels[p], 0, width(p));
+            return p;
+        }, _ -> { });
+        tokens += count;
+    }
+
+    /// Columns that no input touched.
+    int deadColumns() {
+        return (int) IntStream.range(0, size).filter(i -> !(get(i, i) > 0)).count();
+    }
+
+    /// Turns the moments into their factor; they are used up.
+    ///
+    /// @param damping added to the diagonal, in units of its mean; half of it is the least pivot
+    Factor factor(double damping, Workers workers) {
+        double trace = 0;
+        for (int i = 0; i < size; i++) {
+            trace += get(i, i);
+        }
+        double least = Math.max(damping * trace / size, Float.MIN_NORMAL);
+        for (int i = 0; i < size; i++) {
+            add(i, i, least);
+        }
+        float[][] inverses = new float[panels.length][];
+        int lifted = 0;
+        for (int p = 0; p < panels.length; p++) {
+            lifted += factorPanel(p, least / 2, inverses, workers);
+        }
+        return new Factor(size, panels, inverses, lifted);
+    }
+
+    /// Computes the columns of one diagonal block, from the columns before it.
+    private int factorPanel(int p, double leastPivot, float[][] inverses, Workers workers) {
+        int n = rows(p);
+        int from = p * PANEL;
+        float[] own = panels[p];
+        float[] minus = new float[n * from];
+        for (int i = 0; i < n; i++) {
+            for (int j = 0; j < from; j++) {
+                minus[i * from + j] = -own[i * width(p) + j];
+            }
+        }
+        Kernels.multiplyAdd(n, n, from, own, 0, width(p), minus, 0, from, own, from, width(p));
+        int lifted = factorDiagonal(own, from, width(p), n, leastPivot);
+        float[] inverse = inverse(own, from, width(p), n);
+        inverses[p] = inverse;
+        workers.forEach(IntStream.range(p + 1, panels.length).boxed().toList(), q -> {
+            float[] below = panels[q];
+            int w = width(q);
+            Kernels.multiplyAdd(rows(q), n, from, below, 0, w, minus, 0, from, below, from, w);
+            float[] solved = new float[rows(q) * n];
+            Kernels.multiplyAdd(rows(q), n, n, below, from, w, inverse, 0, n, solved, 0, n);
+            for (int i = 0; i < rows(q); i++) {
+                System.arraycopy(solved, i * n, below, i * w + from, n);
+            }
+            return q;
+        }, _ -> { });
+        return lifted;
+    }
+
+    /// Cholesky's method on a diagonal block, in double precision; what lies above the diagonal is cleared.
+    ///
+    /// @return how many pivots had to be lifted
+    private static int factorDiagonal(float[] a, int from, int stride, int n, double leastPivot) {
+        double[] l = new double[n * n];
+        int lifted = 0;
+        for (int i = 0; i < n; i++) {
+            for (int j = 0; j <= i; j++) {
+                double sum = a[i * stride + from + j];
+                for (int k = 0; k < j; k++) {
+                    sum -= l[i * n + k] * l[j * n + k];
+                }
+                if (i == j) {
+                    if (!(sum >= leastPivot)) {
+                        sum = leastPivot;
+                        lifted++;
+                    }
+                    l[i * n + i] = Math.sqrt(sum);
+                } else {
+                    l[i * n + j] = sum / l[j * n + j];
+                }
+                a[i * stride + from + j] = (float) l[i * n + j];
+            }
+            for (int j = i + 1; j < n; j++) {
+                a[i * stride + from + j] = 0;
+            }
+        }
+        return lifted;
+    }
+
+    /// The inverse of a lower triangle, `n · n` values.
+    private static float[] inverse(float[] a, int from, int stride, int n) {
+        double[] x = new double[n * n];
+        float[] out = new float[n * n];
+        for (int i = 0; i < n; i++) {
+            double[] row = new double[i + 1];
+            row[i] = 1;
+            for (int k = 0; k < i; k++) {
+                double f = a[i * stride + from + k];
+                for (int j = 0; j <= k; j++) {
+                    row[j] -= f * x[k * n + j];
+                }
+            }
+            double pivot = a[i * stride + from + i];
+            for (int j = 0; j <= i; j++) {
+                x[i * n + j] = row[j] / pivot;
+                out[i * n + j] = (float) x[i * n + j];
+            }
+        }
+        return out;
+    }
+}
