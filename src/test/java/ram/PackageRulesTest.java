@@ -25,7 +25,7 @@ import org.junit.jupiter.api.Test;
 class PackageRulesTest {
     /// In the order of the data flow: a package may use those before it.
     private static final List<String> ORDER = List.of("safetensors", "numeric", "tensor", "format", "layout", "metric", "sensitivity", "profile",
-            "plan", "convert", "verify", "eval", "report", "cli");
+            "plan", "convert", "verify", "eval", "refine", "report", "cli");
 
     /// Libraries, and the only packages that may use them.
     private static final Map<String, Set<String>> LIBRARIES = Map.of(

@@ -38,6 +38,7 @@ import ram.plan.SizeBounds;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
 import ram.profile.Profiles;
+import ram.refine.RefineStore;
 import ram.safetensors.DType;
 import ram.safetensors.ShardPlan;
 import ram.verify.Verifier;
@@ -72,6 +73,9 @@ final class QuantizeCommand implements Callable<Integer> {
     @Mixin
     EvaluationArguments evaluation;
 
+    @Mixin
+    RefineArguments refine;
+
     @ParentCommand
     RamCommand root;
 
@@ -97,6 +101,10 @@ final class QuantizeCommand implements Callable<Integer> {
             analysis.requireSameType(measured);
             List<Manifest> manifests = requests.stream()
                     .map(r -> Planner.plan(measured, r).withQuantizer(analysis.quantizer(measured), AnalysisArguments.measuredWith(measured))).toList();
+            refine.require(analysis.quantizer(measured));
+            if (refine.wanted() && !root.global.quiet) {
+                spec.commandLine().getErr().println(refine.cost(m, model, manifests.getFirst().formats(), types(m, measured)));
+            }
             print(dryRun ? manifests : publish(m, measured, manifests));
         }
         if (!dryRun && !json && !root.global.quiet) {
@@ -112,26 +120,49 @@ final class QuantizeCommand implements Callable<Integer> {
             return OutputSize.of(measured, measured.modules().stream().map(x -> formats.get(x.path())).toList());
         }).toList();
         OutputFolder.requireSpace(output, shards.stream().mapToLong(ShardPlan::totalBytes).reduce(0, Math::addExact));
+        List<RefineStore> stores = new ArrayList<>();
         try (StagedFolder folder = StagedFolder.create(output, force)) {
             List<Converter.Variant> variants = new ArrayList<>();
+            List<Manifest> refined = new ArrayList<>();
             for (int i = 0; i < planned.size(); i++) {
                 Path own = planned.size() == 1 ? folder.path() : OutputFolder.create(folder.path().resolve(plan.budgets.get(i).text()));
-                variants.add(new Converter.Variant(planned.get(i).formats(), shards.get(i), own));
+                Manifest manifest = planned.get(i);
+                if (refine.wanted()) {
+                    RefineStore store = new RefineStore(refineFolder(i), refine.fingerprint(model, manifest, types(m, measured)));
+                    stores.add(store);
+                    refined.add(refine.refine(m, model, manifest, types(m, measured), store, root.global, spec));
+                    variants.add(new Converter.Variant(manifest.formats(), shards.get(i), own, store::module));
+                } else {
+                    refined.add(manifest);
+                    variants.add(new Converter.Variant(manifest.formats(), shards.get(i), own));
+                }
             }
-            List<Manifest> finished = write(m, measured, planned, variants);
+            List<Manifest> finished = write(m, measured, refined, variants);
             if (planned.size() > 1) {
                 OutputFolder.write(folder.path().resolve("family.json"), family(finished).json());
             }
             folder.publish();
+            stores.forEach(RefineStore::delete);
             return finished;
+        } finally {
+            stores.forEach(RefineStore::close);
         }
     }
 
+    private static OutputTypes types(Model m, Profile measured) {
+        return OutputTypes.of(m.layout(), m.config(), DType.fromTorchName(measured.options().get("dtype")));
+    }
+
+    /// A hidden folder beside the output; what it holds is taken up again when the same command runs again.
+    private Path refineFolder(int variant) {
+        Path absolute = output.toAbsolutePath().normalize();
+        return absolute.resolveSibling("." + absolute.getFileName() + ".refine" + (variant == 0 ? "" : "-" + variant));
+    }
+
     private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants) {
-        OutputTypes types = OutputTypes.of(m.layout(), m.config(), DType.fromTorchName(measured.options().get("dtype")));
         List<Map<String, Converter.Measured>> written;
         try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "write", Converter.work(m.layout()))) {
-            written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types, variants, progress::advance);
+            written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types(m, measured), variants, progress::advance);
         }
         List<Manifest> finished = new ArrayList<>();
         for (int i = 0; i < variants.size(); i++) {

@@ -15,9 +15,12 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Optional;
+import java.util.function.Function;
 import java.util.function.LongConsumer;
 import ram.InputException;
 import ram.format.BlockCoder;
+import ram.format.CodedMatrix;
 import ram.format.Format;
 import ram.format.Quantizer;
 import ram.layout.Layout;
@@ -67,11 +70,18 @@ public final class Converter {
     /// @param formats the format of each module of the layout, by path
     /// @param plan the files; it must hold every tensor of the layout in these formats and types
     /// @param folder where to write the files
-    public record Variant(Map<String, Format> formats, ShardPlan plan, Path folder) {
+    /// @param ready modules that are coded already, in the same formats, by path
+    public record Variant(Map<String, Format> formats, ShardPlan plan, Path folder, Function<String, Optional<CodedMatrix>> ready) {
         public Variant {
             formats = Map.copyOf(formats);
             Objects.requireNonNull(plan);
             Objects.requireNonNull(folder);
+            Objects.requireNonNull(ready);
+        }
+
+        /// With nothing ready.
+        public Variant(Map<String, Format> formats, ShardPlan plan, Path folder) {
+            this(formats, plan, folder, _ -> Optional.empty());
         }
     }
 
@@ -79,11 +89,12 @@ public final class Converter {
     private record Coding(List<Integer> variants, String module, Measured measured) {
     }
 
-    /// A format that some variants have a module in.
+    /// A format that some variants have a module in, all with the same codes.
     ///
+    /// @param ready the codes, where they exist already
     /// @param variants their numbers
     /// @param places per variant, where the components go, by suffix
-    private record Target(Format format, List<Integer> variants, List<Map<String, Place>> places) {
+    private record Target(Format format, Optional<CodedMatrix> ready, List<Integer> variants, List<Map<String, Place>> places) {
     }
 
     /// One step of the work, small enough that many are in flight.
@@ -203,7 +214,7 @@ public final class Converter {
     private static List<Block> blocks(Layout layout, List<Variant> variants, OutputTypes types, List<Map<String, Place>> places) {
         List<Block> blocks = new ArrayList<>();
         for (Module module : layout.modules()) {
-            Map<Format, Target> targets = new LinkedHashMap<>();
+            Map<List<Object>, Target> targets = new LinkedHashMap<>();
             List<Map<String, Place>> dense = new ArrayList<>();
             for (int v = 0; v < variants.size(); v++) {
                 Format format = variants.get(v).formats().get(module.path());
@@ -211,7 +222,9 @@ public final class Converter {
                     dense.add(places.get(v));
                     continue;
                 }
-                Target target = targets.computeIfAbsent(format, f -> new Target(f, new ArrayList<>(), new ArrayList<>()));
+                Optional<CodedMatrix> ready = variants.get(v).ready().apply(module.path());
+                Object same = ready.isEmpty() ? "coded here" : v;
+                Target target = targets.computeIfAbsent(List.of(format, same), _ -> new Target(format, ready, new ArrayList<>(), new ArrayList<>()));
                 target.variants().add(v);
                 target.places().add(components(module, format, types, places.get(v)));
             }
@@ -300,10 +313,18 @@ public final class Converter {
         BlockCoder coder = new BlockCoder(target.format(), quantizer, block.dtype());
         try (Arena arena = Arena.ofConfined()) {
             Map<String, MemorySegment> parts = new HashMap<>();
-            for (Format.Component c : target.format().components(Shape.of(rows, columns), block.dtype())) {
-                parts.put(c.suffix(), arena.allocate(c.bytes(), 8));
+            if (target.ready().isPresent()) {
+                CodedMatrix ready = target.ready().get().slice(block.firstRow(), rows);
+                parts.put("weight", ready.codes());
+                parts.put("scales", ready.scales());
+                parts.put("biases", ready.biases());
+                parts.values().removeIf(Objects::isNull);
+            } else {
+                for (Format.Component c : target.format().components(Shape.of(rows, columns), block.dtype())) {
+                    parts.put(c.suffix(), arena.allocate(c.bytes(), 8));
+                }
+                coder.encode(values, rows, columns, null, parts.get("weight"), parts.get("scales"), parts.get("biases"));
             }
-            coder.encode(values, rows, columns, null, parts.get("weight"), parts.get("scales"), parts.get("biases"));
             for (Map<String, Place> places : target.places()) {
                 parts.forEach((suffix, data) -> places.get(suffix).write(data, block.firstRow() * (data.byteSize() / rows)));
             }

@@ -33,10 +33,11 @@ import ram.safetensors.Shape;
 /// @param modules in the order of the model
 /// @param tensors every source tensor exactly once, by name
 /// @param evaluation what was measured on the output, when it was
+/// @param refinement how modules were refined and what that gained, when they were
 /// @param files what was written, when it was
 public record Manifest(String toolVersion, List<Profile.SourceFile> source, Architecture architecture, int layers, SortedMap<String, String> analysis,
                        SortedMap<String, String> planning, String policy, List<String> notes, Limit limit, Sizes sizes, SolverReport solver,
-                       List<ModulePlan> modules, List<SourceTensor> tensors, Optional<ObjectNode> evaluation, List<OutputFile> files) {
+                       List<ModulePlan> modules, List<SourceTensor> tensors, Optional<ObjectNode> evaluation, Optional<ObjectNode> refinement, List<OutputFile> files) {
     public static final String SCHEMA = "ram.manifest/1";
 
     /// What was asked for.
@@ -162,6 +163,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         modules = List.copyOf(modules);
         tensors = List.copyOf(tensors);
         Objects.requireNonNull(evaluation);
+        Objects.requireNonNull(refinement);
         files = List.copyOf(files);
     }
 
@@ -173,7 +175,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         if (used != measured) {
             remarks.add("Written with " + settings.get("quantizer") + "; errors and damage of the plan are those of " + measured.name().toLowerCase(Locale.ROOT) + ".");
         }
-        return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, files);
+        return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, files);
     }
 
     /// With the errors that were measured on what was written.
@@ -181,7 +183,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
     /// @param errors relative squared errors, by module path
     public Manifest withWrittenErrors(Map<String, Double> errors) {
         List<ModulePlan> measured = modules.stream().map(m -> errors.containsKey(m.path()) ? m.withWrittenError(errors.get(m.path())) : m).toList();
-        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, measured, tensors, evaluation, files);
+        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, measured, tensors, evaluation, refinement, files);
     }
 
     /// The errors of what was written, by module path.
@@ -199,10 +201,14 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
     }
 
     public Manifest withFiles(List<OutputFile> written) {
-        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, written);
+        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, refinement, written);
     }
 
     public Manifest withEvaluation(ObjectNode measured) {
-        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, Optional.of(measured), files);
+        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, Optional.of(measured), refinement, files);
+    }
+
+    public Manifest withRefinement(ObjectNode how) {
+        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, Optional.of(how), files);
     }
 }

@@ -66,6 +66,7 @@ public final class ManifestJson {
             tensors.addObject().put("name", t.name()).put("fate", t.fate().label()).put("reason", t.reason()).set("targets", JsonDocument.texts(t.targets()));
         }
         m.evaluation().ifPresent(e -> o.set("evaluation", e));
+        m.refinement().ifPresent(how -> o.set("refinement", how));
         if (!m.files().isEmpty()) {
             ArrayNode files = o.putArray("files");
             m.files().forEach(f -> files.addObject().put("name", f.name()).put("bytes", f.bytes()).put("sha256", f.sha256()));
@@ -133,7 +134,8 @@ public final class ManifestJson {
             }
         }
         Manifest m = new Manifest(d.text("tool_version"), JsonDocument.readFiles(d, "source"), JsonDocument.readArchitecture(d), d.integer("layers"), d.textMap("analysis"), d.textMap("planning"),
-                d.text("policy"), d.texts("notes"), limit, sizes, solver, modules, tensors, d.has("evaluation") ? Optional.of(d.tree("evaluation")) : Optional.empty(), files);
+                d.text("policy"), d.texts("notes"), limit, sizes, solver, modules, tensors, d.has("evaluation") ? Optional.of(d.tree("evaluation")) : Optional.empty(),
+                d.has("refinement") ? Optional.of(d.tree("refinement")) : Optional.empty(), files);
         d.end();
         return m;
     }

@@ -7,6 +7,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import ram.safetensors.LittleEndian;
 
@@ -84,6 +85,18 @@ final class Activations implements AutoCloseable {
             if (in) {
                 MemorySegment.copy(segment, LittleEndian.FLOAT, 0, values, from, count);
             }
+        }
+    }
+
+    /// Copies what is in the file to another.
+    void save(Path copy) {
+        try {
+            Files.copy(file, copy, StandardCopyOption.REPLACE_EXISTING);
+            try (FileChannel saved = FileChannel.open(copy, StandardOpenOption.WRITE)) {
+                saved.force(true);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(copy + ": cannot be written", e);
         }
     }
 

@@ -1,15 +1,21 @@
 package ram.refine;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
+import java.util.Optional;
 import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.function.BiConsumer;
 import java.util.function.DoubleConsumer;
+import java.util.function.Supplier;
 import ram.eval.ForwardPass;
 import ram.eval.NetworkShape;
 import ram.eval.ReplacedWeights;
@@ -74,21 +80,33 @@ public final class Refiner {
     private record Piece(List<int[]> sequences, List<Integer> lengths, int tokens) {
     }
 
-    /// @param text sequences of token ids
+    /// Refines all modules of the decoder, from where an earlier run with the same store ended.
+    ///
+    /// @param text makes the sequences of token ids; not asked when an earlier run kept them
     /// @param progress is told the share that is done
     /// @return what was gained, by module
-    public SortedMap<String, Gain> run(List<int[]> text, DoubleConsumer progress) {
-        List<Piece> pieces = pieces(text);
+    /// @throws ram.InputException when activations overflow
+    public SortedMap<String, Gain> run(Supplier<List<int[]>> text, DoubleConsumer progress) {
+        Optional<Integer> finished = store.finishedLayers();
+        List<int[]> sequences = finished.isPresent() ? store.text() : text.get();
+        List<Piece> pieces = pieces(sequences);
         int[] tokens = pieces.stream().mapToInt(Piece::tokens).toArray();
         int steps = shape.layers() + 1;
-        embedding(pieces);
+        int first = finished.orElse(0);
+        if (finished.isPresent()) {
+            goOn(first);
+        }
         try (Activations original = new Activations(tokens, shape.hidden(), file("exact"));
              Activations states = new Activations(tokens, shape.hidden(), file("states"))) {
-            for (int i = 0; i < pieces.size(); i++) {
-                original.put(i, concatenated(exact.embed(pieces.get(i).sequences())));
-                states.put(i, concatenated(coded.embed(pieces.get(i).sequences())));
+            if (finished.isEmpty()) {
+                embedding(pieces);
+                for (int i = 0; i < pieces.size(); i++) {
+                    original.put(i, concatenated(exact.embed(pieces.get(i).sequences())));
+                    states.put(i, concatenated(coded.embed(pieces.get(i).sequences())));
+                }
+                save(0, sequences, original, states);
             }
-            for (int l = 0; l < shape.layers(); l++) {
+            for (int l = first; l < shape.layers(); l++) {
                 attention(l, pieces, tokens, original, states);
                 progress.accept((l + 0.3) / steps);
                 if (shape.experts().get(l) == 0) {
@@ -97,6 +115,7 @@ public final class Refiner {
                     mixture(l, pieces, tokens, original, states);
                 }
                 replaced.keySet().removeIf(path -> !path.equals(EMBEDDING));
+                save(l + 1, sequences, original, states);
                 progress.accept((l + 1.0) / steps);
             }
             head(pieces, original, states);
@@ -105,13 +124,40 @@ public final class Refiner {
         return gains;
     }
 
+    /// Keeps the states before a layer apart from those that are being worked on, so that a run can go on with it.
+    private void save(int layer, List<int[]> text, Activations original, Activations states) {
+        original.save(file("exact-" + layer % 2));
+        states.save(file("states-" + layer % 2));
+        store.finished(layer, text, gains);
+    }
+
+    private void goOn(int layer) {
+        gains.putAll(store.gains());
+        try {
+            Files.copy(file("exact-" + layer % 2), file("exact"), StandardCopyOption.REPLACE_EXISTING);
+            Files.copy(file("states-" + layer % 2), file("states"), StandardCopyOption.REPLACE_EXISTING);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file("states") + ": cannot be taken up again; remove its folder to start over", e);
+        }
+        for (String path : gains.keySet()) {
+            Rows w = exact.matrix(path);
+            Target target = targets.get(path);
+            store.open(path, target.format(), target.stored(), w.rows(), w.columns());
+        }
+    }
+
     private Path file(String name) {
-        return store.folder().resolve(name + ".f32");
+        return store.file(name + ".f32");
+    }
+
+    /// How many tokens a layer works on at a time.
+    public int chunkTokens() {
+        return exact.chunkTokens(memory / 4);
     }
 
     /// Whole sequences, as many as a layer's working memory allows.
     private List<Piece> pieces(List<int[]> text) {
-        long chunk = exact.chunkTokens(memory / 4);
+        long chunk = chunkTokens();
         List<Piece> out = new ArrayList<>();
         int from = 0;
         while (from < text.size()) {

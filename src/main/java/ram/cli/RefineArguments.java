@@ -1,0 +1,107 @@
+package ram.cli;
+
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import ram.UsageException;
+import ram.eval.EvalModel;
+import ram.eval.SelfText;
+import ram.eval.TokenSet;
+import ram.format.Format;
+import ram.format.Quantizer;
+import ram.layout.Model;
+import ram.layout.OutputTypes;
+import ram.numeric.Workers;
+import ram.plan.ByteSize;
+import ram.plan.Manifest;
+import ram.refine.Gain;
+import ram.refine.RefineCost;
+import ram.refine.RefineDocument;
+import ram.refine.RefineStore;
+import ram.refine.Refinement;
+import ram.refine.Refiner;
+
+/// Refinement of a quantization with text.
+final class RefineArguments {
+    @Option(names = "--refine", paramLabel = "TEXT", description = {
+        "Code with second-order error compensation, with the inputs that modules get from a text: 'self' lets the model sample it, 'tokens:FILE' reads token ids.",
+        "Settings follow: self:sequences=64,length=256,passes=2,seed=42."})
+    String spec;
+
+    boolean wanted() {
+        return spec != null;
+    }
+
+    Refinement refinement() {
+        return Refinement.parse(spec);
+    }
+
+    void require(Quantizer quantizer) {
+        if (wanted() && quantizer != Quantizer.MSE) {
+            throw new UsageException("--refine starts from the quantizer mse; leave out --quantizer " + quantizer);
+        }
+    }
+
+    private static Map<String, Refiner.Target> targets(Model model, Map<String, Format> formats, OutputTypes types) {
+        Map<String, Refiner.Target> out = new HashMap<>();
+        model.layout().modules().forEach(m -> {
+            Format format = formats.get(m.path());
+            if (!format.isDense()) {
+                out.put(m.path(), new Refiner.Target(format, types.of(m)));
+            }
+        });
+        return out;
+    }
+
+    /// One line about what it will take.
+    String cost(Model model, Path folder, Map<String, Format> formats, OutputTypes types) {
+        try (EvalModel source = EvalModel.open(folder)) {
+            RefineCost cost = RefineCost.of(source.weights(), targets(model, formats, types), refinement().text());
+            return "refine    " + refinement() + ": " + cost.work() + ", " + ByteSize.format(cost.statistics()) + " of statistics beside --memory, "
+                    + ByteSize.format(cost.files()) + " of working files";
+        }
+    }
+
+    /// Refines into the store, which the caller closes and, when all is written, deletes.
+    ///
+    /// @param store receives the refined modules
+    /// @return what the manifest says about it
+    Manifest refine(Model model, Path folder, Manifest planned, OutputTypes types, RefineStore store, GlobalOptions global, CommandSpec spec) {
+        Refinement how = refinement();
+        try (EvalModel source = EvalModel.open(folder); Workers workers = new Workers(global.threads());
+             Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "refine", how.text().tokens(), "tokens/s", 1)) {
+            if (store.startedOver()) {
+                spec.commandLine().getErr().println("refinement starts over: what an earlier run left belongs to another source, plan or version");
+            }
+            Refiner refiner = new Refiner(source.weights(), targets(model, planned.formats(), types), workers, global.memory.bytes(), store);
+            long[] shown = {0};
+            SortedMap<String, Gain> gains = refiner.run(() -> text(how, source, workers, refiner.chunkTokens()), share -> {
+                long now = Math.round(share * how.text().tokens());
+                progress.advance(now - shown[0]);
+                shown[0] = now;
+            });
+            return planned.withRefinement(RefineDocument.of(how, gains));
+        }
+    }
+
+    private static List<int[]> text(Refinement how, EvalModel source, Workers workers, int chunkTokens) {
+        SelfText text = how.text();
+        return how.file().map(Path::of).map(file -> TokenSet.windows(file.getFileName().toString(), TokenSet.read(file), text.length(), text.sequences(), text.seed()).sequences())
+                .orElseGet(() -> text.sample(source.weights(), workers, chunkTokens, _ -> { }));
+    }
+
+    /// Of all that the refined bytes depend on.
+    String fingerprint(Path folder, Manifest planned, OutputTypes types) {
+        try (EvalModel source = EvalModel.open(folder)) {
+            String tokens = refinement().file().map(f -> Arrays.hashCode(TokenSet.read(Path.of(f)))).map(String::valueOf).orElse("");
+            return String.join(" ", planned.toolVersion(), source.weights().fingerprint(), refinement().toString(), tokens, types.main().toString(),
+                    new TreeMap<>(planned.formats()).toString());
+        }
+    }
+}

@@ -1,0 +1,64 @@
+package ram.refine;
+
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import ram.eval.ForwardPass;
+import ram.eval.NetworkShape;
+import ram.eval.SelfText;
+import ram.eval.WeightSource;
+import ram.format.Format;
+import ram.numeric.Workers;
+import ram.safetensors.Shape;
+import ram.tensor.Rows;
+
+/// What a refinement takes, known before it starts.
+///
+/// @param operations floating-point operations
+/// @param statistics bytes of the largest module's statistics, which come on top of the memory limit
+/// @param files bytes of working files
+public record RefineCost(double operations, long statistics, long files) {
+    private static final List<String> SHARING = List.of(".k_proj", ".v_proj", ".up_proj");
+
+    /// @throws ram.InputException for a family that cannot be run
+    public static RefineCost of(WeightSource source, Map<String, Refiner.Target> targets, SelfText text) {
+        try (Workers one = new Workers(1)) {
+            ForwardPass pass = new ForwardPass(source, one);
+            NetworkShape shape = pass.shape();
+            double tokens = text.tokens();
+            double forward = 0;
+            double coding = 0;
+            long statistics = 0;
+            long codes = 0;
+            long widest = 2L * shape.hidden();
+            for (Map.Entry<String, Refiner.Target> target : targets.entrySet()) {
+                Rows w = source.matrix(target.getKey()).orElse(null);
+                if (w == null) {
+                    continue;
+                }
+                double n = w.columns();
+                boolean expert = target.getKey().contains(".switch_mlp.");
+                double experts = expert ? shape.experts().stream().mapToInt(Integer::intValue).max().orElse(1) : 1;
+                double used = expert ? shape.expertsPerToken() / experts : 1;
+                boolean lookup = target.getKey().endsWith("embed_tokens");
+                forward += lookup ? 0 : 2 * w.rows() * n * tokens * used;
+                if (target.getValue().format().mode() == Format.Mode.AFFINE) {
+                    boolean shares = SHARING.stream().anyMatch(target.getKey()::endsWith);
+                    coding += 6 * w.rows() * n * n + (shares ? 0 : 3 * n * n * tokens * used + experts * n * n * n / 3);
+                    statistics = Math.max(statistics, Inputs.bytes(w.columns()));
+                }
+                widest = Math.max(widest, expert ? 0 : 2L * w.columns());
+                for (Format.Component c : target.getValue().format().components(Shape.of(w.rows(), w.columns()), target.getValue().stored())) {
+                    codes += c.bytes();
+                }
+            }
+            int passes = text.passes() + 2 + (source.matrix("lm_head").isEmpty() ? 1 : 0);
+            return new RefineCost(passes * forward + coding, statistics, codes + 4 * text.tokens() * (6L * shape.hidden() + widest));
+        }
+    }
+
+    /// Such as `0.4 TFLOP`.
+    public String work() {
+        return String.format(Locale.ROOT, "%.3g TFLOP", operations / 1e12);
+    }
+}
