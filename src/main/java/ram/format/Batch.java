@@ -13,6 +13,8 @@ final class Batch {
     final float[] w;
     /// The weight of each element's squared error.
     final float[] importance;
+    /// Whether `importance` is 1 everywhere.
+    boolean uniform = true;
     /// Range of each group.
     final float[] low = new float[LANES];
     final float[] high = new float[LANES];
@@ -59,6 +61,7 @@ final class Batch {
 
     /// Loads the importance of groups `first…` when each row has `perRow` groups.
     void loadImportance(float[] columns, long first, int perRow, int lanes) {
+        uniform = false;
         for (int l = 0; l < lanes; l++) {
             int from = (int) ((first + l) % perRow) * groupSize;
             for (int e = 0; e < groupSize; e++) {

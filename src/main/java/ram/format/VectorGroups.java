@@ -43,6 +43,10 @@ final class VectorGroups implements GroupKernel {
 
     @Override
     public void residual(Batch b, int maxCode) {
+        if (b.uniform) {
+            uniformResidual(b, maxCode);
+            return;
+        }
         float[] w = b.w;
         float[] importance = b.importance;
         FloatVector max = FloatVector.broadcast(F, maxCode);
@@ -98,6 +102,10 @@ final class VectorGroups implements GroupKernel {
 
     @Override
     public void score(Batch b, int maxCode) {
+        if (b.uniform) {
+            uniformScore(b, maxCode);
+            return;
+        }
         float[] w = b.w;
         float[] importance = b.importance;
         FloatVector max = FloatVector.broadcast(F, maxCode);
@@ -120,6 +128,10 @@ final class VectorGroups implements GroupKernel {
 
     @Override
     public void fit(Batch b, int maxCode) {
+        if (b.uniform) {
+            uniformFit(b, maxCode);
+            return;
+        }
         float[] w = b.w;
         float[] importance = b.importance;
         FloatVector max = FloatVector.broadcast(F, maxCode);
@@ -151,6 +163,84 @@ final class VectorGroups implements GroupKernel {
             }
             weighted.intoArray(b.trialError, l);
             s1.intoArray(b.sum1, l);
+            sq.intoArray(b.sumQ, l);
+            sqq.intoArray(b.sumQQ, l);
+            sr.intoArray(b.sumR, l);
+            sqr.intoArray(b.sumQR, l);
+        }
+    }
+
+    /// As [#residual] with an importance of 1, which changes no bit.
+    private static void uniformResidual(Batch b, int maxCode) {
+        float[] w = b.w;
+        FloatVector max = FloatVector.broadcast(F, maxCode);
+        FloatVector zero = FloatVector.zero(F);
+        for (int l = 0; l < LANES; l += VL) {
+            FloatVector codeScale = FloatVector.fromArray(F, b.codeScale, l);
+            FloatVector codeBias = FloatVector.fromArray(F, b.codeBias, l);
+            FloatVector scale = FloatVector.fromArray(F, b.scale, l);
+            FloatVector bias = FloatVector.fromArray(F, b.bias, l);
+            FloatVector unit = FloatVector.fromArray(F, b.unit, l);
+            FloatVector error = zero;
+            for (int i = l; i < w.length; i += LANES) {
+                FloatVector v = FloatVector.fromArray(F, w, i);
+                FloatVector q = raised(v.sub(codeBias).div(codeScale), max, zero).sub(ROUNDER);
+                FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
+                error = error.add(r.mul(r));
+            }
+            error.intoArray(b.error, l);
+            error.intoArray(b.weightedError, l);
+        }
+    }
+
+    /// As [#score] with an importance of 1.
+    private static void uniformScore(Batch b, int maxCode) {
+        float[] w = b.w;
+        FloatVector max = FloatVector.broadcast(F, maxCode);
+        FloatVector zero = FloatVector.zero(F);
+        for (int l = 0; l < LANES; l += VL) {
+            FloatVector scale = FloatVector.fromArray(F, b.trialScale, l);
+            FloatVector bias = FloatVector.fromArray(F, b.trialBias, l);
+            FloatVector inverse = FloatVector.fromArray(F, b.trialInverse, l);
+            FloatVector unit = FloatVector.fromArray(F, b.unit, l);
+            FloatVector sum = zero;
+            for (int i = l; i < w.length; i += LANES) {
+                FloatVector v = FloatVector.fromArray(F, w, i);
+                FloatVector q = raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
+                sum = r.fma(r, sum);
+            }
+            sum.intoArray(b.trialError, l);
+        }
+    }
+
+    /// As [#fit] with an importance of 1.
+    private static void uniformFit(Batch b, int maxCode) {
+        float[] w = b.w;
+        FloatVector max = FloatVector.broadcast(F, maxCode);
+        FloatVector zero = FloatVector.zero(F);
+        for (int l = 0; l < LANES; l += VL) {
+            FloatVector scale = FloatVector.fromArray(F, b.trialScale, l);
+            FloatVector bias = FloatVector.fromArray(F, b.trialBias, l);
+            FloatVector inverse = FloatVector.fromArray(F, b.trialInverse, l);
+            FloatVector unit = FloatVector.fromArray(F, b.unit, l);
+            FloatVector sum = zero;
+            FloatVector sq = zero;
+            FloatVector sqq = zero;
+            FloatVector sr = zero;
+            FloatVector sqr = zero;
+            for (int i = l; i < w.length; i += LANES) {
+                FloatVector v = FloatVector.fromArray(F, w, i);
+                FloatVector q = raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
+                sum = r.fma(r, sum);
+                sq = sq.add(q);
+                sqq = q.fma(q, sqq);
+                sr = sr.add(r);
+                sqr = r.fma(q, sqr);
+            }
+            sum.intoArray(b.trialError, l);
+            FloatVector.broadcast(F, b.groupSize).intoArray(b.sum1, l);
             sq.intoArray(b.sumQ, l);
             sqq.intoArray(b.sumQQ, l);
             sr.intoArray(b.sumR, l);

@@ -25,6 +25,9 @@ final class PartAnalysis {
     /// A sample is doubled until the estimated relative standard error of every format is at most this, or until it holds one row in [#LARGEST_SHARE].
     static final double SAMPLING_ERROR = 0.005;
     private static final int LARGEST_SHARE = 2;
+    /// One of so many matrices of a module is sampled half as densely, and twice the error is allowed: the module's error, which is what formats are chosen
+    /// by, is still known far better.
+    private static final int MANY = 16;
 
     /// What was measured.
     ///
@@ -64,7 +67,8 @@ final class PartAnalysis {
     }
 
     /// @param terms what an error costs by its place; empty when that is not known
-    static Errors errors(Rows rows, List<Format> formats, Quantizer quantizer, DType stored, boolean exact, List<Term> terms) {
+    /// @param matrices how many of them make up the module
+    static Errors errors(Rows rows, int matrices, List<Format> formats, Quantizer quantizer, DType stored, boolean exact, List<Term> terms) {
         ErrorSums sums = new ErrorSums(rows, formats, quantizer, stored, terms);
         if (RowSample.whole(rows.rows(), rows.columns(), exact)) {
             sums.measureAll();
@@ -73,10 +77,11 @@ final class PartAnalysis {
         RowSample.Statistics statistics = RowSample.Statistics.of(rows, sums.perBlock());
         long most = rows.rows() / LARGEST_SHARE;
         double start = 0.5;
-        for (long wanted = RowSample.fewest(rows.rows(), rows.columns());; wanted *= 2) {
+        int coarser = matrices >= MANY ? 2 : 1;
+        for (long wanted = RowSample.fewest(rows.rows(), rows.columns()) / coarser;; wanted *= 2) {
             sums.measure(RowSample.of(statistics, (int) wanted, start));
             start = 0;
-            if (wanted * 2 > most || sums.largestSamplingError() <= SAMPLING_ERROR) {
+            if (wanted * 2 > most || sums.largestSamplingError() <= SAMPLING_ERROR * coarser) {
                 return sums.result();
             }
         }

@@ -201,7 +201,7 @@ public final class Profiles {
 
     private PartAnalysis.Errors errors(Task task) {
         Module module = task.module();
-        return PartAnalysis.errors(task.rows(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms());
+        return PartAnalysis.errors(task.rows(), module.parts().size(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms());
     }
 
     private static void checkFinite(String name, Rows rows, TensorView view) {
