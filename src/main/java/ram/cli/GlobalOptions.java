@@ -1,5 +1,6 @@
 package ram.cli;
 
+import java.nio.file.Path;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ScopeType;
 
@@ -28,6 +29,9 @@ final class GlobalOptions {
 
     @Option(names = "--color", scope = ScopeType.INHERIT, paramLabel = "WHEN", defaultValue = "auto", description = "${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}).")
     Color color;
+
+    @Option(names = "--profile-run", scope = ScopeType.INHERIT, paramLabel = "FILE", description = "Record the run with the Java Flight Recorder and print where the time went.")
+    Path profileRun;
 
     int threads() {
         int wanted = threads == null ? Runtime.getRuntime().availableProcessors() : threads;

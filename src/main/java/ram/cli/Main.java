@@ -8,6 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.text.ParseException;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
@@ -85,10 +86,19 @@ public final class Main {
             parsed.commandSpec().commandLine().setColorScheme(colors(root.global));
             Logging.configure(root.global);
             MappedPages.limit(root.global.mapped());
-            return new CommandLine.RunLast().execute(parsed);
+            return root.global.profileRun == null ? new CommandLine.RunLast().execute(parsed) : recorded(parsed, root.global);
         });
         line.setExecutionExceptionHandler((e, command, parsed) -> executionError(e, command, root));
         return line;
+    }
+
+    private static int recorded(CommandLine.ParseResult parsed, GlobalOptions global) {
+        CommandLine command = parsed.commandSpec().commandLine();
+        try (RunProfile _ = RunProfile.start(global.profileRun, global.quiet ? null : command.getErr())) {
+            return new CommandLine.RunLast().execute(parsed);
+        } catch (UsageException | IOException | ParseException e) {
+            throw new CommandLine.ExecutionException(command, e.getMessage(), e);
+        }
     }
 
     private static CommandLine.Help.ColorScheme colors(GlobalOptions global) {

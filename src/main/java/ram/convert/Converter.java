@@ -19,6 +19,7 @@ import java.util.Optional;
 import java.util.function.Function;
 import java.util.function.LongConsumer;
 import ram.InputException;
+import ram.Stage;
 import ram.format.BlockCoder;
 import ram.format.CodedMatrix;
 import ram.format.Format;
@@ -101,6 +102,10 @@ public final class Converter {
     private sealed interface Block {
         /// Bytes of source that it reads.
         long bytes();
+
+        String stage();
+
+        String module();
     }
 
     /// Some rows of a module that is quantized: decoded once, and coded once in each of the formats.
@@ -109,6 +114,11 @@ public final class Converter {
         public long bytes() {
             return rows * view.shape().columns() * view.dtype().bytes();
         }
+
+        @Override
+        public String stage() {
+            return "quantize";
+        }
     }
 
     /// Some elements of a tensor that is written as it is.
@@ -116,6 +126,16 @@ public final class Converter {
         @Override
         public long bytes() {
             return (long) count * view.dtype().bytes();
+        }
+
+        @Override
+        public String stage() {
+            return "copy";
+        }
+
+        @Override
+        public String module() {
+            return view.sources().isEmpty() ? "" : view.sources().getFirst();
         }
     }
 
@@ -172,12 +192,14 @@ public final class Converter {
             List<Map<String, Measured>> measured = variants.stream().<Map<String, Measured>>map(_ -> new LinkedHashMap<>()).toList();
             try (Workers workers = new Workers(threads)) {
                 workers.forEach(blocks(layout, variants, types, places), block -> {
-                    List<Coding> codings = switch (block) {
-                        case Coded coded -> code(coded);
-                        case Copied copied -> copy(copied);
-                    };
-                    progress.accept(block.bytes());
-                    return codings;
+                    try (Stage _ = Stage.of(block.stage(), block.module())) {
+                        List<Coding> codings = switch (block) {
+                            case Coded coded -> code(coded);
+                            case Copied copied -> copy(copied);
+                        };
+                        progress.accept(block.bytes());
+                        return codings;
+                    }
                 }, codings -> codings.forEach(c -> c.variants().forEach(v -> measured.get(v).merge(c.module(), c.measured(), Measured::plus))));
             }
             return measured;

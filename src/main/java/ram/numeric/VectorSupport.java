@@ -3,6 +3,7 @@ package ram.numeric;
 import jdk.incubator.vector.VectorShape;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import org.slf4j.event.Level;
 
 /// Decides once whether the Vector API is used and how wide. The width changes speed only, never a bit of a result.
 ///
@@ -44,7 +45,7 @@ public final class VectorSupport {
             }
             default -> throw new IllegalArgumentException("-D" + PROPERTY + "=" + forced + " is none of 0, 128, 256, 512");
         }
-        LOG.info("Computing in plain Java, which is several times slower: {}.", reason);
+        LOG.atLevel(forced.isEmpty() ? Level.WARN : Level.INFO).log("Computing in plain Java, which is several times slower: {}.", reason);
         return 0;
     }
 

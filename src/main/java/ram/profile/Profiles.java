@@ -21,6 +21,7 @@ import java.util.function.Consumer;
 import java.util.function.LongConsumer;
 import java.util.stream.IntStream;
 import ram.InputException;
+import ram.Stage;
 import ram.format.Format;
 import ram.layout.Layout;
 import ram.layout.Model;
@@ -194,14 +195,18 @@ public final class Profiles {
     }
 
     private MetricReport metrics(Task task) {
-        MetricReport report = PartAnalysis.metrics(task.part().name(), task.rows());
-        progress.accept(task.elements() * task.module().weight().dtype().bytes());
-        return report;
+        try (Stage _ = Stage.of("metrics", task.module().path())) {
+            MetricReport report = PartAnalysis.metrics(task.part().name(), task.rows());
+            progress.accept(task.elements() * task.module().weight().dtype().bytes());
+            return report;
+        }
     }
 
     private PartAnalysis.Errors errors(Task task) {
         Module module = task.module();
-        return PartAnalysis.errors(task.rows(), module.parts().size(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms());
+        try (Stage _ = Stage.of("errors", module.path())) {
+            return PartAnalysis.errors(task.rows(), module.parts().size(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms());
+        }
     }
 
     private static void checkFinite(String name, Rows rows, TensorView view) {

@@ -2,6 +2,7 @@ package ram.sensitivity;
 
 import java.util.ArrayList;
 import java.util.List;
+import ram.Stage;
 import ram.layout.Module;
 import ram.numeric.Kernels;
 import ram.numeric.Workers;
@@ -44,7 +45,11 @@ final class Squares implements AutoCloseable {
             }
         }
         int[] at = {0};
-        workers.forEach(blocks, b -> sums(rows, b, rowSums, rowWeight, columnSums), partial -> {
+        workers.forEach(blocks, b -> {
+            try (Stage _ = Stage.of("importance", module.path())) {
+                return sums(rows, b, rowSums, rowWeight, columnSums);
+            }
+        }, partial -> {
             if (columnSums) {
                 double[] sum = total[blocks.get(at[0]++).part];
                 for (int j = 0; j < columns; j++) {

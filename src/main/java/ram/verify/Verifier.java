@@ -21,6 +21,7 @@ import java.util.TreeMap;
 import java.util.function.LongConsumer;
 import java.util.regex.Pattern;
 import ram.InputException;
+import ram.Stage;
 import ram.convert.Converter;
 import ram.convert.Converter.Measured;
 import ram.format.BlockCoder;
@@ -311,12 +312,17 @@ public final class Verifier {
 
     private SortedMap<String, Double> run(List<Check> checks, Map<String, Double> expected) {
         List<Outcome> outcomes = workers.map(checks, check -> {
-            Outcome outcome = switch (check) {
-                case Same same -> compare(same);
-                case Coded coded -> compare(coded);
-            };
-            progress.accept(check.bytes());
-            return outcome;
+            try (Stage _ = Stage.of("verify", switch (check) {
+                case Same same -> same.name();
+                case Coded coded -> coded.module().path();
+            })) {
+                Outcome outcome = switch (check) {
+                    case Same same -> compare(same);
+                    case Coded coded -> compare(coded);
+                };
+                progress.accept(check.bytes());
+                return outcome;
+            }
         });
         SortedMap<String, Measured> sums = new TreeMap<>();
         Map<Module.Part, Measured> parts = new IdentityHashMap<>();

@@ -51,7 +51,7 @@ class WidthTest {
             Kernels.centralSums(values, 1, 1500, 0.1f, 1, sums);
             float[] product = new float[30 * 30];
             Kernels.multiplyAdd(30, 30, 50, values, values, product);
-            double all = Kernels.sum(values, 1, 1501) + Kernels.dot(values, 0, values, 3, 1500) + Kernels.sum(product, 0, 900);
+            double all = Kernels.squaredRanges(values, 1, 1501) + Kernels.sum(values, 1, 1501) + Kernels.dot(values, 0, values, 3, 1500) + Kernels.sum(product, 0, 900);
             digest.update((all + " " + sums[0] + " " + sums[1] + " " + sums[2]).getBytes(StandardCharsets.US_ASCII));
             return HexFormat.of().formatHex(digest.digest());
         } catch (NoSuchAlgorithmException e) {
