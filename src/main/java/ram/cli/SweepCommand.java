@@ -5,7 +5,10 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -13,12 +16,17 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import ram.plan.ByteSize;
+import ram.plan.Damage;
+import ram.plan.Devices;
 import ram.plan.Frontier;
+import ram.plan.FrontierJson;
 import ram.profile.ProfileJson;
 
 @Command(name = "sweep", sortOptions = false, description = "Solves the whole frontier of size and predicted damage, from the smallest safe size to dense, and shows its knee.")
 final class SweepCommand implements Callable<Integer> {
     private static final int ROWS_SHOWN = 20;
+    /// Bits of a code, 0 for dense.
+    private static final List<Integer> WIDTHS = List.of(2, 3, 4, 5, 6, 8, 0);
 
     @Parameters(paramLabel = "PROFILE", description = "What `ram analyze` wrote.")
     Path profile;
@@ -28,6 +36,9 @@ final class SweepCommand implements Callable<Integer> {
 
     @Option(names = "--csv", paramLabel = "FILE", description = "Write all of them as CSV.")
     Path csv;
+
+    @Option(names = "--json", description = "Print all of them as one JSON document instead of the table.")
+    boolean json;
 
     @Option(names = "--force", description = "Replace an existing file.")
     boolean force;
@@ -45,21 +56,57 @@ final class SweepCommand implements Callable<Integer> {
         }
         Frontier frontier = Frontier.solve(ProfileJson.read(profile), plan.anyRequest(spec), budgets);
         PrintWriter out = spec.commandLine().getOut();
-        Table table = new Table(">size", ">bits/weight", ">predicted damage", ">bytes to halve it", "");
+        if (json) {
+            out.print(new String(FrontierJson.write(frontier), StandardCharsets.UTF_8));
+        } else {
+            print(frontier, out);
+        }
+        if (csv != null) {
+            OutputFiles.write(csv, csv(frontier.points()).getBytes(StandardCharsets.UTF_8));
+        }
+        return ExitCode.DONE;
+    }
+
+    private static void print(Frontier frontier, PrintWriter out) {
+        Table table = new Table(">size", ">bits/weight", ">predicted damage", ">bytes to halve it", "% of weights at bits", "");
         List<Frontier.Point> points = frontier.points();
         int step = Math.max(1, points.size() / ROWS_SHOWN);
         for (int i = 0; i < points.size(); i++) {
             if (i % step == 0 || i == points.size() - 1 || i == frontier.knee()) {
                 Frontier.Point p = points.get(i);
-                table.row(ByteSize.format(p.bytes()), String.format(Locale.ROOT, "%.3f", p.bitsPerWeight()), String.format(Locale.ROOT, "%.4g", p.damage()),
-                        halving(points, i), i == frontier.knee() ? "knee" : "");
+                table.row(ByteSize.format(p.bytes()), String.format(Locale.ROOT, "%.3f", p.bitsPerWeight()), damage(frontier, p), halving(points, i), shares(p), i == frontier.knee() ? "knee" : "");
             }
         }
         table.print(out);
-        if (csv != null) {
-            OutputFiles.write(csv, csv(points).getBytes(StandardCharsets.UTF_8));
+        out.println();
+        Table machines = new Table(">memory", ">for the weights", ">size", ">bits/weight", ">predicted damage", "% of weights at bits");
+        for (Frontier.Machine m : frontier.machines()) {
+            String budget = ByteSize.format(m.budget());
+            m.point().ifPresentOrElse(p -> machines.row(m.gib() + " GiB", budget, ByteSize.format(p.bytes()), String.format(Locale.ROOT, "%.3f", p.bitsPerWeight()), damage(frontier, p), shares(p)),
+                    () -> machines.row(m.gib() + " GiB", budget, "-", "-", "-", "too small, at least " + ByteSize.format(frontier.smallest())));
+            if (m.point().isPresent() && m.point().get().damage() == 0) {
+                break;
+            }
         }
-        return ExitCode.DONE;
+        machines.print(out);
+        out.println(Devices.RULE);
+        out.println(frontier.inNats() ? String.format(Locale.ROOT, "Predicted damage is a mean KL divergence in nats per token; in brackets the range of a factor of %.1f within which it was right on small trained models.", Damage.TRUST)
+                : "Predicted damage has no unit: the profile has no sensitivities.");
+    }
+
+    private static String damage(Frontier frontier, Frontier.Point p) {
+        return frontier.inNats() && p.damage() > 0 ? String.format(Locale.ROOT, "%.3g (%.2g to %.2g)", p.damage(), p.damage() / Damage.TRUST, p.damage() * Damage.TRUST)
+                : String.format(Locale.ROOT, "%.3g", p.damage());
+    }
+
+    /// Such as `4: 75  5: 25`; dense comes last.
+    private static String shares(Frontier.Point p) {
+        Stream<String> bits = p.shares().tailMap(1).entrySet().stream().map(e -> e.getKey() + ": " + percent(e.getValue()));
+        return Stream.concat(bits, Optional.ofNullable(p.shares().get(0)).stream().map(v -> "dense: " + percent(v))).collect(Collectors.joining("  "));
+    }
+
+    private static String percent(double share) {
+        return share > 0 && share < 0.005 ? "<1" : String.format(Locale.ROOT, "%.0f", 100 * share);
     }
 
     private static String halving(List<Frontier.Point> points, int from) {
@@ -72,9 +119,14 @@ final class SweepCommand implements Callable<Integer> {
     }
 
     private static String csv(List<Frontier.Point> points) {
-        StringBuilder text = new StringBuilder("budget_bytes,file_bytes,bits_per_weight,predicted_damage,price_per_byte,proven\n");
-        points.forEach(p -> text.append(p.budget()).append(',').append(p.bytes()).append(',').append(p.bitsPerWeight()).append(',').append(p.damage()).append(',')
-                .append(p.price()).append(',').append(p.proven()).append('\n'));
+        StringBuilder text = new StringBuilder("budget_bytes,file_bytes,bits_per_weight,predicted_damage,price_per_byte,proven");
+        WIDTHS.forEach(bits -> text.append(",share_").append(bits == 0 ? "dense" : bits + "_bit"));
+        text.append('\n');
+        for (Frontier.Point p : points) {
+            text.append(p.budget()).append(',').append(p.bytes()).append(',').append(p.bitsPerWeight()).append(',').append(p.damage()).append(',').append(p.price()).append(',').append(p.proven());
+            WIDTHS.forEach(bits -> text.append(',').append(p.shares().getOrDefault(bits, 0.0)));
+            text.append('\n');
+        }
         return text.toString();
     }
 }

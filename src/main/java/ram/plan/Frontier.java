@@ -1,7 +1,12 @@
 package ram.plan;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import ram.UsageException;
 import ram.format.Format;
 import ram.profile.Profile;
@@ -11,20 +16,47 @@ import ram.profile.Profile;
 /// @param points by rising budget; damage never rises along them
 /// @param knee index of the point with the most quality for its size: the farthest below the chord from the first to the last
 ///             point that has any damage, with size and the logarithm of damage each scaled to [0, 1]; -1 of fewer than three such points
-public record Frontier(List<Point> points, int knee) {
+/// @param machines the best plan for the memory of each of [Devices#SHOWN_GIB], by rising memory
+/// @param smallest size in bytes below which nothing can be planned
+/// @param inNats whether damage is a divergence in nats, right to within [Damage#TRUST]; otherwise it has no unit
+public record Frontier(List<Point> points, int knee, List<Machine> machines, long smallest, boolean inNats) {
     /// One budget.
     ///
     /// @param budget most bytes of all files
     /// @param bytes of the files that the plan needs
     /// @param price damage saved by one more byte at the margin
-    public record Point(long budget, long bytes, double bitsPerWeight, double damage, double price, boolean proven) {
+    /// @param shares part of all modules' weights by bits of a code, those that stay dense under 0
+    public record Point(long budget, long bytes, double bitsPerWeight, double damage, double price, boolean proven, SortedMap<Integer, Double> shares) {
+        public Point {
+            shares = Collections.unmodifiableSortedMap(new TreeMap<>(shares));
+        }
+    }
+
+    /// A machine.
+    ///
+    /// @param gib its memory
+    /// @param budget what [Devices] leaves for the weights
+    /// @param point empty when not even the smallest plan fits
+    public record Machine(int gib, long budget, Optional<Point> point) {
     }
 
     public Frontier {
         points = List.copyOf(points);
+        machines = List.copyOf(machines);
     }
 
-    /// Solves `n` budgets in equal steps from the smallest possible size to the size at which nothing is quantized.
+    /// The point of the knee, the budget of `--target knee`.
+    ///
+    /// @throws UsageException when there is none
+    public Point atKnee() {
+        if (knee < 0) {
+            throw new UsageException("--target knee: the frontier of this model has no knee; give a --budget");
+        }
+        return points.get(knee);
+    }
+
+    /// Solves `n` budgets in equal steps from the smallest possible size to the size at which nothing is quantized; of more than 2,000 modules without the search
+    /// that proves a plan the best.
     ///
     /// @param request its limit is not used
     /// @throws UsageException when the policy is not priced or `n` is not 2 to 100,000
@@ -42,18 +74,39 @@ public record Frontier(List<Point> points, int knee) {
         List<Format> lastFormats = List.of();
         for (int i = 0; i < n; i++) {
             long budget = i == n - 1 ? high : low + (high - low) / (n - 1) * i;
-            Prepared.Solved solved = prepared.solve(budget);
+            Prepared.Solved solved = prepared.solve(budget, true);
             Solver.Solution s = solved.solution();
             if (!points.isEmpty() && (solved.formats().equals(lastFormats) || s.objective() > points.getLast().damage())) {
                 Point last = points.getLast();
-                points.add(new Point(budget, last.bytes, last.bitsPerWeight, last.damage, s.price(), last.proven));
+                points.add(new Point(budget, last.bytes, last.bitsPerWeight, last.damage, s.price(), last.proven, last.shares));
                 continue;
             }
             lastFormats = solved.formats();
-            Prepared.Totals totals = prepared.totals(lastFormats);
-            points.add(new Point(budget, totals.files(), prepared.parameters == 0 ? 0 : 8.0 * totals.data() / prepared.parameters, s.objective(), s.price(), s.proven()));
+            points.add(point(prepared, budget, solved));
         }
-        return new Frontier(points, knee(points));
+        List<Machine> machines = new ArrayList<>();
+        for (int gib : Devices.SHOWN_GIB) {
+            long budget = Devices.weightBytes(gib);
+            machines.add(new Machine(gib, budget, budget < low ? Optional.empty() : Optional.of(point(prepared, budget, prepared.solve(budget, true)))));
+        }
+        return new Frontier(points, knee(points), machines, low, profile.modules().stream().anyMatch(m -> m.sensitivity() > 0));
+    }
+
+    private static Point point(Prepared prepared, long budget, Prepared.Solved solved) {
+        Solver.Solution s = solved.solution();
+        Prepared.Totals totals = prepared.totals(solved.formats());
+        SortedMap<Integer, Long> weights = new TreeMap<>();
+        long all = 0;
+        for (int i = 0; i < solved.formats().size(); i++) {
+            long own = prepared.choices.get(i).module().parameters();
+            weights.merge(solved.formats().get(i).bits(), own, Long::sum);
+            all += own;
+        }
+        SortedMap<Integer, Double> shares = new TreeMap<>();
+        for (Map.Entry<Integer, Long> e : weights.entrySet()) {
+            shares.put(e.getKey(), (double) e.getValue() / all);
+        }
+        return new Point(budget, totals.files(), prepared.parameters == 0 ? 0 : 8.0 * totals.data() / prepared.parameters, s.objective(), s.price(), s.proven(), shares);
     }
 
     private static int knee(List<Point> points) {

@@ -17,8 +17,6 @@ import ram.profile.JsonDocument;
 /// @param members in the order in which they were asked for
 public record ModelFamily(String toolVersion, List<Member> members) {
     public static final String SCHEMA = "ram.family/1";
-    /// What machines with memory that both processors share are sold with, in GiB.
-    private static final int[] MEMORY_GIB = {8, 16, 18, 24, 32, 36, 48, 64, 96, 128, 192, 256, 512};
 
     /// One output.
     ///
@@ -38,15 +36,9 @@ public record ModelFamily(String toolVersion, List<Member> members) {
                     manifest.modules().stream().mapToDouble(Manifest.ModulePlan::damage).sum());
         }
 
-        /// The smallest usual memory in GiB of which the weights take no more than two thirds, the share that the graphics processor of most such
-        /// machines may have; empty when none is enough.
+        /// The smallest usual memory in GiB that has room for the weights by the rule of [Devices]; empty when none is enough.
         public OptionalInt memoryGiB() {
-            for (int gib : MEMORY_GIB) {
-                if (bytes <= ((long) gib << 30) / 3 * 2) {
-                    return OptionalInt.of(gib);
-                }
-            }
-            return OptionalInt.empty();
+            return Devices.smallestFor(bytes);
         }
     }
 

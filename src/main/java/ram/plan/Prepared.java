@@ -217,8 +217,14 @@ final class Prepared {
     /// @param limit in the unit of [#limit()]
     /// @throws BudgetException when it cannot be met
     Solved solve(long limit) {
+        return solve(limit, false);
+    }
+
+    /// @param quickly whether a plan of many modules may stay unproven, as one of many that are solved
+    Solved solve(long limit, boolean quickly) {
         long capacity = (countData ? limit : OutputSize.capacity(limit)) - fixed;
-        Solution solution = solver.solve(Math.max(capacity, solver.minBytes()));
+        long usable = Math.max(capacity, solver.minBytes());
+        Solution solution = quickly ? solver.solveQuickly(usable) : solver.solve(usable);
         List<Format> formats = formatsOf(groupFormats, solution.choices());
         if (capacity < solver.minBytes()) {
             // The allowance for several files may be all that is missing.

@@ -3,6 +3,8 @@ package ram.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -10,6 +12,7 @@ import java.util.List;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.Schemas;
 
 class SweepAndExplainTest {
     @TempDir
@@ -38,8 +41,23 @@ class SweepAndExplainTest {
             last = damage;
         }
         assertEquals(0, last, "dense does none");
+        assertTrue(rows.getFirst().endsWith(",share_2_bit,share_3_bit,share_4_bit,share_5_bit,share_6_bit,share_8_bit,share_dense"), rows.getFirst());
+        assertTrue(r.out().contains("8 GiB") && !r.out().contains("16 GiB"), "machines up to the first that needs no quantization: " + r.out());
+        assertTrue(r.out().lines().filter(l -> l.matches(".*dense: 100.*")).count() >= 2, r.out());
         assertEquals(2, Cli.run("sweep", profile, "--policy", "uniform").exitCode());
         assertEquals(2, Cli.run("sweep", profile, "--csv", csv).exitCode(), "an existing file is kept");
+    }
+
+    @Test
+    void theFrontierAsADocument() throws IOException {
+        JsonNode sweep = new ObjectMapper().readTree(Cli.run("sweep", profile, "--json").out());
+        assertEquals(List.of(), Schemas.errors(Schemas.schema("sweep"), sweep));
+        assertEquals(200, sweep.path("points").size());
+        assertEquals(9, sweep.path("machines").size());
+        for (JsonNode point : sweep.path("points")) {
+            assertEquals(1, point.path("share_of_weights").valueStream().mapToDouble(JsonNode::asDouble).sum(), 1e-9);
+        }
+        assertTrue(sweep.path("points").path(sweep.path("knee").asInt()).path("predicted_damage").asDouble() > 0);
     }
 
     @Test
