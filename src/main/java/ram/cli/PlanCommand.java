@@ -60,7 +60,7 @@ final class PlanCommand implements Callable<Integer> {
             OutputFiles.refuseExisting(output, force);
         }
         Profile read = ProfileJson.read(profile);
-        Manifest manifest = Planner.plan(read, request);
+        Manifest manifest = plan.noted(Planner.plan(read, plan.resolve(request, read)));
         if (json) {
             spec.commandLine().getOut().print(new String(ManifestJson.write(manifest), StandardCharsets.UTF_8));
         } else {

@@ -13,13 +13,19 @@ import picocli.CommandLine.ParameterException;
 import ram.UsageException;
 import ram.format.Format;
 import ram.plan.FormatRule;
+import ram.plan.Manifest;
 import ram.plan.PlanRequest;
 import ram.plan.Policy;
+import ram.plan.Target;
+import ram.profile.Profile;
 
 /// Options that say what plan is wanted.
 final class PlanOptions {
     @Option(names = "--budget", paramLabel = "SIZE", description = "Most bytes of all written *.safetensors files together, such as 16GB (10^9) or 15.5GiB (2^30). Never exceeded. `quantize` takes several.")
     List<Size> budgets = List.of();
+
+    @Option(names = "--target", paramLabel = "NAME", description = "Instead of a budget: " + Target.KNOWN + ".")
+    String target;
 
     @Option(names = "--bpw", paramLabel = "BITS", description = "Most bits per weight instead of a budget: tensor data over all weights of the model, scales and biases included.")
     Double bitsPerWeight;
@@ -51,8 +57,8 @@ final class PlanOptions {
     /// @throws ParameterException when a budget is needed and none is given
     PlanRequest request(CommandSpec spec) {
         Policy chosen = Policy.named(policy);
-        if (chosen.isPriced() && budgets.isEmpty() && bitsPerWeight == null && maxDivergence == null) {
-            throw new ParameterException(spec.commandLine(), "Missing required option: '--budget=SIZE' (or --bpw, or --max-kl, or a policy that needs no budget)");
+        if (chosen.isPriced() && budgets.isEmpty() && target == null && bitsPerWeight == null && maxDivergence == null) {
+            throw new ParameterException(spec.commandLine(), "Missing required option: '--budget=SIZE' (or --target, or --bpw, or --max-kl, or a policy that needs no budget)");
         }
         return anyRequest(spec);
     }
@@ -61,8 +67,8 @@ final class PlanOptions {
     ///
     /// @throws ParameterException when a budget is needed and none is given, or one is given twice
     List<PlanRequest> requests(CommandSpec spec) {
-        if (budgets.size() < 2) {
-            return List.of(request(spec));
+        if (budgets.size() < 2 || target != null) {
+            return List.of(target == null ? request(spec) : request(spec, budgets));
         }
         for (int i = 0; i < budgets.size(); i++) {
             for (Size earlier : budgets.subList(0, i)) {
@@ -82,9 +88,26 @@ final class PlanOptions {
         return request(spec, budgets);
     }
 
+    /// The request with the budget of its target, where that depends on the model.
+    PlanRequest resolve(PlanRequest request, Profile profile) {
+        return target == null ? request : request.withBudget(Target.parse(target).budget(profile, request));
+    }
+
+    /// The manifest with its target, where there was one.
+    Manifest noted(Manifest manifest) {
+        return target == null ? manifest : manifest.withTarget(Target.parse(target));
+    }
+
     private PlanRequest request(CommandSpec spec, List<Size> limit) {
         Policy chosen = Policy.named(policy);
-        return new PlanRequest(limit.isEmpty() ? OptionalLong.empty() : OptionalLong.of(limit.getFirst().bytes()),
+        OptionalLong budget = limit.isEmpty() ? OptionalLong.empty() : OptionalLong.of(limit.getFirst().bytes());
+        if (target != null) {
+            if (!budgets.isEmpty() || bitsPerWeight != null || maxDivergence != null) {
+                throw new UsageException("--target excludes --budget, --bpw and --max-kl; give one of them");
+            }
+            budget = Target.parse(target).machineBudget();
+        }
+        return new PlanRequest(budget,
                 bitsPerWeight == null ? OptionalDouble.empty() : OptionalDouble.of(bitsPerWeight), chosen, bits, group, modes(formats), rules(spec), allowUnsafe, List.of(),
                 maxDivergence == null ? OptionalDouble.empty() : OptionalDouble.of(maxDivergence));
     }

@@ -100,7 +100,7 @@ final class QuantizeCommand implements Callable<Integer> {
             Profiles.requireMatch(measured, m, profile);
             analysis.requireSameType(measured);
             List<Manifest> manifests = requests.stream()
-                    .map(r -> Planner.plan(measured, r).withQuantizer(analysis.quantizer(measured), AnalysisArguments.measuredWith(measured))).toList();
+                    .map(r -> plan.noted(Planner.plan(measured, plan.resolve(r, measured))).withQuantizer(analysis.quantizer(measured), AnalysisArguments.measuredWith(measured))).toList();
             refine.require(analysis.quantizer(measured));
             if (refine.wanted() && !root.global.quiet) {
                 spec.commandLine().getErr().println(refine.cost(m, model, manifests.getFirst().formats(), types(m, measured)));

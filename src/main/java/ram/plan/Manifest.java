@@ -178,6 +178,15 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, files);
     }
 
+    /// With the target that its budget was made from, and how.
+    public Manifest withTarget(Target target) {
+        SortedMap<String, String> settings = new TreeMap<>(planning);
+        settings.put("target", target.name());
+        List<String> remarks = new ArrayList<>(notes);
+        remarks.addFirst(target.explain(limit.budget().orElseThrow()));
+        return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, files);
+    }
+
     /// With the errors that were measured on what was written.
     ///
     /// @param errors relative squared errors, by module path

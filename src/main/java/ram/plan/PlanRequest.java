@@ -95,8 +95,8 @@ public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Pol
                     case "allow_unsafe" -> allowUnsafe = Boolean.parseBoolean(value);
                     case "rule" -> rules.add(FormatRule.ofOption(value));
                     case "linked" -> linked.add(List.of(value.split(",")));
-                    case "quantizer" -> {
-                        // Says how the plan was carried out, not how it was made.
+                    case "quantizer", "target" -> {
+                        // How the plan was carried out, and where the budget came from.
                     }
                     case "max_kl" -> maxDivergence = OptionalDouble.of(Double.parseDouble(value));
                     case "bits" -> bits = Integer.parseInt(value);

@@ -24,7 +24,9 @@ public final class Solver {
     private static final double ROUNDING = 1e-13;
 
     private final List<Hull> hulls;
+    /// What each step of all hulls saves per byte, rising, and the bytes of all options when it and those after it are taken.
     private final double[] slopes;
+    private final long[] bytesFrom;
     private final long minBytes;
     private final long maxBytes;
 
@@ -118,10 +120,10 @@ public final class Solver {
             return slopes[h];
         }
 
-        /// Position reached by taking every step of the hull that saves at least `price` per byte, or more than it when `strictly`.
-        int at(double price, boolean strictly) {
+        /// Position reached by taking every step of the hull that saves more than `price` per byte.
+        int after(double price) {
             int h = 0;
-            while (h + 1 < onHull.length && (strictly ? slopeTo(h + 1) > price : slopeTo(h + 1) >= price)) {
+            while (h + 1 < onHull.length && slopeTo(h + 1) > price) {
                 h++;
             }
             return onHull[h];
@@ -138,15 +140,27 @@ public final class Solver {
             min = Math.addExact(min, h.bytes[0]);
             max = Math.addExact(max, h.bytes[h.bytes.length - 1]);
         }
-        double[] all = new double[steps];
-        int n = 0;
+        record Step(double slope, long bytes) {
+        }
+        List<Step> all = new ArrayList<>(steps);
         for (Hull h : hulls) {
             for (int j = 1; j < h.onHull.length; j++) {
-                all[n++] = h.slopeTo(j);
+                all.add(new Step(h.slopeTo(j), h.bytes[h.onHull[j]] - h.bytes[h.onHull[j - 1]]));
             }
         }
-        Arrays.sort(all);
-        this.slopes = all;
+        all.sort(Comparator.comparingDouble(Step::slope));
+        this.slopes = all.stream().mapToDouble(Step::slope).toArray();
+        this.bytesFrom = new long[steps];
+        long taken = min;
+        for (int i = steps - 1; i >= 0; i--) {
+            taken += all.get(i).bytes;
+            bytesFrom[i] = taken;
+        }
+        for (int i = 1; i < steps; i++) {
+            if (slopes[i] == slopes[i - 1]) {
+                bytesFrom[i] = bytesFrom[i - 1];
+            }
+        }
         this.minBytes = min;
         this.maxBytes = max;
     }
@@ -202,7 +216,7 @@ public final class Solver {
         }
         double price = breakPrice(capacity);
         for (int i = 0; i < n; i++) {
-            best[i] = hulls.get(i).at(price, true);
+            best[i] = hulls.get(i).after(price);
         }
         return new Search(best, price, capacity - bytesOf(best)).run(maxStates);
     }
@@ -213,21 +227,13 @@ public final class Solver {
         int high = slopes.length - 1;
         while (low < high) {
             int mid = low + high + 1 >>> 1;
-            if (bytesAt(slopes[mid]) > capacity) {
+            if (bytesFrom[mid] > capacity) {
                 low = mid;
             } else {
                 high = mid - 1;
             }
         }
         return slopes[low];
-    }
-
-    private long bytesAt(double price) {
-        long sum = 0;
-        for (Hull h : hulls) {
-            sum += h.bytes[h.at(price, false)];
-        }
-        return sum;
     }
 
     private long bytesOf(int[] positions) {
