@@ -1,5 +1,6 @@
 package ram.refine;
 
+import java.util.List;
 import java.util.stream.IntStream;
 import ram.numeric.Kernels;
 import ram.numeric.Workers;
@@ -8,31 +9,31 @@ import ram.numeric.Workers;
 final class Inputs {
     /// Tokens handled together.
     private static final int PIECE = 1024;
-    /// From so many columns on, only every fourth token counts for the drift: it costs most there, and needs the fewest.
-    private static final int MANY_COLUMNS = 4096;
+    /// Below so many tokens for each column, their drift says more about these tokens than about the module.
+    private static final int TOKENS_PER_COLUMN = 2;
 
     private final int columns;
     private final SecondMoments moments;
-    /// Σ (x − x̂) x̂ᵀ in panels of rows, over every `stride`th token
+    /// Σ (x − x̂) x̂ᵀ in panels of rows, later that times H⁻¹; none when drift is left alone
     private final float[][] drift;
-    private final int stride;
     private final Workers workers;
 
-    /// @param withDrift whether x will differ from x̂
-    Inputs(int columns, boolean withDrift, Workers workers) {
+    /// @param tokens how many inputs will be added
+    /// @param withDrift whether x differs from x̂
+    Inputs(int columns, long tokens, boolean withDrift, Workers workers) {
         this.columns = columns;
         this.workers = workers;
         this.moments = new SecondMoments(columns);
-        this.stride = columns > MANY_COLUMNS ? 4 : 1;
-        this.drift = new float[withDrift ? (columns + SecondMoments.PANEL - 1) / SecondMoments.PANEL : 0][];
+        boolean enough = tokens >= (long) TOKENS_PER_COLUMN * columns;
+        this.drift = new float[withDrift && enough ? (columns + SecondMoments.PANEL - 1) / SecondMoments.PANEL : 0][];
         for (int p = 0; p < drift.length; p++) {
             drift[p] = new float[rows(p) * columns];
         }
     }
 
     /// Bytes that the statistics of so many columns take.
-    static long bytes(long columns) {
-        return SecondMoments.bytes(columns) + 4 * Math.multiplyExact(columns, columns);
+    static long bytes(long columns, long tokens) {
+        return SecondMoments.bytes(columns) + (tokens >= TOKENS_PER_COLUMN * columns ? 4 * Math.multiplyExact(columns, columns) : 0);
     }
 
     int columns() {
@@ -55,29 +56,29 @@ final class Inputs {
         int tokens = coded.length / columns;
         for (int from = 0; from < tokens; from += PIECE) {
             int count = Math.min(PIECE, tokens - from);
-            // the first of these tokens that counts for the drift
-            int first = (int) ((stride - moments.tokens() % stride) % stride);
-            float[] turned = turn(coded, null, from, count, 1);
+            float[] turned = turn(coded, null, from, count);
             moments.add(turned, count, workers);
-            int counted = (count - first + stride - 1) / stride;
-            if (drift.length > 0 && counted > 0) {
-                float[] some = stride == 1 ? turned : turn(coded, null, from + first, counted, stride);
-                float[] difference = turn(exact, coded, from + first, counted, stride);
-                workers.forEach(IntStream.range(0, drift.length).boxed().toList(), p -> {
-                    Kernels.multiplyAdd(rows(p), columns, counted, difference, p * SecondMoments.PANEL * counted, counted, some, 0, counted, drift[p], 0, columns);
+            if (drift.length > 0) {
+                float[] difference = turn(exact, coded, from, count);
+                workers.forEach(panels(), p -> {
+                    Kernels.multiplyAdd(rows(p), columns, count, difference, p * SecondMoments.PANEL * count, count, turned, 0, count, drift[p], 0, columns);
                     return p;
                 }, _ -> { });
             }
         }
     }
 
+    private List<Integer> panels() {
+        return IntStream.range(0, drift.length).boxed().toList();
+    }
+
     /// Column after column of some tokens of `x`, less those of `minus` where that is not null.
-    private float[] turn(float[] x, float[] minus, int from, int count, int step) {
+    private float[] turn(float[] x, float[] minus, int from, int count) {
         float[] out = new float[Math.multiplyExact(columns, count)];
         int block = 64;
         workers.forEach(IntStream.iterate(0, c -> c < columns, c -> c + block).boxed().toList(), c -> {
             for (int t = 0; t < count; t++) {
-                int at = (from + t * step) * columns;
+                int at = (from + t) * columns;
                 for (int i = c; i < Math.min(columns, c + block); i++) {
                     out[i * count + t] = minus == null ? x[at + i] : x[at + i] - minus[at + i];
                 }
@@ -91,15 +92,20 @@ final class Inputs {
         return moments.deadColumns();
     }
 
-    /// Uses the moments up.
+    /// Uses the moments up; to be called once, after the last input.
     Factor factor(double damping) {
-        return moments.factor(damping, workers);
+        Factor factor = moments.factor(damping, workers);
+        workers.forEach(panels(), p -> {
+            factor.solve(drift[p], rows(p));
+            return p;
+        }, _ -> { });
+        return factor;
     }
 
-    /// The weight that does on x̂ part of what the given one does on x: W + share · W · Σ (x − x̂) x̂ᵀ · H⁻¹.
+    /// The weight that does on x̂ part of what the given one does on x: W + share · W · Σ (x − x̂) x̂ᵀ · H⁻¹. After [#factor].
     ///
     /// @param w `rows · columns` values
-    float[] aim(float[] w, int rows, double share, Factor factor) {
+    float[] aim(float[] w, int rows, double share) {
         if (drift.length == 0 || share == 0) {
             return w;
         }
@@ -107,9 +113,8 @@ final class Inputs {
         for (int p = 0; p < drift.length; p++) {
             Kernels.multiplyAddByRows(rows, columns, rows(p), w, p * SecondMoments.PANEL, columns, drift[p], 0, columns, g, 0, columns);
         }
-        factor.solve(g, rows);
         float[] out = w.clone();
-        Kernels.addScaled((float) (share * stride), g, 0, out, 0, out.length);
+        Kernels.addScaled((float) share, g, 0, out, 0, out.length);
         return out;
     }
 }

@@ -44,8 +44,9 @@ public record RefineCost(double operations, long statistics, long files) {
                 forward += lookup ? 0 : 2 * w.rows() * n * tokens * used;
                 if (target.getValue().format().mode() == Format.Mode.AFFINE) {
                     boolean shares = SHARING.stream().anyMatch(target.getKey()::endsWith);
-                    coding += 6 * w.rows() * n * n + (shares ? 0 : 3 * n * n * tokens * used + experts * n * n * n / 3);
-                    statistics = Math.max(statistics, Inputs.bytes(w.columns()));
+                    boolean drift = tokens * used >= 2 * n;
+                    coding += (drift ? 4 : 2) * w.rows() * n * n + (shares ? 0 : (drift ? 3 : 1) * n * n * tokens * used * experts + experts * n * n * n * (drift ? 7.0 / 3 : 1.0 / 3));
+                    statistics = Math.max(statistics, Inputs.bytes(w.columns(), Math.round(tokens * used)));
                 }
                 widest = Math.max(widest, expert ? 0 : 2L * w.columns());
                 for (Format.Component c : target.getValue().format().components(Shape.of(w.rows(), w.columns()), target.getValue().stored())) {

@@ -7,6 +7,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -32,7 +33,7 @@ import ram.tensor.Rows;
 /// Two streams of activations go through the layers in step: that of the model and that of the coded modules. The second gives the moments H of a module's
 /// inputs, the difference of the two how far its inputs have drifted; part of the drift is made up for in the weight that is coded.
 public final class Refiner {
-    /// Added to the diagonal of H, in units of its mean. Between 0.001 and 0.1 the results hardly differ.
+    /// Least that is added to the diagonal of H, in units of its mean. With many tokens, results between 0.001 and 0.1 hardly differ.
     private static final double DAMPING = 0.03;
     /// The same for an embedding that is the output head too: looking tokens up weighs all columns alike.
     private static final double TIED_DAMPING = 0.5;
@@ -42,6 +43,17 @@ public final class Refiner {
     private static final int FEWEST_TOKENS = 64;
     private static final String EMBEDDING = "model.embed_tokens";
     private static final String HEAD = "lm_head";
+
+    /// What takes the time.
+    public enum Part {
+        /// Both streams through the layers.
+        FORWARD,
+        /// Moments and drift of inputs.
+        STATISTICS,
+        FACTORISATION,
+        /// Compensated and plain coding, and the comparison of both.
+        CODING
+    }
 
     /// What becomes of a module.
     ///
@@ -60,6 +72,7 @@ public final class Refiner {
     private final SortedMap<String, Gain> gains = new TreeMap<>();
     private final NetworkShape shape;
     private final long memory;
+    private final EnumMap<Part, Long> nanos = new EnumMap<>(Part.class);
 
     /// @param targets the formats of quantized modules, by path
     /// @param memory bytes for activations beside the statistics of one module
@@ -96,6 +109,7 @@ public final class Refiner {
         if (finished.isPresent()) {
             goOn(first);
         }
+        long start = System.nanoTime();
         try (Activations original = new Activations(tokens, shape.hidden(), file("exact"));
              Activations states = new Activations(tokens, shape.hidden(), file("states"))) {
             if (finished.isEmpty()) {
@@ -121,6 +135,7 @@ public final class Refiner {
             head(pieces, original, states);
             progress.accept(1);
         }
+        nanos.put(Part.FORWARD, System.nanoTime() - start - nanos.values().stream().mapToLong(Long::longValue).sum());
         return gains;
     }
 
@@ -144,6 +159,27 @@ public final class Refiner {
             Target target = targets.get(path);
             store.open(path, target.format(), target.stored(), w.rows(), w.columns());
         }
+    }
+
+    /// Seconds spent on each part by [#run].
+    public Map<Part, Double> seconds() {
+        Map<Part, Double> out = new EnumMap<>(Part.class);
+        nanos.forEach((part, n) -> out.put(part, n / 1e9));
+        return out;
+    }
+
+    private <T> T timed(Part part, Supplier<T> work) {
+        long start = System.nanoTime();
+        T out = work.get();
+        nanos.merge(part, System.nanoTime() - start, Long::sum);
+        return out;
+    }
+
+    private void add(Inputs inputs, float[] coded, float[] exact) {
+        timed(Part.STATISTICS, () -> {
+            inputs.add(coded, exact);
+            return inputs;
+        });
     }
 
     private Path file(String name) {
@@ -173,6 +209,10 @@ public final class Refiner {
         return out;
     }
 
+    private static long tokens(List<Piece> pieces) {
+        return pieces.stream().mapToLong(Piece::tokens).sum();
+    }
+
     private static float[] concatenated(List<float[]> parts) {
         float[] out = new float[parts.stream().mapToInt(p -> p.length).sum()];
         int at = 0;
@@ -199,9 +239,9 @@ public final class Refiner {
             replaced.put(EMBEDDING, new CodedOnReading(w, target));
             return;
         }
-        Inputs inputs = new Inputs(shape.hidden(), false, workers);
+        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), false, workers);
         for (Piece piece : pieces) {
-            inputs.add(exact.headInputs(exact.run(piece.sequences(), piece.tokens(), null)), null);
+            add(inputs, exact.headInputs(exact.run(piece.sequences(), piece.tokens(), null)), null);
         }
         refine(List.of(EMBEDDING), inputs, TIED_DAMPING);
     }
@@ -210,17 +250,17 @@ public final class Refiner {
         String path = ForwardPass.attention(l);
         List<String> first = List.of(path + ".q_proj", path + ".k_proj", path + ".v_proj");
         int width = shape.heads() * shape.headDim();
-        Inputs inputs = new Inputs(shape.hidden(), true, workers);
+        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), true, workers);
         for (int i = 0; i < pieces.size(); i++) {
-            inputs.add(coded.attentionInput(l, List.of(states.get(i))), exact.attentionInput(l, List.of(original.get(i))));
+            add(inputs, coded.attentionInput(l, List.of(states.get(i))), exact.attentionInput(l, List.of(original.get(i))));
         }
         refine(first, inputs, DAMPING);
         try (Activations mixed = temporary("mixed", tokens, width); Activations originalMixed = temporary("exact-mixed", tokens, width)) {
-            inputs = new Inputs(width, true, workers);
+            inputs = new Inputs(width, tokens(pieces), true, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 float[] x = exact.mix(l, exact.attentionInput(l, List.of(original.get(i))), pieces.get(i).lengths());
                 float[] y = coded.mix(l, coded.attentionInput(l, List.of(states.get(i))), pieces.get(i).lengths());
-                inputs.add(y, x);
+                add(inputs, y, x);
                 originalMixed.put(i, x);
                 mixed.put(i, y);
             }
@@ -240,18 +280,18 @@ public final class Refiner {
 
     private void dense(int l, List<Piece> pieces, int[] tokens, Activations original, Activations states) {
         String path = exact.feedForward(l);
-        Inputs inputs = new Inputs(shape.hidden(), true, workers);
+        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), true, workers);
         for (int i = 0; i < pieces.size(); i++) {
-            inputs.add(coded.feedForwardInput(l, List.of(states.get(i))), exact.feedForwardInput(l, List.of(original.get(i))));
+            add(inputs, coded.feedForwardInput(l, List.of(states.get(i))), exact.feedForwardInput(l, List.of(original.get(i))));
         }
         refine(List.of(path + ".gate_proj", path + ".up_proj"), inputs, DAMPING);
         int width = exact.matrix(path + ".down_proj").columns();
         try (Activations gated = temporary("gated", tokens, width); Activations originalGated = temporary("exact-gated", tokens, width)) {
-            inputs = new Inputs(width, true, workers);
+            inputs = new Inputs(width, tokens(pieces), true, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 float[] x = gated(exact, path, exact.feedForwardInput(l, List.of(original.get(i))));
                 float[] y = gated(coded, path, coded.feedForwardInput(l, List.of(states.get(i))));
-                inputs.add(y, x);
+                add(inputs, y, x);
                 originalGated.put(i, x);
                 gated.put(i, y);
             }
@@ -273,11 +313,11 @@ public final class Refiner {
         String path = exact.feedForward(l);
         int experts = shape.experts().get(l);
         try (Activations x = temporary("exact-in", tokens, shape.hidden()); Activations y = temporary("in", tokens, shape.hidden())) {
-            Inputs inputs = new Inputs(shape.hidden(), true, workers);
+            Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), true, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 x.put(i, exact.feedForwardInput(l, List.of(original.get(i))));
                 y.put(i, coded.feedForwardInput(l, List.of(states.get(i))));
-                inputs.add(y.get(i), x.get(i));
+                add(inputs, y.get(i), x.get(i));
             }
             List<String> everyToken = new ArrayList<>(List.of(path + ".gate"));
             if (shape.sharedExpert()) {
@@ -336,8 +376,8 @@ public final class Refiner {
         boolean enough = tokens >= FEWEST_TOKENS;
         Inputs inputs = null;
         if (enough && (gate.refinable() || up.refinable())) {
-            inputs = new Inputs(shape.hidden(), true, workers);
-            inputs.add(inY, inX);
+            inputs = new Inputs(shape.hidden(), tokens, true, workers);
+            add(inputs, inY, inX);
         }
         refineExpert(e, List.of(gate, up), inputs, tokens);
         if (tokens == 0) {
@@ -350,8 +390,8 @@ public final class Refiner {
         exact.activate(outY, exact.apply(up.current(), (long) e * up.rows, up.rows, inY));
         inputs = null;
         if (enough && down.refinable()) {
-            inputs = new Inputs(down.columns, true, workers);
-            inputs.add(outY, outX);
+            inputs = new Inputs(down.columns, tokens, true, workers);
+            add(inputs, outY, outX);
         }
         refineExpert(e, List.of(down), inputs, tokens);
         float[] out = exact.apply(down.current(), (long) e * down.rows, down.rows, outY);
@@ -400,10 +440,10 @@ public final class Refiner {
         String expert = path + ".shared_expert";
         int width = exact.matrix(expert + ".down_proj").columns();
         try (Activations gated = temporary("gated", tokens, width)) {
-            Inputs inputs = new Inputs(width, true, workers);
+            Inputs inputs = new Inputs(width, Arrays.stream(tokens).asLongStream().sum(), true, workers);
             for (int i = 0; i < tokens.length; i++) {
                 gated.put(i, gated(coded, expert, y.get(i)));
-                inputs.add(gated.get(i), gated(exact, expert, x.get(i)));
+                add(inputs, gated.get(i), gated(exact, expert, x.get(i)));
             }
             refine(List.of(expert + ".down_proj"), inputs, DAMPING);
             for (int i = 0; i < tokens.length; i++) {
@@ -425,11 +465,16 @@ public final class Refiner {
         if (target == null || !refinable(target)) {
             return;
         }
-        Inputs inputs = new Inputs(shape.hidden(), true, workers);
+        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), true, workers);
         for (int i = 0; i < pieces.size(); i++) {
-            inputs.add(coded.headInputs(List.of(states.get(i))), exact.headInputs(List.of(original.get(i))));
+            add(inputs, coded.headInputs(List.of(states.get(i))), exact.headInputs(List.of(original.get(i))));
         }
         refine(List.of(HEAD), inputs, DAMPING);
+    }
+
+    /// The fewer tokens there are for each column, the less their moments say about other text.
+    private static double damping(double least, Inputs inputs) {
+        return Math.max(least, (double) inputs.columns() / Math.max(1, inputs.tokens()));
     }
 
     private boolean refinable(Target target) {
@@ -449,9 +494,10 @@ public final class Refiner {
             CodedMatrix out = store.open(path, target.format(), target.stored(), w.rows(), w.columns());
             if (refinable(target)) {
                 if (factor == null) {
-                    factor = inputs.factor(damping);
+                    factor = timed(Part.FACTORISATION, () -> inputs.factor(damping(damping, inputs)));
                 }
-                UnitCoder.Outcome outcome = coder.code(w, 0, w.rows(), target.format(), target.stored(), inputs, factor, SHARE, out::put);
+                Factor known = factor;
+                UnitCoder.Outcome outcome = timed(Part.CODING, () -> coder.code(w, 0, w.rows(), target.format(), target.stored(), inputs, known, SHARE, out::put));
                 gains.put(path, gain(path, outcome, inputs.tokens(), 0, dead, factor.lifted()));
             } else {
                 plain(w, 0, w.rows(), target, out::put);
@@ -472,9 +518,11 @@ public final class Refiner {
             Gain gain;
             if (inputs != null && stack.refinable()) {
                 if (factor == null) {
-                    factor = inputs.factor(DAMPING);
+                    factor = timed(Part.FACTORISATION, () -> inputs.factor(damping(DAMPING, inputs)));
                 }
-                UnitCoder.Outcome outcome = coder.code(stack.source, first, stack.rows, stack.target.format(), stack.target.stored(), inputs, factor, SHARE, sink);
+                Factor known = factor;
+                UnitCoder.Outcome outcome = timed(Part.CODING,
+                        () -> coder.code(stack.source, first, stack.rows, stack.target.format(), stack.target.stored(), inputs, known, SHARE, sink));
                 gain = gain(stack.path, outcome, tokens, 0, dead, factor.lifted());
             } else {
                 plain(stack.source, first, stack.rows, stack.target, sink);

@@ -63,7 +63,7 @@ final class UnitCoder {
         w.read(first + block.first(), rows, values);
         CodedMatrix plain = CodedMatrix.allocate(format, stored, rows, n);
         plain.encode(Quantizer.MSE, values);
-        float[] aim = inputs.aim(values, rows, share, factor);
+        float[] aim = inputs.aim(values, rows, share);
         float[] error = new float[values.length];
         plain.read(0, rows, error);
         for (int i = 0; i < error.length; i++) {

@@ -118,17 +118,18 @@ class RefinerTest {
     }
 
     /// On the model that is shipped, a third of the divergence at four bits goes away.
-    @Test
-    void refinementLowersTheDivergence() {
+    @ParameterizedTest
+    @CsvSource({"16, 0.75", "1, 0.95"})
+    void refinementLowersTheDivergenceEvenWithLittleText(int sequences, double most) {
         Path tiny = Path.of("examples/tiny-qwen3");
         TokenSet tokens = TokenSet.windows("held out", TokenSet.read(tiny.resolve("tokens.i32")), 256, 8, 1);
         try (EvalModel model = EvalModel.open(tiny); Workers workers = new Workers(2); RefineStore store = new RefineStore(folder.resolve("s"), "")) {
             Map<String, Refiner.Target> targets = targets(model, new Format(Format.Mode.AFFINE, 4, 64));
             Refiner refiner = new Refiner(model.weights(), targets, workers, 1 << 28, store);
-            SelfText text = new SelfText(16, 256, 2, 42);
+            SelfText text = new SelfText(sequences, 256, 2, 42);
             SortedMap<String, Gain> gains = refiner.run(() -> text.sample(model.weights(), workers, refiner.chunkTokens(), _ -> { }), _ -> { });
             assertEquals(targets.keySet(), gains.keySet());
-            assertTrue(gains.values().stream().allMatch(g -> g.ratio() < 1));
+            assertTrue(gains.values().stream().allMatch(g -> g.ratio() <= 1));
             Map<String, Rows> plain = new HashMap<>();
             targets.forEach((path, target) -> {
                 Rows w = model.weights().matrix(path).orElseThrow();
@@ -143,7 +144,7 @@ class RefinerTest {
             var report = Evaluator.evaluate(List.of(without, with), Optional.of(model), tokens, EvalOptions.defaults());
             double before = report.models().get(1).divergence().orElseThrow().mean();
             double after = report.models().get(2).divergence().orElseThrow().mean();
-            assertTrue(after < 0.75 * before, before + " became " + after);
+            assertTrue(after < most * before, before + " became " + after);
         }
     }
 
