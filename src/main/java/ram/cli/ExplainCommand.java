@@ -1,7 +1,9 @@
 package ram.cli;
 
 import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
@@ -11,28 +13,51 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import ram.plan.ByteSize;
 import ram.plan.Explain;
+import ram.plan.ExplainJson;
 import ram.plan.ManifestJson;
+import ram.plan.Payoffs;
 import ram.plan.PlanRequest;
+import ram.profile.Profile;
 import ram.profile.ProfileJson;
 
-@Command(name = "explain", sortOptions = false, description = "Says why a module has its format: its curve, what its errors count and why, and what more or less budget would change.")
+@Command(name = "explain", sortOptions = false, description = "Says why a module has its format: its curve, what its errors count and why, and what more or less budget would change. Without MODULE: where bytes save the most and the least.")
 final class ExplainCommand implements Callable<Integer> {
+    private static final int ROWS = 10;
+
     @Parameters(index = "0", paramLabel = "MANIFEST", description = "The plan.")
     Path manifest;
 
-    @Parameters(index = "1", paramLabel = "MODULE", description = "Path of the module, such as model.layers.0.mlp.down_proj.")
+    @Parameters(index = "1", arity = "0..1", paramLabel = "MODULE", description = "Path of the module, such as model.layers.0.mlp.down_proj.")
     String module;
 
     @Option(names = "--profile", required = true, paramLabel = "PROFILE", description = "The analysis that the plan was made from.")
     Path profile;
+
+    @Option(names = "--json", description = "Print a JSON document instead.")
+    boolean json;
 
     @Spec
     CommandSpec spec;
 
     @Override
     public Integer call() {
-        Explain e = Explain.of(ProfileJson.read(profile), PlanRequest.of(ManifestJson.read(manifest)), module);
+        PlanRequest request = PlanRequest.of(ManifestJson.read(manifest));
+        Profile measured = ProfileJson.read(profile);
         PrintWriter out = spec.commandLine().getOut();
+        if (module == null) {
+            Payoffs all = Payoffs.of(measured, request);
+            if (json) {
+                out.print(new String(ExplainJson.write(all), StandardCharsets.UTF_8));
+            } else {
+                print(all, out);
+            }
+            return ExitCode.DONE;
+        }
+        Explain e = Explain.of(measured, request, module);
+        if (json) {
+            out.print(new String(ExplainJson.write(e), StandardCharsets.UTF_8));
+            return ExitCode.DONE;
+        }
         out.println(module + ": " + e.module().format() + ", " + ByteSize.format(e.module().bytes()) + ", why: " + e.module().why().label());
         out.println(e.rule());
         out.println();
@@ -47,5 +72,27 @@ final class ExplainCommand implements Callable<Integer> {
         out.println("with 5 % less budget it would get " + e.atLess().map(Object::toString).orElse("nothing, that cannot be met") + ", with 5 % more "
                 + e.atMore().map(Object::toString).orElse("the same"));
         return ExitCode.DONE;
+    }
+
+    private static void print(Payoffs all, PrintWriter out) {
+        List<Payoffs.Payoff> modules = all.modules();
+        out.println(all.cheapest() + " modules have their cheapest format or no choice, " + modules.size() + " more than that. A byte more saves "
+                + String.format(Locale.ROOT, "%.3g", all.price()) + " of damage at this budget.");
+        int best = Math.min(ROWS, modules.size());
+        int worst = Math.max(best, modules.size() - ROWS);
+        print("best paid: most damage saved per byte beyond the cheapest format", modules.subList(0, best), all.price(), out);
+        print("worst paid", modules.subList(worst, modules.size()).reversed(), all.price(), out);
+    }
+
+    private static void print(String title, List<Payoffs.Payoff> rows, double price, PrintWriter out) {
+        if (rows.isEmpty()) {
+            return;
+        }
+        out.println();
+        out.println(title);
+        Table table = new Table("module", "cheapest", "has", ">bytes more", ">damage saved", ">per MB", "why");
+        rows.forEach(p -> table.row(p.module().path(), p.cheapest(), p.module().format(), ByteSize.format(p.bytes()), String.format(Locale.ROOT, "%.3g", p.saved()),
+                String.format(Locale.ROOT, "%.3g", p.perByte() * 1e6), p.why(price)));
+        table.print(out);
     }
 }

@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import ram.format.Format;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
@@ -20,7 +21,8 @@ public final class ModelCard {
     public static String write(Path source, Manifest manifest) {
         StringBuilder card = new StringBuilder("---\n");
         for (String key : List.of("license", "license_name", "license_link", "base_model")) {
-            SideFiles.frontMatter(source, key).ifPresent(value -> card.append(key).append(": ").append(value).append('\n'));
+            SideFiles.frontMatter(source, key).or(() -> key.equals("license") ? SideFiles.license(source) : Optional.empty())
+                    .ifPresent(value -> card.append(key).append(": ").append(value).append('\n'));
         }
         card.append("library_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n- quantized\n---\n\n");
         card.append("# Quantized by ram ").append(manifest.toolVersion()).append("\n\n");

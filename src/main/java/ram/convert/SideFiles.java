@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /// The files beside the weights that a loader needs: tokenizer, generation settings, custom code, licence.
@@ -39,7 +40,23 @@ final class SideFiles {
         }
     }
 
-    /// A value of the front matter of the source's README.md, as it stands there.
+    /// The hub's name of the license whose text lies beside the source, for those that can be told by their first words.
+    static Optional<String> license(Path model) {
+        for (String name : List.of("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE")) {
+            Path file = model.resolve(name);
+            try {
+                if (Files.isRegularFile(file) && Files.size(file) <= MAX_CARD_BYTES) {
+                    String start = Files.readString(file).strip().replaceAll("\\s+", " ");
+                    return start.startsWith("Apache License Version 2.0") ? Optional.of("apache-2.0") : start.startsWith("MIT License") ? Optional.of("mit") : Optional.empty();
+                }
+            } catch (IOException e) {
+                return Optional.empty();
+            }
+        }
+        return Optional.empty();
+    }
+
+    /// A value of the front matter of the source's README.md, as it stands there: a plain or quoted one on its line, or a list, which is put on one line.
     static Optional<String> frontMatter(Path model, String key) {
         Path card = model.resolve("README.md");
         try {
@@ -51,7 +68,12 @@ final class SideFiles {
                 return Optional.empty();
             }
             Matcher line = Pattern.compile("^" + Pattern.quote(key) + ":[ \\t]*([^\\s#][^\\r\\n]{0,200})$", Pattern.MULTILINE).matcher(block.group(1));
-            return line.find() ? Optional.of(line.group(1).strip()) : Optional.empty();
+            if (line.find()) {
+                String value = line.group(1).strip();
+                return "|>[{&*!%@`".indexOf(value.charAt(0)) < 0 || value.matches("\\[[^\\[\\]{}]*\\]") ? Optional.of(value) : Optional.empty();
+            }
+            Matcher list = Pattern.compile("^" + Pattern.quote(key) + ":[ \\t]*\\R((?:[ \\t]*- [ \\t]*[\\w./-]{1,200}[ \\t]*(?:\\R|\\z)){1,20})", Pattern.MULTILINE).matcher(block.group(1));
+            return list.find() ? Optional.of(list.group(1).lines().map(l -> l.strip().substring(1).strip()).collect(Collectors.joining(", ", "[", "]"))) : Optional.empty();
         } catch (IOException e) {
             // A card that cannot be read, or is not UTF-8, carries nothing over; it is not needed to run the model.
             return Optional.empty();

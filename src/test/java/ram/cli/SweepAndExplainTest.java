@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -49,6 +50,30 @@ class SweepAndExplainTest {
     }
 
     @Test
+    void withoutAModuleTheBestAndTheWorstPaid() {
+        Path manifest = folder.resolve("all.json");
+        assertEquals(0, Cli.run("plan", profile, "--budget", "900kB", "--set", "layers.2.mlp.up_proj=8:32", "-o", manifest).exitCode());
+        Cli.Result r = Cli.run("explain", manifest, "--profile", profile);
+        assertEquals(0, r.exitCode(), r.err());
+        assertTrue(r.out().contains("best paid") && r.out().contains("worst paid") && r.out().contains("override: --set"), r.out());
+        JsonNode all = json("explain", manifest, "--profile", profile, "--json");
+        assertEquals(29, all.path("modules").size() + all.path("at_cheapest").asInt());
+        double last = Double.POSITIVE_INFINITY;
+        for (JsonNode m : all.path("modules")) {
+            assertTrue(m.path("saved_per_byte").asDouble() <= last, m.toString());
+            last = m.path("saved_per_byte").asDouble();
+        }
+    }
+
+    private static JsonNode json(Object... args) {
+        try {
+            return new ObjectMapper().readTree(Cli.run(args).out());
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    @Test
     void theFrontierAsADocument() throws IOException {
         JsonNode sweep = new ObjectMapper().readTree(Cli.run("sweep", profile, "--json").out());
         assertEquals(List.of(), Schemas.errors(Schemas.schema("sweep"), sweep));
@@ -68,6 +93,9 @@ class SweepAndExplainTest {
         assertEquals(0, r.exitCode(), r.err());
         assertEquals(1, r.out().lines().filter(l -> l.endsWith("chosen")).count(), r.out());
         assertTrue(r.out().contains("sensitivity is propagated"), r.out());
+        JsonNode one = json("explain", manifest, "model.layers.1.mlp.down_proj", "--profile", profile, "--json");
+        assertEquals(1, one.path("curve").valueStream().filter(p -> p.path("chosen").asBoolean()).count());
+        assertTrue(one.path("ingredients").size() > 0 && one.path("price_per_byte").asDouble() > 0);
         Cli.Result unknown = Cli.run("explain", manifest, "model.layers.9.mlp.down_proj", "--profile", profile);
         assertEquals(2, unknown.exitCode());
         assertEquals("ram: there is no module 'model.layers.9.mlp.down_proj'; `ram inspect` lists them", unknown.sentence());
