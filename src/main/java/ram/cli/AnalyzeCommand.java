@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -12,8 +13,10 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
+import ram.InputException;
 import ram.format.Format;
 import ram.layout.Model;
+import ram.profile.Journal;
 import ram.profile.PartJson;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
@@ -23,7 +26,7 @@ import ram.profile.Share;
 
 @Command(name = "analyze", sortOptions = false,
         description = "Measures every weight of a model and writes the sensitivity profile, from which any number of budgets is planned.")
-final class AnalyzeCommand implements Callable<Integer> {
+final class AnalyzeCommand implements Callable<Integer>, Resumable {
     @Parameters(paramLabel = "MODEL", description = "Folder with config.json and *.safetensors.")
     Path model;
 
@@ -35,6 +38,9 @@ final class AnalyzeCommand implements Callable<Integer> {
 
     @Option(names = "--force", description = "Replace an existing file.")
     boolean force;
+
+    @Option(names = "--fresh", description = "Start over instead of going on where an earlier run of the same command was stopped.")
+    boolean fresh;
 
     @Option(names = "--formats", paramLabel = "MODE", split = ",", defaultValue = "affine", description = "Formats to measure: affine, mxfp4, nvfp4, mxfp8 (default: ${DEFAULT-VALUE}).")
     List<String> formats;
@@ -58,16 +64,41 @@ final class AnalyzeCommand implements Callable<Integer> {
             OutputFiles.refuseExisting(file, force);
         }
         try (Model m = analysis.open(model)) {
-            if (part != null) {
-                ProfilePart measured = analyzePart(m);
-                int matrices = measured.matrices();
-                write(file, PartJson.write(measured), "part " + part + ", " + matrices + (matrices == 1 ? " matrix" : " matrices"));
-            } else {
-                Profile profile = analyze(m, analysis, PlanOptions.candidates(formats), root.global, spec);
-                write(file, ProfileJson.write(profile), count(profile));
+            if (json) {
+                measure(m, file, Optional.empty());
+                return ExitCode.DONE;
+            }
+            Path partial = OutputFiles.journal(file);
+            if (fresh) {
+                OutputFiles.delete(partial);
+            }
+            try (Journal journal = Resumable.open(partial, fingerprint(m, analysis, PlanOptions.candidates(formats), root.global), root.global, spec.commandLine().getErr())) {
+                try {
+                    measure(m, file, Optional.of(journal));
+                    journal.delete();
+                } catch (InputException e) {
+                    journal.delete();
+                    throw e;
+                }
             }
         }
         return ExitCode.DONE;
+    }
+
+    @Override
+    public boolean resumable() {
+        return !json;
+    }
+
+    private void measure(Model m, Path file, Optional<Journal> journal) {
+        if (part != null) {
+            ProfilePart measured = analyzePart(m, journal);
+            int matrices = measured.matrices();
+            write(file, PartJson.write(measured), "part " + part + ", " + matrices + (matrices == 1 ? " matrix" : " matrices"));
+        } else {
+            Profile profile = analyze(m, analysis, PlanOptions.candidates(formats), journal, root.global, spec);
+            write(file, ProfileJson.write(profile), count(profile));
+        }
     }
 
     private void write(Path file, byte[] document, String summary) {
@@ -86,15 +117,24 @@ final class AnalyzeCommand implements Callable<Integer> {
         return profile.modules().size() + " modules, " + profile.modules().stream().mapToInt(p -> p.tensors().size()).sum() + " matrices";
     }
 
-    private ProfilePart analyzePart(Model m) {
+    private ProfilePart analyzePart(Model m, Optional<Journal> journal) {
         try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "analyze", part.work(m.layout()))) {
-            return Profiles.analyze(m, part, analysis.options(PlanOptions.candidates(formats), root.global.threads()), BuildInfo.read().version(), progress::advance);
+            return Profiles.analyze(m, part, analysis.options(PlanOptions.candidates(formats), root.global.threads()), BuildInfo.read().version(), journal, progress::advance);
         }
     }
 
+    /// What the results depend on.
+    static String fingerprint(Model model, AnalysisArguments analysis, List<Format> formats, GlobalOptions global) {
+        return Profiles.fingerprint(model, analysis.options(formats, global.threads()), BuildInfo.read().toString());
+    }
+
     static Profile analyze(Model model, AnalysisArguments analysis, List<Format> formats, GlobalOptions global, CommandSpec spec) {
+        return analyze(model, analysis, formats, Optional.empty(), global, spec);
+    }
+
+    static Profile analyze(Model model, AnalysisArguments analysis, List<Format> formats, Optional<Journal> journal, GlobalOptions global, CommandSpec spec) {
         try (Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "analyze", Profiles.work(model.layout()))) {
-            return Profiles.analyze(model, analysis.options(formats, global.threads()), BuildInfo.read().version(), progress::advance);
+            return Profiles.analyze(model, analysis.options(formats, global.threads()), BuildInfo.read().version(), journal, progress::advance);
         }
     }
 }

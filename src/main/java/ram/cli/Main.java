@@ -28,7 +28,8 @@ import ram.safetensors.MappedPages;
 /// The entry point. Exit codes: 0 done, 1 failed, 2 usage, 3 a gate did not hold, 4 the budget cannot be met, 5 the input is not usable, 130 interrupted.
 public final class Main {
     private static final long SECONDS_TO_STOP = 20;
-    private static final String INTERRUPTED = "interrupted; nothing was published and nothing is left behind";
+    private static final String INTERRUPTED = "interrupted; nothing was published";
+    private static final String TO_RESUME = "; run the same command again to resume, or with --fresh to start over";
 
     private Main() {
     }
@@ -43,7 +44,7 @@ public final class Main {
         System.exit(code);
     }
 
-    /// On SIGINT and SIGTERM the work is interrupted and given time to remove what it has begun to write.
+    /// On SIGINT and SIGTERM the work is interrupted and given time to record what is finished.
     private static void stopCleanly(Thread work, CountDownLatch done) {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             if (done.getCount() > 0) {
@@ -135,12 +136,16 @@ public final class Main {
             case InputException _ -> fail(err, root, e, ExitCode.INPUT, e.getMessage());
             case UsageException _ -> fail(err, root, e, ExitCode.USAGE, e.getMessage());
             case BudgetException _ -> fail(err, root, e, ExitCode.BUDGET, e.getMessage());
-            case UncheckedIOException io when io.getCause() instanceof ClosedByInterruptException -> fail(err, root, e, ExitCode.INTERRUPTED, INTERRUPTED);
+            case UncheckedIOException io when io.getCause() instanceof ClosedByInterruptException -> fail(err, root, e, ExitCode.INTERRUPTED, interrupted(command));
             case UncheckedIOException io -> fail(err, root, e, ExitCode.FAILED, io.getMessage() + ": " + reason(io.getCause()));
             case IOException io -> fail(err, root, e, ExitCode.FAILED, reason(io));
-            case CancellationException _, InterruptedException _ -> fail(err, root, e, ExitCode.INTERRUPTED, INTERRUPTED);
+            case CancellationException _, InterruptedException _ -> fail(err, root, e, ExitCode.INTERRUPTED, interrupted(command));
             default -> fail(err, root, e, ExitCode.FAILED, "internal error: " + e + "; run again with -vv and report what it prints");
         };
+    }
+
+    private static String interrupted(CommandLine command) {
+        return command.getCommand() instanceof Resumable r && r.resumable() ? INTERRUPTED + TO_RESUME : INTERRUPTED;
     }
 
     private static String reason(IOException e) {

@@ -22,9 +22,23 @@ final class OutputFiles {
         }
     }
 
+    /// Where the journal of the steps towards a file belongs.
+    static Path journal(Path file) {
+        Path target = file.toAbsolutePath().normalize();
+        return target.resolveSibling("." + target.getFileName() + ".partial");
+    }
+
+    static void delete(Path file) {
+        try {
+            Files.deleteIfExists(file);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be removed", e);
+        }
+    }
+
     static void write(Path file, byte[] content) {
         Path target = file.toAbsolutePath();
-        Path partial = target.resolveSibling("." + target.getFileName() + ".partial");
+        Path partial = target.resolveSibling("." + target.getFileName() + ".new");
         try {
             Files.createDirectories(target.getParent());
             Files.write(partial, content);

@@ -1,16 +1,20 @@
 package ram.cli;
 
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CancellationException;
 import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -35,6 +39,8 @@ import ram.plan.OutputSize;
 import ram.plan.PlanRequest;
 import ram.plan.Planner;
 import ram.plan.SizeBounds;
+import ram.profile.Fingerprint;
+import ram.profile.Journal;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
 import ram.profile.Profiles;
@@ -45,7 +51,7 @@ import ram.verify.Verifier;
 
 @Command(name = "quantize", sortOptions = false,
         description = "Analyses a model, plans for a budget, writes an MLX folder, verifies it, and only then gives it its name. For several budgets OUT holds one folder each and family.json.")
-final class QuantizeCommand implements Callable<Integer> {
+final class QuantizeCommand implements Callable<Integer>, Resumable {
     @Parameters(paramLabel = "MODEL", description = "Folder with config.json and *.safetensors.")
     Path model;
 
@@ -60,6 +66,9 @@ final class QuantizeCommand implements Callable<Integer> {
 
     @Option(names = "--force", description = "Replace an existing OUT once the new one is complete.")
     boolean force;
+
+    @Option(names = "--fresh", description = "Start over instead of going on where an earlier run of the same command was stopped.")
+    boolean fresh;
 
     @Option(names = "--json", description = "Print the manifest instead of the table.")
     boolean json;
@@ -95,17 +104,15 @@ final class QuantizeCommand implements Callable<Integer> {
         try (Model m = analysis.open(model)) {
             SizeBounds bounds = SizeBounds.of(m.layout(), OutputTypes.of(m.layout(), m.config(), analysis.dtype()), requests.getFirst());
             requests.forEach(r -> r.budget().ifPresent(bounds::require));
-            Profile measured = profile == null ? AnalyzeCommand.analyze(m, analysis, PlanOptions.candidates(plan.formats), root.global, spec)
-                    : ProfileJson.read(profile);
-            Profiles.requireMatch(measured, m, profile);
-            analysis.requireSameType(measured);
-            List<Manifest> manifests = requests.stream()
-                    .map(r -> plan.noted(Planner.plan(measured, plan.resolve(r, measured))).withQuantizer(analysis.quantizer(measured), AnalysisArguments.measuredWith(measured))).toList();
-            refine.require(analysis.quantizer(measured));
-            if (refine.wanted() && !root.global.quiet) {
-                spec.commandLine().getErr().println(refine.cost(m, model, manifests.getFirst().formats(), types(m, measured)));
+            if (dryRun) {
+                Profile measured = measured(m, Optional.empty());
+                print(plan(m, measured, requests));
+            } else {
+                if (!StagedFolder.resumable(output)) {
+                    OutputFolder.requireSpace(output, Math.multiplyExact(bounds.smallest(), requests.size()));
+                }
+                print(stage(m, requests));
             }
-            print(dryRun ? manifests : publish(m, measured, manifests));
         }
         if (!dryRun && !json && !root.global.quiet) {
             spec.commandLine().getOut().println("written   " + output + ", verified against " + model);
@@ -113,15 +120,64 @@ final class QuantizeCommand implements Callable<Integer> {
         return ExitCode.DONE;
     }
 
+    @Override
+    public boolean resumable() {
+        return !dryRun;
+    }
+
+    private Profile measured(Model m, Optional<Path> journalFile) {
+        Profile measured;
+        if (profile != null) {
+            measured = ProfileJson.read(profile);
+        } else {
+            List<Format> formats = PlanOptions.candidates(plan.formats);
+            try (Journal journal = journalFile.map(f -> open(f, AnalyzeCommand.fingerprint(m, analysis, formats, root.global))).orElse(null)) {
+                measured = AnalyzeCommand.analyze(m, analysis, formats, Optional.ofNullable(journal), root.global, spec);
+            }
+        }
+        Profiles.requireMatch(measured, m, profile);
+        analysis.requireSameType(measured);
+        return measured;
+    }
+
+    private Journal open(Path file, String fingerprint) {
+        return Resumable.open(file, fingerprint, root.global, spec.commandLine().getErr());
+    }
+
+    private List<Manifest> plan(Model m, Profile measured, List<PlanRequest> requests) {
+        List<Manifest> manifests = requests.stream()
+                .map(r -> plan.noted(Planner.plan(measured, plan.resolve(r, measured))).withQuantizer(analysis.quantizer(measured), AnalysisArguments.measuredWith(measured))).toList();
+        refine.require(analysis.quantizer(measured));
+        if (refine.wanted() && !root.global.quiet) {
+            spec.commandLine().getErr().println(refine.cost(m, model, manifests.getFirst().formats(), types(m, measured)));
+        }
+        return manifests;
+    }
+
+    /// Everything from the analysis on, in a hidden folder. It stays for the next run when this one is stopped or runs out of something;
+    /// after a mistake in the input or in the command nothing stays.
+    private List<Manifest> stage(Model m, List<PlanRequest> requests) {
+        try (StagedFolder folder = StagedFolder.open(output, force, fresh)) {
+            try {
+                Profile measured = measured(m, Optional.of(folder.journal("analyze")));
+                return publish(m, measured, plan(m, measured, requests), folder);
+            } catch (UncheckedIOException | CancellationException e) {
+                throw e;
+            } catch (RuntimeException e) {
+                folder.discard();
+                throw e;
+            }
+        }
+    }
+
     /// Writes one output under the name of OUT, or several into OUT, under the names of their budgets. All appear together, or none does.
-    private List<Manifest> publish(Model m, Profile measured, List<Manifest> planned) {
+    private List<Manifest> publish(Model m, Profile measured, List<Manifest> planned, StagedFolder folder) {
         List<ShardPlan> shards = planned.stream().map(p -> {
             Map<String, Format> formats = p.formats();
             return OutputSize.of(measured, measured.modules().stream().map(x -> formats.get(x.path())).toList());
         }).toList();
-        OutputFolder.requireSpace(output, shards.stream().mapToLong(ShardPlan::totalBytes).reduce(0, Math::addExact));
         List<RefineStore> stores = new ArrayList<>();
-        try (StagedFolder folder = StagedFolder.create(output, force)) {
+        try {
             List<Converter.Variant> variants = new ArrayList<>();
             List<Manifest> refined = new ArrayList<>();
             for (int i = 0; i < planned.size(); i++) {
@@ -137,7 +193,13 @@ final class QuantizeCommand implements Callable<Integer> {
                     variants.add(new Converter.Variant(manifest.formats(), shards.get(i), own));
                 }
             }
-            List<Manifest> finished = write(m, measured, refined, variants);
+            List<Manifest> finished;
+            try (Journal journal = open(folder.journal("write"), fingerprint(m, measured, refined, variants))) {
+                folder.keepOnly(journal.earlier().isEmpty() ? Set.of() : files(folder.path(), variants));
+                long total = shards.stream().mapToLong(ShardPlan::totalBytes).reduce(0, Math::addExact);
+                OutputFolder.requireSpace(output, Math.max(0, total - Converter.written(journal)));
+                finished = write(m, measured, refined, variants, journal);
+            }
             if (planned.size() > 1) {
                 OutputFolder.write(folder.path().resolve("family.json"), family(finished).json());
             }
@@ -147,6 +209,22 @@ final class QuantizeCommand implements Callable<Integer> {
         } finally {
             stores.forEach(RefineStore::close);
         }
+    }
+
+    private String fingerprint(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants) {
+        Fingerprint f = Fingerprint.of("write", BuildInfo.read().toString(), m).add(analysis.quantizer(measured).name()).add(types(m, measured).main().name());
+        for (int i = 0; i < variants.size(); i++) {
+            f.add(ManifestJson.write(planned.get(i)));
+            variants.get(i).plan().shards().forEach(s -> f.add(s.fileName()).add(s.head()));
+            f.add(String.valueOf(variants.size() == 1 ? "" : variants.get(i).folder().getFileName()));
+        }
+        return f.add(refine.wanted() ? "refined" : "").line();
+    }
+
+    private static Set<Path> files(Path folder, List<Converter.Variant> variants) {
+        Set<Path> out = new HashSet<>();
+        variants.forEach(v -> v.plan().shards().forEach(s -> out.add(folder.relativize(v.folder().resolve(s.fileName())))));
+        return out;
     }
 
     private static OutputTypes types(Model m, Profile measured) {
@@ -159,10 +237,10 @@ final class QuantizeCommand implements Callable<Integer> {
         return absolute.resolveSibling("." + absolute.getFileName() + ".refine" + (variant == 0 ? "" : "-" + variant));
     }
 
-    private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants) {
+    private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants, Journal journal) {
         List<Map<String, Converter.Measured>> written;
         try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "write", Converter.work(m.layout()))) {
-            written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types(m, measured), variants, progress::advance);
+            written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types(m, measured), variants, Optional.of(journal), progress::advance);
         }
         List<Manifest> finished = new ArrayList<>();
         for (int i = 0; i < variants.size(); i++) {

@@ -18,8 +18,11 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.function.Function;
 import java.util.function.LongConsumer;
+import java.util.stream.IntStream;
 import ram.InputException;
 import ram.Stage;
+import ram.convert.FinishedBlocks.Finished;
+import ram.convert.FinishedBlocks.Region;
 import ram.format.BlockCoder;
 import ram.format.CodedMatrix;
 import ram.format.Format;
@@ -30,6 +33,7 @@ import ram.layout.OutputTypes;
 import ram.numeric.Decoder;
 import ram.numeric.Kernels;
 import ram.numeric.Workers;
+import ram.profile.Journal;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
 import ram.safetensors.ShardPlan;
@@ -86,10 +90,6 @@ public final class Converter {
         }
     }
 
-    /// What one step measured, for those of the variants that have the module in this format.
-    private record Coding(List<Integer> variants, String module, Measured measured) {
-    }
-
     /// A format that some variants have a module in, all with the same codes.
     ///
     /// @param ready the codes, where they exist already
@@ -140,14 +140,17 @@ public final class Converter {
     }
 
     /// Where a tensor's data begins.
-    private record Place(Path file, FileChannel channel, long offset) {
-        void write(MemorySegment data, long at) {
+    ///
+    /// @param number of the file, in the order of the plans
+    private record Place(Path file, int number, FileChannel channel, long offset) {
+        Region write(MemorySegment data, long at) {
             try {
                 ByteBuffer buffer = data.asByteBuffer();
                 long position = offset + at;
                 while (buffer.hasRemaining()) {
                     position += channel.write(buffer, position);
                 }
+                return new Region(number, offset + at, data.byteSize(), FinishedBlocks.crc(data.asByteBuffer()));
             } catch (IOException e) {
                 throw new UncheckedIOException(file + ": cannot be written", e);
             }
@@ -179,28 +182,43 @@ public final class Converter {
 
     /// Writes the files of each variant into its folder. The source is read once, and what variants have in common is coded once.
     ///
+    /// @param journal records what is finished; what it says is finished, and is still intact, is not done again
     /// @param progress is told the bytes of source that were read, from several threads
     /// @return per variant, what was measured per quantized module, by path
     /// @throws InputException when a weight is not finite or the source cannot be read
-    public List<Map<String, Measured>> write(Layout layout, OutputTypes types, List<Variant> variants, LongConsumer progress) {
+    public List<Map<String, Measured>> write(Layout layout, OutputTypes types, List<Variant> variants, Optional<Journal> journal, LongConsumer progress) {
         List<Map<String, Place>> places = new ArrayList<>();
+        List<Path> files = new ArrayList<>();
         List<FileChannel> channels = new ArrayList<>();
         try {
             for (Variant variant : variants) {
-                places.add(create(variant, channels));
+                places.add(create(variant, files, channels));
             }
             List<Map<String, Measured>> measured = variants.stream().<Map<String, Measured>>map(_ -> new LinkedHashMap<>()).toList();
+            List<Block> blocks = blocks(layout, variants, types, places);
+            FinishedBlocks finished = new FinishedBlocks(journal, files, channels);
+            int[] next = {0};
             try (Workers workers = new Workers(threads)) {
-                workers.forEach(blocks(layout, variants, types, places), block -> {
+                workers.forEach(IntStream.range(0, blocks.size()).boxed().toList(), i -> {
+                    Block block = blocks.get(i);
                     try (Stage _ = Stage.of(block.stage(), block.module())) {
-                        List<Coding> codings = switch (block) {
+                        Finished done = finished.earlier(i).orElseGet(() -> switch (block) {
                             case Coded coded -> code(coded);
                             case Copied copied -> copy(copied);
-                        };
+                        });
                         progress.accept(block.bytes());
-                        return codings;
+                        return done;
                     }
-                }, codings -> codings.forEach(c -> c.variants().forEach(v -> measured.get(v).merge(c.module(), c.measured(), Measured::plus))));
+                }, done -> {
+                    int i = next[0]++;
+                    finished.add(i, done);
+                    if (blocks.get(i) instanceof Coded coded) {
+                        for (int t = 0; t < coded.targets().size(); t++) {
+                            Measured m = done.measured().get(t);
+                            coded.targets().get(t).variants().forEach(v -> measured.get(v).merge(coded.module(), m, Measured::plus));
+                        }
+                    }
+                });
             }
             return measured;
         } finally {
@@ -208,25 +226,33 @@ public final class Converter {
         }
     }
 
-    /// Begins the files of one variant.
+    /// Bytes of output that a journal says are written already.
+    public static long written(Journal journal) {
+        return FinishedBlocks.bytes(journal.earlier());
+    }
+
+    /// Begins the files of one variant, or goes on with them.
     ///
+    /// @param files receives their names
     /// @param channels receives what is to be closed
     /// @return where each tensor goes, by name
-    private static Map<String, Place> create(Variant variant, List<FileChannel> channels) {
+    private static Map<String, Place> create(Variant variant, List<Path> files, List<FileChannel> channels) {
         Map<String, Place> places = new HashMap<>();
         for (ShardPlan.ShardFile shard : variant.plan().shards()) {
             Path file = variant.folder().resolve(shard.fileName());
             FileChannel channel = open(file);
+            int number = files.size();
+            files.add(file);
             channels.add(channel);
-            new Place(file, channel, 0).write(MemorySegment.ofArray(shard.head()), 0);
-            shard.tensors().forEach(t -> places.put(t.entry().name(), new Place(file, channel, t.offset())));
+            new Place(file, number, channel, 0).write(MemorySegment.ofArray(shard.head()), 0);
+            shard.tensors().forEach(t -> places.put(t.entry().name(), new Place(file, number, channel, t.offset())));
         }
         return places;
     }
 
     private static FileChannel open(Path file) {
         try {
-            return FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+            return FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be created", e);
         }
@@ -300,7 +326,7 @@ public final class Converter {
         return place;
     }
 
-    private static List<Coding> copy(Copied block) {
+    private static Finished copy(Copied block) {
         DType from = block.view().dtype();
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment source = arena.allocate((long) block.count() * from.bytes(), 8);
@@ -312,24 +338,25 @@ public final class Converter {
                 target = arena.allocate((long) block.count() * block.dtype().bytes(), 8);
                 Decoder.encode(block.dtype(), values, 0, values.length, target, 0);
             }
-            for (Place place : block.places()) {
-                place.write(target, block.first() * block.dtype().bytes());
-            }
+            MemorySegment data = target;
+            return new Finished(block.places().stream().map(p -> p.write(data, block.first() * block.dtype().bytes())).toList(), List.of());
         }
-        return List.of();
     }
 
-    private List<Coding> code(Coded block) {
+    private Finished code(Coded block) {
         int rows = block.rows();
         int columns = Math.toIntExact(block.view().shape().columns());
         float[] values = new float[Math.multiplyExact(rows, columns)];
         Rows.of(block.view(), block.firstRow(), rows).read(0, rows, values);
         float[] decoded = new float[values.length];
-        return block.targets().stream().map(t -> new Coding(t.variants(), block.module(), code(block, t, values, decoded))).toList();
+        List<Region> regions = new ArrayList<>();
+        List<Measured> measured = block.targets().stream().map(t -> code(block, t, values, decoded, regions)).toList();
+        return new Finished(List.copyOf(regions), measured);
     }
 
     /// @param decoded is overwritten
-    private Measured code(Coded block, Target target, float[] values, float[] decoded) {
+    /// @param regions receives what was written
+    private Measured code(Coded block, Target target, float[] values, float[] decoded, List<Region> regions) {
         int rows = block.rows();
         int columns = values.length / rows;
         BlockCoder coder = new BlockCoder(target.format(), quantizer, block.dtype());
@@ -348,7 +375,7 @@ public final class Converter {
                 coder.encode(values, rows, columns, null, parts.get("weight"), parts.get("scales"), parts.get("biases"));
             }
             for (Map<String, Place> places : target.places()) {
-                parts.forEach((suffix, data) -> places.get(suffix).write(data, block.firstRow() * (data.byteSize() / rows)));
+                parts.forEach((suffix, data) -> regions.add(places.get(suffix).write(data, block.firstRow() * (data.byteSize() / rows))));
             }
             coder.decode(parts.get("weight"), parts.get("scales"), parts.get("biases"), rows, columns, decoded);
             Measured measured = Measured.between(values, decoded);

@@ -55,10 +55,10 @@ public final class OutputFolder {
         return sum;
     }
 
-    /// Creates a folder and returns it.
+    /// Creates a folder, unless it is there, and returns it.
     public static Path create(Path folder) {
         try {
-            return Files.createDirectory(folder);
+            return Files.createDirectories(folder);
         } catch (IOException e) {
             throw new UncheckedIOException(folder + ": cannot be created", e);
         }

@@ -2,35 +2,44 @@ package ram.convert;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
+import java.util.Arrays;
+import java.util.Set;
+import java.util.UUID;
 import ram.UsageException;
 
 /// An output folder that does not exist under its own name until it is complete.
 ///
-/// Everything is written into a hidden sibling, which [#publish()] renames. [#close()] without a publish removes it, so a failed run leaves nothing;
-/// what a killed run leaves is a folder whose name says what it is and that the next run into the same place removes. A lock beside it keeps two runs apart.
+/// Everything is written into a hidden sibling `.OUT.partial`: the output itself in a folder within it, which [#publish()] renames, and journals of what is
+/// finished beside that. What a run leaves that was killed, interrupted or ran out of space is taken up by the next run into the same place; [#discard()]
+/// removes it. A lock keeps two runs apart.
 public final class StagedFolder implements AutoCloseable {
     private final Path target;
     private final Path staging;
+    private final Path output;
     private final Path lockFile;
     private final boolean replace;
     private final FileChannel lockChannel;
     private final FileLock lock;
-    private boolean published;
+    private boolean remove;
 
     private StagedFolder(Path target, boolean replace, FileChannel lockChannel, FileLock lock, Path lockFile) {
         this.target = target;
         this.staging = sibling(target, ".partial");
+        this.output = staging.resolve("out");
         this.replace = replace;
         this.lockChannel = lockChannel;
         this.lock = lock;
@@ -38,23 +47,40 @@ public final class StagedFolder implements AutoCloseable {
     }
 
     /// @param replace whether an existing target may be replaced at publication
+    /// @param fresh whether what an earlier run left is removed
     /// @throws UsageException when the target exists and may not be replaced, or another run is writing it
-    public static StagedFolder create(Path target, boolean replace) {
+    public static StagedFolder open(Path target, boolean replace, boolean fresh) {
         Path absolute = target.toAbsolutePath().normalize();
         refuseExisting(target, replace);
         try {
             Files.createDirectories(absolute.getParent());
             Path lockFile = sibling(absolute, ".lock");
-            FileChannel channel = FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-            FileLock lock = tryLock(channel);
-            if (lock == null) {
-                channel.close();
-                throw new UsageException(target + " is being written by another run; wait for it or choose another output folder");
+            while (true) {
+                FileChannel channel = FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                FileLock lock = tryLock(channel);
+                if (lock == null) {
+                    channel.close();
+                    throw new UsageException(target + " is being written by another run; wait for it or choose another output folder");
+                }
+                if (!isAt(lockFile, channel)) {
+                    // The run that held the lock has ended and removed the file in between.
+                    channel.close();
+                    continue;
+                }
+                StagedFolder folder = new StagedFolder(absolute, replace, channel, lock, lockFile);
+                try {
+                    if (fresh) {
+                        deleteTree(folder.staging);
+                    }
+                    Files.createDirectories(folder.output);
+                    refuseExisting(target, replace);
+                    return folder;
+                } catch (IOException | RuntimeException e) {
+                    folder.remove = e instanceof UsageException;
+                    folder.close();
+                    throw e;
+                }
             }
-            StagedFolder folder = new StagedFolder(absolute, replace, channel, lock, lockFile);
-            deleteTree(folder.staging);
-            Files.createDirectory(folder.staging);
-            return folder;
         } catch (IOException e) {
             throw new UncheckedIOException(target + ": cannot be created", e);
         }
@@ -78,19 +104,58 @@ public final class StagedFolder implements AutoCloseable {
         }
     }
 
+    /// Whether the locked file is still the one of that name, shown by something written into it.
+    private static boolean isAt(Path lockFile, FileChannel channel) throws IOException {
+        byte[] token = UUID.randomUUID().toString().getBytes(StandardCharsets.US_ASCII);
+        channel.truncate(0).write(ByteBuffer.wrap(token), 0);
+        try {
+            return Arrays.equals(Files.readAllBytes(lockFile), token);
+        } catch (NoSuchFileException _) {
+            return false;
+        }
+    }
+
+    /// Whether an earlier run into this place was stopped and left something to go on with.
+    public static boolean resumable(Path target) {
+        return Files.isDirectory(sibling(target.toAbsolutePath().normalize(), ".partial"), LinkOption.NOFOLLOW_LINKS);
+    }
+
     private static Path sibling(Path target, String suffix) {
         return target.resolveSibling("." + target.getFileName() + suffix);
     }
 
-    /// The folder to write into.
+    /// The folder to write into. It may hold what an earlier run wrote.
     public Path path() {
-        return staging;
+        return output;
+    }
+
+    /// Where the journal of this name belongs, which is not published.
+    public Path journal(String name) {
+        return staging.resolve(name + ".journal");
+    }
+
+    /// Removes from the folder to write into all files but these.
+    ///
+    /// @param kept relative to the folder
+    public void keepOnly(Set<Path> kept) {
+        try (var files = Files.walk(output)) {
+            for (Path file : files.filter(f -> !Files.isDirectory(f, LinkOption.NOFOLLOW_LINKS) && !kept.contains(output.relativize(f))).toList()) {
+                Files.delete(file);
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(output + ": what an earlier run left cannot be removed", e);
+        }
+    }
+
+    /// Makes [#close()] remove what was written: nothing of it is of use.
+    public void discard() {
+        remove = true;
     }
 
     /// Makes the folder appear under its own name. The data is forced to disk first.
     public void publish() {
         try {
-            try (var files = Files.walk(staging)) {
+            try (var files = Files.walk(output)) {
                 for (Path file : files.filter(Files::isRegularFile).toList()) {
                     force(file);
                 }
@@ -100,8 +165,8 @@ public final class StagedFolder implements AutoCloseable {
             if (replace && Files.exists(target)) {
                 Files.move(target, old, StandardCopyOption.ATOMIC_MOVE);
             }
-            Files.move(staging, target, StandardCopyOption.ATOMIC_MOVE);
-            published = true;
+            Files.move(output, target, StandardCopyOption.ATOMIC_MOVE);
+            remove = true;
             deleteTree(old);
         } catch (IOException e) {
             throw new UncheckedIOException(target + ": cannot be published", e);
@@ -114,13 +179,14 @@ public final class StagedFolder implements AutoCloseable {
         }
     }
 
-    /// Releases the lock and, when nothing was published, removes what was written.
+    /// Releases the lock. What was not published stays for the next run, unless it was discarded.
     @Override
     public void close() {
         try {
-            if (!published) {
+            if (remove) {
                 deleteTree(staging);
             }
+            // While it is locked: another run that opens the file before this and locks it after sees that it is gone.
             Files.deleteIfExists(lockFile);
             lock.release();
             lockChannel.close();

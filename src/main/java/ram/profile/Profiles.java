@@ -14,6 +14,7 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -40,9 +41,11 @@ public final class Profiles {
     private final Model model;
     private final AnalysisOptions options;
     private final OutputTypes types;
+    private final MeasuredParts finished;
     private final LongConsumer progress;
 
-    private Profiles(Model model, AnalysisOptions options, LongConsumer progress) {
+    private Profiles(Model model, AnalysisOptions options, MeasuredParts finished, LongConsumer progress) {
+        this.finished = finished;
         this.model = model;
         this.options = options;
         this.types = OutputTypes.of(model.layout(), model.config(), options.dtype());
@@ -53,6 +56,10 @@ public final class Profiles {
     private record Task(Module module, Module.Part part, List<Term> terms) {
         long elements() {
             return Math.multiplyExact(part.rows(), module.weight().shape().columns());
+        }
+
+        long bytes() {
+            return elements() * module.weight().dtype().bytes();
         }
 
         Rows rows() {
@@ -66,7 +73,12 @@ public final class Profiles {
     /// @param progress is told the bytes of source that were measured, from several threads
     /// @throws InputException when a weight is not finite or the source cannot be read
     public static Profile analyze(Model model, AnalysisOptions options, String toolVersion, LongConsumer progress) {
-        return ProfileParts.join(model.checkpoint().folder(), List.of(analyze(model, Share.WHOLE, options, toolVersion, progress)));
+        return analyze(model, options, toolVersion, Optional.empty(), progress);
+    }
+
+    /// The same, going on with what the journal says an earlier run measured.
+    public static Profile analyze(Model model, AnalysisOptions options, String toolVersion, Optional<Journal> journal, LongConsumer progress) {
+        return ProfileParts.join(model.checkpoint().folder(), List.of(analyze(model, Share.WHOLE, options, toolVersion, journal, progress)));
     }
 
     /// Measures one share of the matrices of a model.
@@ -75,7 +87,21 @@ public final class Profiles {
     /// @param progress is told the bytes of source that were measured, from several threads
     /// @throws InputException when a weight is not finite or the source cannot be read
     public static ProfilePart analyze(Model model, Share share, AnalysisOptions options, String toolVersion, LongConsumer progress) {
-        return new Profiles(model, options, progress).run(share, toolVersion);
+        return analyze(model, share, options, toolVersion, Optional.empty(), progress);
+    }
+
+    /// The same, going on with what the journal says an earlier run measured.
+    ///
+    /// @param journal of the [#fingerprint] of this analysis
+    public static ProfilePart analyze(Model model, Share share, AnalysisOptions options, String toolVersion, Optional<Journal> journal, LongConsumer progress) {
+        return new Profiles(model, options, new MeasuredParts(journal), progress).run(share, toolVersion);
+    }
+
+    /// What the results of an analysis depend on, for its journal.
+    public static String fingerprint(Model model, AnalysisOptions options, String toolVersion) {
+        Fingerprint f = Fingerprint.of("analyze", toolVersion, model);
+        new Profiles(model, options, new MeasuredParts(Optional.empty()), _ -> { }).optionTexts().forEach((key, value) -> f.add(key).add(value));
+        return f.line();
     }
 
     /// Bytes of source that an analysis reports to its progress.
@@ -163,8 +189,15 @@ public final class Profiles {
                 }
             }
         }
+        PartAnalysis.Result[] results = new PartAnalysis.Result[tasks.size()];
+        for (int i = 0; i < results.length; i++) {
+            results[i] = finished.earlier(tasks.get(i).module(), tasks.get(i).part()).orElse(null);
+            if (results[i] != null) {
+                progress.accept(tasks.get(i).bytes());
+            }
+        }
         List<Step> steps = new ArrayList<>();
-        IntStream.range(0, tasks.size()).boxed().sorted(Comparator.comparingLong((Integer i) -> tasks.get(i).elements()).reversed()).forEach(i -> {
+        IntStream.range(0, tasks.size()).filter(i -> results[i] == null).boxed().sorted(Comparator.comparingLong((Integer i) -> tasks.get(i).elements()).reversed()).forEach(i -> {
             steps.add(new Step(i, true));
             steps.add(new Step(i, false));
         });
@@ -181,11 +214,16 @@ public final class Profiles {
                     case PartAnalysis.Errors e -> errors[step.task()] = e;
                     default -> throw new IllegalStateException();
                 }
+                int i = step.task();
+                if (metrics[i] != null && errors[i] != null) {
+                    results[i] = PartAnalysis.combine(metrics[i], errors[i], tasks.get(i).terms());
+                    finished.add(tasks.get(i).module(), tasks.get(i).part(), results[i]);
+                }
             }
         });
         Map<Module, List<PartAnalysis.Result>> byModule = new IdentityHashMap<>();
         for (int i = 0; i < tasks.size(); i++) {
-            byModule.computeIfAbsent(tasks.get(i).module(), _ -> new ArrayList<>()).add(PartAnalysis.combine(metrics[i], errors[i], tasks.get(i).terms()));
+            byModule.computeIfAbsent(tasks.get(i).module(), _ -> new ArrayList<>()).add(results[i]);
         }
         return byModule;
     }
@@ -197,7 +235,7 @@ public final class Profiles {
     private MetricReport metrics(Task task) {
         try (Stage _ = Stage.of("metrics", task.module().path())) {
             MetricReport report = PartAnalysis.metrics(task.part().name(), task.rows());
-            progress.accept(task.elements() * task.module().weight().dtype().bytes());
+            progress.accept(task.bytes());
             return report;
         }
     }

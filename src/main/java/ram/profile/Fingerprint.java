@@ -1,0 +1,70 @@
+package ram.profile;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
+import ram.layout.Model;
+import ram.safetensors.Shard;
+import ram.safetensors.TensorInfo;
+
+/// A digest of all that the steps of a run depend on.
+public final class Fingerprint {
+    private static final int SAMPLE_BYTES = 256;
+
+    private final MessageDigest digest;
+
+    private Fingerprint() {
+        try {
+            digest = MessageDigest.getInstance("SHA-256");
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /// Of a model: its configuration, and name, size, header and the first bytes of every tensor of its files.
+    ///
+    /// @param kind what the run does
+    /// @param toolVersion which program does it
+    public static Fingerprint of(String kind, String toolVersion, Model model) {
+        Fingerprint f = new Fingerprint().add(kind).add(toolVersion);
+        Path config = model.checkpoint().folder().resolve("config.json");
+        try {
+            f.add(Files.readAllBytes(config));
+        } catch (IOException e) {
+            throw new UncheckedIOException(config + ": cannot be read", e);
+        }
+        for (Shard shard : model.checkpoint().shards()) {
+            f.add(shard.file().getFileName() + " " + shard.size()).add(shard.header().json());
+            for (TensorInfo tensor : shard.tensors().values()) {
+                MemorySegment data = shard.data(tensor);
+                f.add(data.asSlice(0, Math.min(SAMPLE_BYTES, data.byteSize())).toArray(ValueLayout.JAVA_BYTE));
+            }
+        }
+        return f;
+    }
+
+    public Fingerprint add(String text) {
+        return add(text.getBytes(StandardCharsets.UTF_8));
+    }
+
+    /// Adds bytes with their length, so that no two sequences of additions are alike.
+    public Fingerprint add(byte[] bytes) {
+        digest.update((bytes.length + ":").getBytes(StandardCharsets.UTF_8));
+        digest.update(bytes);
+        return this;
+    }
+
+    /// Ends the digest.
+    ///
+    /// @return one line
+    public String line() {
+        return "ram.journal/1 " + HexFormat.of().formatHex(digest.digest());
+    }
+}

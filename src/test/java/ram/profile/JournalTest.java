@@ -1,0 +1,97 @@
+package ram.profile;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import ram.UsageException;
+
+class JournalTest {
+    @TempDir
+    Path folder;
+
+    private Path file;
+
+    @BeforeEach
+    void twoSteps() {
+        file = folder.resolve("journal");
+        try (Journal journal = Journal.open(file, "a")) {
+            assertFalse(journal.startedOver());
+            journal.append("one", Set.of());
+            journal.append("two", Set.of());
+        }
+    }
+
+    private List<String> earlier() {
+        try (Journal journal = Journal.open(file, "a")) {
+            return journal.earlier();
+        }
+    }
+
+    @Test
+    void goesOn() {
+        assertEquals(List.of("one", "two"), earlier());
+        try (Journal journal = Journal.open(file, "a")) {
+            journal.append("three", Set.of());
+        }
+        assertEquals(List.of("one", "two", "three"), earlier());
+    }
+
+    @Test
+    void anotherFingerprintStartsOver() {
+        try (Journal journal = Journal.open(file, "b")) {
+            assertTrue(journal.startedOver());
+            assertEquals(List.of(), journal.earlier());
+        }
+        assertEquals(List.of(), earlier());
+    }
+
+    @Test
+    void cutAnywhereItKeepsWholeLinesOnly() throws IOException {
+        byte[] whole = Files.readAllBytes(file);
+        for (int length = 0; length <= whole.length; length++) {
+            Files.write(file, Arrays.copyOf(whole, length));
+            List<String> expected = List.of("one", "two").subList(0, Math.max(0, (int) new String(whole, 0, length).lines().count() - 1 - (length < whole.length && length > 0 && whole[length - 1] != '\n' ? 1 : 0)));
+            assertEquals(expected, earlier(), "cut to " + length + " bytes");
+        }
+    }
+
+    @Test
+    void nothingCountsFromAFlippedBitOn() throws IOException {
+        byte[] whole = Files.readAllBytes(file);
+        whole[whole.length - 7] ^= 4;
+        Files.write(file, whole);
+        assertEquals(List.of("one"), earlier());
+    }
+
+    @Test
+    void oneRunAtATime() {
+        try (Journal _ = Journal.open(file, "a")) {
+            assertTrue(assertThrows(UsageException.class, () -> Journal.open(file, "a")).getMessage().contains("in use by another run"));
+        }
+    }
+
+    @Test
+    void dataThatCannotBeForcedIsNotRecorded() throws IOException {
+        Path data = folder.resolve("data");
+        Files.write(data, new byte[8], StandardOpenOption.CREATE_NEW);
+        try (Journal journal = Journal.open(file, "a")) {
+            journal.append("three", Set.of(data));
+        }
+        try (Journal journal = Journal.open(file, "a")) {
+            journal.append("four", Set.of(folder.resolve("gone")));
+        }
+        assertEquals(List.of("one", "two", "three"), earlier());
+    }
+}
