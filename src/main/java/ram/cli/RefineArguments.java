@@ -31,7 +31,7 @@ import ram.refine.Refiner;
 final class RefineArguments {
     @Option(names = "--refine", paramLabel = "TEXT", description = {
         "Code with second-order error compensation, with the inputs that modules get from a text: 'self' lets the model sample it, 'tokens:FILE' reads token ids.",
-        "Settings follow: self:sequences=64,length=256,passes=2,seed=42."})
+        "Settings follow: self:sequences=64,length=256,passes=2,seed=42,drift=0.5."})
     String spec;
 
     boolean wanted() {
@@ -79,7 +79,7 @@ final class RefineArguments {
             if (store.startedOver()) {
                 spec.commandLine().getErr().println("refinement starts over: what an earlier run left belongs to another source, plan or version");
             }
-            Refiner refiner = new Refiner(source.weights(), targets(model, planned.formats(), types), workers, global.memory.bytes(), store);
+            Refiner refiner = new Refiner(source.weights(), targets(model, planned.formats(), types), workers, global.memory.bytes(), how.drift(), store);
             long[] shown = {0};
             SortedMap<String, Gain> gains = refiner.run(() -> text(how, source, workers, refiner.chunkTokens()), share -> {
                 long now = Math.round(share * how.text().tokens());

@@ -4,26 +4,37 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import ram.UsageException;
 import ram.eval.SelfText;
 
-/// What text the inputs of modules come from.
+/// What modules are refined with.
 ///
 /// @param file name of a file of token ids; empty for text that the model samples from itself
 /// @param text how much text, and its seed; without passes where it comes from a file
-public record Refinement(Optional<String> file, SelfText text) {
-    private static final SelfText USUAL = new SelfText(64, 256, 2, 42);
+/// @param drift part of the drift of inputs that is made up for, 0 to 1
+public record Refinement(Optional<String> file, SelfText text, double drift) {
+    /// All of the drift would fit the text instead of the model.
+    private static final double HALF = 0.5;
 
-    /// `self` or `tokens:FILE`, each with settings after it: `self:sequences=64,length=256,passes=2,seed=42`, `tokens:FILE:sequences=64`.
+    public Refinement {
+        Objects.requireNonNull(file);
+        Objects.requireNonNull(text);
+        if (!(drift >= 0 && drift <= 1)) {
+            throw new IllegalArgumentException("drift of " + drift);
+        }
+    }
+
+    /// `self` or `tokens:FILE`, each with settings after it: `self:sequences=64,length=256,passes=2,seed=42,drift=0.5`, `tokens:FILE:sequences=64`.
     ///
     /// @throws UsageException when it is neither, or a setting is unknown or out of range
     public static Refinement parse(String spec) {
         String[] parts = spec.split(":", 2);
+        String rest = parts.length > 1 ? parts[1] : "";
         return switch (parts[0]) {
-            case "self" -> new Refinement(Optional.empty(), text(spec, parts.length > 1 ? parts[1] : "", USUAL));
+            case "self" -> of(spec, Optional.empty(), rest);
             case "tokens" -> {
-                String rest = parts.length > 1 ? parts[1] : "";
                 int colon = rest.lastIndexOf(':');
                 // a colon of the file's name is not followed by settings
                 boolean settings = colon > 0 && rest.indexOf('=', colon) > 0;
@@ -31,36 +42,35 @@ public record Refinement(Optional<String> file, SelfText text) {
                 if (file.isEmpty()) {
                     throw new UsageException("--refine tokens needs a file: tokens:FILE");
                 }
-                yield new Refinement(Optional.of(file), text(spec, settings ? rest.substring(colon + 1) : "", new SelfText(USUAL.sequences(), USUAL.length(), 0, USUAL.seed())));
+                yield of(spec, Optional.of(file), settings ? rest.substring(colon + 1) : "");
             }
             default -> throw new UsageException("--refine knows 'self' and 'tokens:FILE', not '" + spec + "'");
         };
     }
 
-    private static SelfText text(String spec, String settings, SelfText usual) {
-        Map<String, Long> values = new HashMap<>(Map.of("sequences", (long) usual.sequences(), "length", (long) usual.length(), "passes", (long) usual.passes(), "seed", usual.seed()));
+    private static Refinement of(String spec, Optional<String> file, String settings) {
+        Map<String, String> values = new HashMap<>(Map.of("sequences", "64", "length", "256", "passes", file.isPresent() ? "0" : "2", "seed", "42", "drift", String.valueOf(HALF)));
         for (String setting : Arrays.stream(settings.split(",")).filter(s -> !s.isEmpty()).toList()) {
             String[] pair = setting.split("=", 2);
-            if (pair.length != 2 || !values.containsKey(pair[0])) {
-                throw new UsageException("--refine " + spec + ": '" + setting + "' is not one of sequences=N, length=N, passes=N, seed=N");
-            }
-            try {
-                values.put(pair[0], Long.parseLong(pair[1]));
-            } catch (NumberFormatException e) {
-                throw new UsageException("--refine " + spec + ": '" + pair[1] + "' is not a whole number");
+            if (pair.length != 2 || values.replace(pair[0], pair[1]) == null) {
+                throw new UsageException("--refine " + spec + ": '" + setting + "' is not one of sequences=N, length=N, passes=N, seed=N, drift=0.5");
             }
         }
         try {
-            return new SelfText(Math.toIntExact(values.get("sequences")), Math.toIntExact(values.get("length")), Math.toIntExact(values.get("passes")), values.get("seed"));
-        } catch (IllegalArgumentException | ArithmeticException e) {
-            throw new UsageException("--refine " + spec + ": needs at least one sequence, two tokens in each, and no negative number of passes");
+            SelfText text = new SelfText(Integer.parseInt(values.get("sequences")), Integer.parseInt(values.get("length")), Integer.parseInt(values.get("passes")), Long.parseLong(values.get("seed")));
+            return new Refinement(file, text, Double.parseDouble(values.get("drift")));
+        } catch (NumberFormatException e) {
+            throw new UsageException("--refine " + spec + ": the settings are whole numbers, and the drift one from 0 to 1");
+        } catch (IllegalArgumentException e) {
+            throw new UsageException("--refine " + spec + ": needs at least one sequence, two tokens in each, no negative number of passes, and a drift from 0 to 1");
         }
     }
 
-    /// As it would be given, with all settings.
+    /// As it would be given, with all settings and without the file's name.
     @Override
     public String toString() {
-        String settings = String.format(Locale.ROOT, "sequences=%d,length=%d", text.sequences(), text.length());
-        return file.map(f -> "tokens:" + settings + ",seed=" + text.seed()).orElseGet(() -> "self:" + settings + ",passes=" + text.passes() + ",seed=" + text.seed());
+        String common = String.format(Locale.ROOT, "sequences=%d,length=%d", text.sequences(), text.length());
+        String rest = ",seed=" + text.seed() + (drift == HALF ? "" : ",drift=" + drift);
+        return file.isPresent() ? "tokens:" + common + rest : "self:" + common + ",passes=" + text.passes() + rest;
     }
 }

@@ -37,8 +37,6 @@ public final class Refiner {
     private static final double DAMPING = 0.03;
     /// The same for an embedding that is the output head too: looking tokens up weighs all columns alike.
     private static final double TIED_DAMPING = 0.5;
-    /// Part of the inputs' drift that is made up for: all of it would fit the text instead of the model.
-    private static final double SHARE = 0.5;
     /// An expert that fewer tokens pass is left to `mse`.
     private static final int FEWEST_TOKENS = 64;
     private static final String EMBEDDING = "model.embed_tokens";
@@ -72,12 +70,14 @@ public final class Refiner {
     private final SortedMap<String, Gain> gains = new TreeMap<>();
     private final NetworkShape shape;
     private final long memory;
+    private final double drift;
     private final EnumMap<Part, Long> nanos = new EnumMap<>(Part.class);
 
     /// @param targets the formats of quantized modules, by path
     /// @param memory bytes for activations beside the statistics of one module
+    /// @param drift part of the drift of inputs that is made up for, 0 to 1
     /// @throws ram.InputException for a family that cannot be run
-    public Refiner(WeightSource source, Map<String, Target> targets, Workers workers, long memory, RefineStore store) {
+    public Refiner(WeightSource source, Map<String, Target> targets, Workers workers, long memory, double drift, RefineStore store) {
         this.source = source;
         this.targets = Map.copyOf(targets);
         this.workers = workers;
@@ -87,6 +87,7 @@ public final class Refiner {
         this.coded = new ForwardPass(new ReplacedWeights(source, "refined", (path, rows) -> replaced.getOrDefault(path, rows)), workers);
         this.shape = exact.shape();
         this.memory = memory;
+        this.drift = drift;
     }
 
     /// Some sequences, and where their tokens lie among all.
@@ -250,13 +251,13 @@ public final class Refiner {
         String path = ForwardPass.attention(l);
         List<String> first = List.of(path + ".q_proj", path + ".k_proj", path + ".v_proj");
         int width = shape.heads() * shape.headDim();
-        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), true, workers);
+        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
         for (int i = 0; i < pieces.size(); i++) {
             add(inputs, coded.attentionInput(l, List.of(states.get(i))), exact.attentionInput(l, List.of(original.get(i))));
         }
         refine(first, inputs, DAMPING);
         try (Activations mixed = temporary("mixed", tokens, width); Activations originalMixed = temporary("exact-mixed", tokens, width)) {
-            inputs = new Inputs(width, tokens(pieces), true, workers);
+            inputs = new Inputs(width, tokens(pieces), drift > 0, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 float[] x = exact.mix(l, exact.attentionInput(l, List.of(original.get(i))), pieces.get(i).lengths());
                 float[] y = coded.mix(l, coded.attentionInput(l, List.of(states.get(i))), pieces.get(i).lengths());
@@ -280,14 +281,14 @@ public final class Refiner {
 
     private void dense(int l, List<Piece> pieces, int[] tokens, Activations original, Activations states) {
         String path = exact.feedForward(l);
-        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), true, workers);
+        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
         for (int i = 0; i < pieces.size(); i++) {
             add(inputs, coded.feedForwardInput(l, List.of(states.get(i))), exact.feedForwardInput(l, List.of(original.get(i))));
         }
         refine(List.of(path + ".gate_proj", path + ".up_proj"), inputs, DAMPING);
         int width = exact.matrix(path + ".down_proj").columns();
         try (Activations gated = temporary("gated", tokens, width); Activations originalGated = temporary("exact-gated", tokens, width)) {
-            inputs = new Inputs(width, tokens(pieces), true, workers);
+            inputs = new Inputs(width, tokens(pieces), drift > 0, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 float[] x = gated(exact, path, exact.feedForwardInput(l, List.of(original.get(i))));
                 float[] y = gated(coded, path, coded.feedForwardInput(l, List.of(states.get(i))));
@@ -313,7 +314,7 @@ public final class Refiner {
         String path = exact.feedForward(l);
         int experts = shape.experts().get(l);
         try (Activations x = temporary("exact-in", tokens, shape.hidden()); Activations y = temporary("in", tokens, shape.hidden())) {
-            Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), true, workers);
+            Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 x.put(i, exact.feedForwardInput(l, List.of(original.get(i))));
                 y.put(i, coded.feedForwardInput(l, List.of(states.get(i))));
@@ -376,7 +377,7 @@ public final class Refiner {
         boolean enough = tokens >= FEWEST_TOKENS;
         Inputs inputs = null;
         if (enough && (gate.refinable() || up.refinable())) {
-            inputs = new Inputs(shape.hidden(), tokens, true, workers);
+            inputs = new Inputs(shape.hidden(), tokens, drift > 0, workers);
             add(inputs, inY, inX);
         }
         refineExpert(e, List.of(gate, up), inputs, tokens);
@@ -390,7 +391,7 @@ public final class Refiner {
         exact.activate(outY, exact.apply(up.current(), (long) e * up.rows, up.rows, inY));
         inputs = null;
         if (enough && down.refinable()) {
-            inputs = new Inputs(down.columns, tokens, true, workers);
+            inputs = new Inputs(down.columns, tokens, drift > 0, workers);
             add(inputs, outY, outX);
         }
         refineExpert(e, List.of(down), inputs, tokens);
@@ -440,7 +441,7 @@ public final class Refiner {
         String expert = path + ".shared_expert";
         int width = exact.matrix(expert + ".down_proj").columns();
         try (Activations gated = temporary("gated", tokens, width)) {
-            Inputs inputs = new Inputs(width, Arrays.stream(tokens).asLongStream().sum(), true, workers);
+            Inputs inputs = new Inputs(width, Arrays.stream(tokens).asLongStream().sum(), drift > 0, workers);
             for (int i = 0; i < tokens.length; i++) {
                 gated.put(i, gated(coded, expert, y.get(i)));
                 add(inputs, gated.get(i), gated(exact, expert, x.get(i)));
@@ -465,7 +466,7 @@ public final class Refiner {
         if (target == null || !refinable(target)) {
             return;
         }
-        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), true, workers);
+        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
         for (int i = 0; i < pieces.size(); i++) {
             add(inputs, coded.headInputs(List.of(states.get(i))), exact.headInputs(List.of(original.get(i))));
         }
@@ -497,7 +498,7 @@ public final class Refiner {
                     factor = timed(Part.FACTORISATION, () -> inputs.factor(damping(damping, inputs)));
                 }
                 Factor known = factor;
-                UnitCoder.Outcome outcome = timed(Part.CODING, () -> coder.code(w, 0, w.rows(), target.format(), target.stored(), inputs, known, SHARE, out::put));
+                UnitCoder.Outcome outcome = timed(Part.CODING, () -> coder.code(w, 0, w.rows(), target.format(), target.stored(), inputs, known, drift, out::put));
                 gains.put(path, gain(path, outcome, inputs.tokens(), 0, dead, factor.lifted()));
             } else {
                 plain(w, 0, w.rows(), target, out::put);
@@ -522,7 +523,7 @@ public final class Refiner {
                 }
                 Factor known = factor;
                 UnitCoder.Outcome outcome = timed(Part.CODING,
-                        () -> coder.code(stack.source, first, stack.rows, stack.target.format(), stack.target.stored(), inputs, known, SHARE, sink));
+                        () -> coder.code(stack.source, first, stack.rows, stack.target.format(), stack.target.stored(), inputs, known, drift, sink));
                 gain = gain(stack.path, outcome, tokens, 0, dead, factor.lifted());
             } else {
                 plain(stack.source, first, stack.rows, stack.target, sink);

@@ -36,7 +36,7 @@ final class RefineBenchmark {
                 }
             }
             RefineCost cost = RefineCost.of(model.weights(), targets, text);
-            Refiner refiner = new Refiner(model.weights(), targets, workers, 2L << 30, store);
+            Refiner refiner = new Refiner(model.weights(), targets, workers, 2L << 30, 0.5, store);
             long start = System.nanoTime();
             refiner.run(() -> text.sample(model.weights(), workers, refiner.chunkTokens(), _ -> { }), _ -> { });
             double seconds = (System.nanoTime() - start) / 1e9;

@@ -67,7 +67,7 @@ class RefinerTest {
 
     private SortedMap<String, byte[]> refine(EvalModel model, Map<String, Refiner.Target> targets, int threads, long memory, String name, DoubleConsumer progress) {
         try (Workers workers = new Workers(threads); RefineStore store = new RefineStore(folder.resolve(name), "same")) {
-            Refiner refiner = new Refiner(model.weights(), targets, workers, memory, store);
+            Refiner refiner = new Refiner(model.weights(), targets, workers, memory, 0.5, store);
             refiner.run(() -> TEXT.sample(model.weights(), workers, refiner.chunkTokens(), _ -> { }), progress);
             SortedMap<String, byte[]> out = new TreeMap<>();
             for (String path : targets.keySet()) {
@@ -125,7 +125,7 @@ class RefinerTest {
         TokenSet tokens = TokenSet.windows("held out", TokenSet.read(tiny.resolve("tokens.i32")), 256, 8, 1);
         try (EvalModel model = EvalModel.open(tiny); Workers workers = new Workers(2); RefineStore store = new RefineStore(folder.resolve("s"), "")) {
             Map<String, Refiner.Target> targets = targets(model, new Format(Format.Mode.AFFINE, 4, 64));
-            Refiner refiner = new Refiner(model.weights(), targets, workers, 1 << 28, store);
+            Refiner refiner = new Refiner(model.weights(), targets, workers, 1 << 28, 0.5, store);
             SelfText text = new SelfText(sequences, 256, 2, 42);
             SortedMap<String, Gain> gains = refiner.run(() -> text.sample(model.weights(), workers, refiner.chunkTokens(), _ -> { }), _ -> { });
             assertEquals(targets.keySet(), gains.keySet());
@@ -152,10 +152,12 @@ class RefinerTest {
     void settings() {
         assertEquals("self:sequences=64,length=256,passes=2,seed=42", Refinement.parse("self").toString());
         assertEquals("self:sequences=8,length=256,passes=0,seed=42", Refinement.parse("self:passes=0,sequences=8").toString());
+        assertEquals("self:sequences=64,length=256,passes=2,seed=42,drift=0.0", Refinement.parse("self:drift=0").toString());
         assertEquals(Optional.of("C:\\text.i32"), Refinement.parse("tokens:C:\\text.i32").file());
         assertEquals(Optional.of("text.i32"), Refinement.parse("tokens:text.i32:length=64").file());
         assertEquals(64, Refinement.parse("tokens:text.i32:length=64").text().length());
-        for (String wrong : List.of("own", "self:sequences", "self:depth=3", "self:length=x", "self:length=1", "tokens", "tokens:", "self:sequences=0", "self:seed=99999999999999999999")) {
+        for (String wrong : List.of("own", "self:sequences", "self:depth=3", "self:length=x", "self:length=1", "tokens", "tokens:", "self:sequences=0", "self:seed=99999999999999999999",
+                "self:drift=2", "self:drift=much")) {
             assertThrows(UsageException.class, () -> Refinement.parse(wrong), wrong);
         }
     }
