@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Set;
@@ -14,6 +15,7 @@ import ram.UsageException;
 import ram.format.Format;
 import ram.plan.FormatRule;
 import ram.plan.Manifest;
+import ram.plan.MlxVersion;
 import ram.plan.PlanRequest;
 import ram.plan.Policy;
 import ram.plan.Target;
@@ -50,6 +52,9 @@ final class PlanOptions {
 
     @Option(names = "--formats", paramLabel = "MODE", split = ",", defaultValue = "affine", description = "Formats to choose from: affine, mxfp4, nvfp4, mxfp8 (default: ${DEFAULT-VALUE}).")
     List<String> formats;
+
+    @Option(names = "--mlx-version", paramLabel = "VERSION", description = "Choose only what this version of MLX loads, such as 0.29, and warn about what is slow there.")
+    String mlxVersion;
 
     @Option(names = "--allow-unsafe", description = "Allow formats that leave less than 9 dB between weight and error.")
     boolean allowUnsafe;
@@ -109,7 +114,7 @@ final class PlanOptions {
         }
         return new PlanRequest(budget,
                 bitsPerWeight == null ? OptionalDouble.empty() : OptionalDouble.of(bitsPerWeight), chosen, bits, group, modes(formats), rules(spec), allowUnsafe, List.of(),
-                maxDivergence == null ? OptionalDouble.empty() : OptionalDouble.of(maxDivergence));
+                maxDivergence == null ? OptionalDouble.empty() : OptionalDouble.of(maxDivergence), Optional.ofNullable(mlxVersion).map(MlxVersion::parse));
     }
 
     private static Set<Format.Mode> modes(List<String> names) {

@@ -34,6 +34,7 @@ import ram.layout.OutputTypes;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
+import ram.plan.MlxVersion;
 import ram.plan.ModelFamily;
 import ram.plan.OutputSize;
 import ram.plan.PlanRequest;
@@ -262,7 +263,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         written.forEach((path, e) -> errors.put(path, e.relativeError()));
         Manifest manifest = planned.withWrittenErrors(errors);
         Path folder = variant.folder();
-        OutputFolder.writeSideFiles(m, variant.plan(), quantized, folder);
+        OutputFolder.writeSideFiles(m, variant.plan(), quantized, planned.mlxVersion().map(MlxVersion::knowsMode).orElse(true), folder);
         if (evaluation.wanted()) {
             manifest = manifest.withEvaluation(evaluation.evaluate(model, folder, root.global, spec));
         }

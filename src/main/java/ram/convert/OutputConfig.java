@@ -23,10 +23,14 @@ final class OutputConfig {
 
     /// @param config the model's keys, without a `quantization` section
     /// @param quantized the format of each quantized module, by path
-    static String write(ObjectNode config, SortedMap<String, Format> quantized) {
+    /// @param modeKey whether to say `mode` where it is affine
+    static String write(ObjectNode config, SortedMap<String, Format> quantized, boolean modeKey) {
         ObjectNode out = config.deepCopy();
         if (!quantized.isEmpty()) {
             ObjectNode section = section(quantized);
+            if (!modeKey && section.path("mode").asText().equals(Format.Mode.AFFINE.mlxName())) {
+                section.remove("mode");
+            }
             out.set("quantization", section);
             out.set("quantization_config", section.deepCopy());
         }

@@ -26,9 +26,10 @@ public final class OutputFolder {
     /// Writes config.json, the index, and copies of the tokenizer and other files that the model needs.
     ///
     /// @param quantized the format of each quantized module, by path
-    public static void writeSideFiles(Model model, ShardPlan plan, SortedMap<String, Format> quantized, Path folder) {
+    /// @param modeKey whether config.json says `mode` of affine formats too, which MLX before 0.29 refuses
+    public static void writeSideFiles(Model model, ShardPlan plan, SortedMap<String, Format> quantized, boolean modeKey, Path folder) {
         SideFiles.copy(model.checkpoint().folder(), folder);
-        write(folder.resolve("config.json"), OutputConfig.write(model.layout().config(), quantized));
+        write(folder.resolve("config.json"), OutputConfig.write(model.layout().config(), quantized, modeKey));
         write(folder.resolve(Checkpoint.INDEX), index(plan, model.layout()));
     }
 

@@ -69,7 +69,7 @@ final class Candidates {
     static List<Format> offered(PlanRequest request) {
         List<Format> all = new ArrayList<>(Format.allAffine());
         all.addAll(List.of(Format.MXFP4, Format.NVFP4, Format.MXFP8));
-        all.removeIf(f -> !request.modes().contains(f.mode()));
+        all.removeIf(f -> !request.modes().contains(f.mode()) || !request.loads(f));
         all.add(Format.DENSE);
         return all;
     }
@@ -111,7 +111,7 @@ final class Candidates {
         List<Candidate> allowed = new ArrayList<>();
         String floor = null;
         for (Candidate c : measured) {
-            if (!c.format().isDense() && !request.modes().contains(c.format().mode())) {
+            if (!c.format().isDense() && (!request.modes().contains(c.format().mode()) || !request.loads(c.format()))) {
                 continue;
             }
             if (isRouting(m.kind()) && !isFineEnoughForRouting(c.format())) {

@@ -209,6 +209,16 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         return out;
     }
 
+    /// The version of MLX that was asked for, from which config.json follows.
+    public Optional<MlxVersion> mlxVersion() {
+        return Optional.ofNullable(planning.get("mlx_version")).map(MlxVersion::parse);
+    }
+
+    /// The oldest version of MLX that loads the result.
+    public MlxVersion oldestMlx() {
+        return MlxVersion.oldest(formats().values(), mlxVersion().map(MlxVersion::knowsMode).orElse(true));
+    }
+
     public Manifest withFiles(List<OutputFile> written) {
         return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, refinement, written);
     }

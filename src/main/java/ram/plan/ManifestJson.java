@@ -14,6 +14,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Set;
+import ram.UsageException;
 import ram.plan.Manifest.Alternative;
 import ram.plan.Manifest.Fate;
 import ram.plan.Manifest.ModulePlan;
@@ -48,6 +49,7 @@ public final class ManifestJson {
         o.set("analysis", JsonDocument.textMap(m.analysis()));
         o.set("planning", JsonDocument.textMap(m.planning()));
         o.put("policy", m.policy());
+        o.put("oldest_mlx", m.oldestMlx().toString());
         o.set("notes", JsonDocument.texts(m.notes()));
         ObjectNode limit = o.putObject("limit");
         m.limit().budget().ifPresent(b -> limit.put("budget_bytes", b));
@@ -136,8 +138,19 @@ public final class ManifestJson {
         Manifest m = new Manifest(d.text("tool_version"), JsonDocument.readFiles(d, "source"), JsonDocument.readArchitecture(d), d.integer("layers"), d.textMap("analysis"), d.textMap("planning"),
                 d.text("policy"), d.texts("notes"), limit, sizes, solver, modules, tensors, d.has("evaluation") ? Optional.of(d.tree("evaluation")) : Optional.empty(),
                 d.has("refinement") ? Optional.of(d.tree("refinement")) : Optional.empty(), files);
+        if (!d.text("oldest_mlx").equals(oldest(d, m))) {
+            throw d.wrong("oldest_mlx", "is not what the formats need");
+        }
         d.end();
         return m;
+    }
+
+    private static String oldest(JsonFields d, Manifest m) {
+        try {
+            return m.oldestMlx().toString();
+        } catch (UsageException e) {
+            throw d.wrong("planning", "holds an mlx_version that is none");
+        }
     }
 
     private static ModulePlan readModule(JsonFields f) {

@@ -115,6 +115,7 @@ public final class Planner {
         if (borrowed > 0) {
             notes.add(borrowed + " of " + modules.size() + " modules have a borrowed sensitivity, because the picture that propagates it does not cover them.");
         }
+        prepared.request.mlxVersion().flatMap(v -> v.warning(decisions.stream().map(Decision::format).toList())).ifPresent(notes::add);
         notes.addAll(OutlyingExperts.of(profile));
         Manifest.Sizes sizes = new Manifest.Sizes(files.totalBytes(), files.dataBytes(), OutputSize.data(OutputSize.fixed(profile)), files.shards().size(), prepared.parameters,
                 prepared.smallestSafe, prepared.smallestUnsafe, prepared.largest);
