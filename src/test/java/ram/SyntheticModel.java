@@ -50,6 +50,11 @@ public final class SyntheticModel {
         write(experts ? new Size(151_936, 2048, 32, 4, 768, 128, layers, false) : new Size(151_936, 4096, 32, 8, 12_288, 0, layers, false), folder);
     }
 
+    /// A dense model of about so many MB.
+    public static void writeSmall(int megabytes, Path folder) throws IOException {
+        write(new Size(4096, 512, 4, 2, 1536, 0, Math.max(1, (megabytes - 4) / 6), false), folder);
+    }
+
     /// A model whose embedding has this many bytes.
     public static void writeLarge(long bytes, Path folder) throws IOException {
         write(new Size(bytes / 8192, 4096, 1, 1, 128, 0, 1, true), folder);
