@@ -7,12 +7,18 @@ import static ram.safetensors.LittleEndian.INT;
 import static ram.safetensors.LittleEndian.LONG;
 import static ram.safetensors.LittleEndian.SHORT;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import ram.safetensors.DType;
 
 /// Stored elements to float32 and back. Widening is exact for every type of 32 bits or fewer except 32-bit integers;
 /// narrowing rounds to nearest, ties to even.
 public final class Decoder {
+    /// Bytes copied at a time: they stay in the first cache.
+    private static final int COPY_BYTES = 1 << 14;
+    /// Outside the heap, from where vectors are loaded fastest.
+    private static final ThreadLocal<MemorySegment> COPY = ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(COPY_BYTES, 64));
+
     private Decoder() {
     }
 
@@ -20,8 +26,20 @@ public final class Decoder {
     public static void decode(DType dtype, MemorySegment source, long first, float[] out, int at, int count) {
         long base = first * dtype.bytes();
         switch (dtype) {
-            case BF16 -> Kernels.OPS.widenBf16(source, base, out, at, count);
-            case F8_E4M3, F8_E5M2, F8_E8M0 -> Kernels.OPS.lookUpBytes(Bytes.of(dtype), source, base, out, at, count);
+            case BF16 -> {
+                if (source.isMapped()) {
+                    decodeCopies(dtype, source, base, out, at, count);
+                } else {
+                    Kernels.OPS.widenBf16(source, base, out, at, count);
+                }
+            }
+            case F8_E4M3, F8_E5M2, F8_E8M0 -> {
+                if (source.isMapped()) {
+                    decodeCopies(dtype, source, base, out, at, count);
+                } else {
+                    Kernels.OPS.lookUpBytes(Bytes.of(dtype), source, base, out, at, count);
+                }
+            }
             // the compiler vectorises the conversion only from an array
             case F16 -> {
                 short[] bits = new short[Math.min(count, KernelOps.CHUNK)];
@@ -35,6 +53,17 @@ public final class Decoder {
             }
             case F32 -> MemorySegment.copy(source, FLOAT, base, out, at, count);
             default -> decodeEach(dtype, source, base, out, at, count);
+        }
+    }
+
+    /// Vector instructions must not touch a mapped file: when another process cuts it, they end the virtual machine, where copying throws an error.
+    private static void decodeCopies(DType dtype, MemorySegment source, long base, float[] out, int at, int count) {
+        MemorySegment copy = COPY.get();
+        int elements = COPY_BYTES / dtype.bytes();
+        for (int i = 0; i < count; i += elements) {
+            int n = Math.min(elements, count - i);
+            MemorySegment.copy(source, base + (long) i * dtype.bytes(), copy, 0, (long) n * dtype.bytes());
+            decode(dtype, copy, 0, out, at + i, n);
         }
     }
 

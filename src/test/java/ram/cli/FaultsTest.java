@@ -1,0 +1,180 @@
+package ram.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+import ram.SyntheticModel;
+
+/// What a process meets that is short of something, or whose files change under its hands. Limits are real ones, set by the shell that starts it.
+class FaultsTest {
+    @TempDir
+    static Path folder;
+
+    private static Path original;
+    private static Path expected;
+
+    private Path model;
+    private Path out;
+
+    @BeforeAll
+    static void quantizeOnce() throws Exception {
+        assumeTrue(Files.isExecutable(Path.of("/bin/sh")), "limits are set by a shell");
+        original = folder.resolve("original");
+        SyntheticModel.writeSmall(10, original);
+        expected = folder.resolve("expected");
+        assertEquals(0, run("", "-Xmx512m", original, expected).exitCode());
+    }
+
+    @BeforeEach
+    void copyModel() throws IOException {
+        model = folder.resolve("model");
+        out = folder.resolve("out");
+        delete(model);
+        delete(out);
+        delete(folder.resolve(".out.partial"));
+        Files.createDirectory(model);
+        try (Stream<Path> files = Files.list(original)) {
+            for (Path file : files.toList()) {
+                Files.copy(file, model.resolve(file.getFileName()));
+            }
+        }
+    }
+
+    private static void delete(Path root) throws IOException {
+        if (Files.exists(root)) {
+            try (Stream<Path> files = Files.walk(root)) {
+                for (Path file : files.sorted((a, b) -> b.compareTo(a)).toList()) {
+                    Files.delete(file);
+                }
+            }
+        }
+    }
+
+    private record Result(int exitCode, List<String> lines) {
+        /// The only line that is not news about progress or resumption.
+        String sentence() {
+            return lines.isEmpty() ? "" : lines.getLast();
+        }
+    }
+
+    private static List<String> command(String limits, String heap, Path source, Path target) {
+        String java = String.join(" ", Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:+UseParallelGC", heap, "--enable-native-access=ALL-UNNAMED",
+                "--add-modules jdk.incubator.vector -cp", System.getProperty("java.class.path"), Main.class.getName(), "quantize", source.toString(), "--bpw 4.5 --quiet -o", target.toString());
+        return List.of("/bin/sh", "-c", limits + " exec " + java);
+    }
+
+    private static Process start(String limits, String heap, Path source, Path target) throws IOException {
+        return new ProcessBuilder(command(limits, heap, source, target)).redirectErrorStream(true).redirectOutput(folder.resolve("log").toFile()).start();
+    }
+
+    private static Result end(Process process) throws IOException, InterruptedException {
+        assertTrue(process.waitFor(120, TimeUnit.SECONDS));
+        List<String> lines = new ArrayList<>(Files.readAllLines(folder.resolve("log"), StandardCharsets.UTF_8));
+        lines.removeIf(l -> l.startsWith("WARNING: Using incubator") || l.isBlank());
+        return new Result(process.exitValue(), lines);
+    }
+
+    private static Result run(String limits, String heap, Path source, Path target) throws IOException, InterruptedException {
+        return end(start(limits, heap, source, target));
+    }
+
+    private void assertOneSentence(Result result, int exitCode, String... words) {
+        assertEquals(exitCode, result.exitCode(), () -> String.join("\n", result.lines()));
+        assertTrue(result.sentence().startsWith("ram: "), () -> String.join("\n", result.lines()));
+        assertFalse(result.lines().stream().anyMatch(l -> l.contains("Exception") || l.startsWith("\tat ")), () -> String.join("\n", result.lines()));
+        for (String word : words) {
+            assertTrue(result.sentence().contains(word), result::sentence);
+        }
+        assertFalse(Files.exists(out), "nothing has the name of the output");
+    }
+
+    private void assertTheNextRunCompletes() throws IOException, InterruptedException {
+        Result again = run("", "-Xmx512m", model, out);
+        assertEquals(0, again.exitCode(), () -> String.join("\n", again.lines()));
+        try (Stream<Path> files = Files.list(expected)) {
+            for (Path file : files.toList()) {
+                assertEquals(-1, Files.mismatch(file, out.resolve(file.getFileName())), file.toString());
+            }
+        }
+    }
+
+    /// A write fails after so many blocks of 512 bytes of any one file.
+    @ParameterizedTest
+    @ValueSource(ints = {2, 100, 3000})
+    void filesThatMayNotGrow(int blocks) throws Exception {
+        assertOneSentence(run("ulimit -f " + blocks + ";", "-Xmx512m", model, out), 1);
+        assertTheNextRunCompletes();
+    }
+
+    @Test
+    void aLackOfMemory() throws Exception {
+        assertOneSentence(run("", "-Xmx24m", model, out), 1, "memory");
+        assertTheNextRunCompletes();
+    }
+
+    @Test
+    void aSourceThatIsCutWhileItIsRead() throws Exception {
+        Path shard = model.resolve("model.safetensors");
+        long size = Files.size(shard);
+        Process process = start("", "-Xmx512m", model, out);
+        while (process.isAlive() && !Files.exists(folder.resolve(".out.partial/write.journal"))) {
+            Thread.sleep(1);
+        }
+        try (RandomAccessFile file = new RandomAccessFile(shard.toFile(), "rw")) {
+            file.setLength(size / 3);
+        }
+        assertOneSentence(end(process), 5, "truncated", "model folder");
+        Files.copy(original.resolve("model.safetensors"), shard, StandardCopyOption.REPLACE_EXISTING);
+        assertTheNextRunCompletes();
+    }
+
+    @Test
+    void anOutputFolderThatVanishes() throws Exception {
+        Process process = start("", "-Xmx512m", model, out);
+        Path partial = folder.resolve(".out.partial");
+        while (process.isAlive() && !Files.exists(partial.resolve("write.journal"))) {
+            Thread.sleep(1);
+        }
+        delete(partial.resolve("out"));
+        assertOneSentence(end(process), 1, ".out.partial");
+        assertTheNextRunCompletes();
+    }
+
+    @Test
+    void aSourceThatVanishesBeforeItIsOpened() throws Exception {
+        Files.delete(model.resolve("model.safetensors"));
+        assertOneSentence(run("", "-Xmx512m", model, out), 5, "model");
+    }
+
+    @Test
+    void filesThatMayNotBeOpened() throws Exception {
+        for (int files : new int[] {16, 32}) {
+            Result result = run("ulimit -n " + files + ";", "-Xmx512m", model, out);
+            // the virtual machine itself needs some
+            if (result.lines().stream().anyMatch(l -> l.startsWith("ram: "))) {
+                assertOneSentence(result, 1);
+            } else if (result.exitCode() == 0) {
+                delete(out);
+            }
+        }
+        assertTheNextRunCompletes();
+    }
+}
