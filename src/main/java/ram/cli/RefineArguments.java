@@ -62,7 +62,7 @@ final class RefineArguments {
     /// One line about what it will take.
     String cost(Model model, Path folder, Map<String, Format> formats, OutputTypes types) {
         try (EvalModel source = EvalModel.open(folder)) {
-            RefineCost cost = RefineCost.of(source.weights(), targets(model, formats, types), refinement().text());
+            RefineCost cost = RefineCost.of(source.weights(), targets(model, formats, types), refinement());
             return "refine    " + refinement() + ": " + cost.work() + ", " + ByteSize.format(cost.statistics()) + " of statistics beside --memory, "
                     + ByteSize.format(cost.files()) + " of working files";
         }

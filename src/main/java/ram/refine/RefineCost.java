@@ -21,7 +21,8 @@ public record RefineCost(double operations, long statistics, long files) {
     private static final List<String> SHARING = List.of(".k_proj", ".v_proj", ".up_proj");
 
     /// @throws ram.InputException for a family that cannot be run
-    public static RefineCost of(WeightSource source, Map<String, Refiner.Target> targets, SelfText text) {
+    public static RefineCost of(WeightSource source, Map<String, Refiner.Target> targets, Refinement how) {
+        SelfText text = how.text();
         try (Workers one = new Workers(1)) {
             ForwardPass pass = new ForwardPass(source, one);
             NetworkShape shape = pass.shape();
@@ -44,7 +45,7 @@ public record RefineCost(double operations, long statistics, long files) {
                 forward += lookup ? 0 : 2 * w.rows() * n * tokens * used;
                 if (target.getValue().format().mode() == Format.Mode.AFFINE) {
                     boolean shares = SHARING.stream().anyMatch(target.getKey()::endsWith);
-                    boolean drift = tokens * used >= 2 * n;
+                    boolean drift = how.drift() > 0 && tokens * used >= 2 * n;
                     coding += (drift ? 4 : 2) * w.rows() * n * n + (shares ? 0 : (drift ? 3 : 1) * n * n * tokens * used * experts + experts * n * n * n * (drift ? 7.0 / 3 : 1.0 / 3));
                     statistics = Math.max(statistics, Inputs.bytes(w.columns(), Math.round(tokens * used)));
                 }
@@ -53,7 +54,7 @@ public record RefineCost(double operations, long statistics, long files) {
                     codes += c.bytes();
                 }
             }
-            int passes = text.passes() + 2 + (source.matrix("lm_head").isEmpty() ? 1 : 0);
+            int passes = text.passes() + (how.drift() > 0 ? 2 : 1) + (source.matrix("lm_head").isEmpty() && targets.containsKey("model.embed_tokens") ? 1 : 0);
             return new RefineCost(passes * forward + coding, statistics, codes + 4 * text.tokens() * (6L * shape.hidden() + widest));
         }
     }

@@ -116,7 +116,9 @@ public final class Refiner {
             if (finished.isEmpty()) {
                 embedding(pieces);
                 for (int i = 0; i < pieces.size(); i++) {
-                    original.put(i, concatenated(exact.embed(pieces.get(i).sequences())));
+                    if (drift > 0) {
+                        original.put(i, concatenated(exact.embed(pieces.get(i).sequences())));
+                    }
                     states.put(i, concatenated(coded.embed(pieces.get(i).sequences())));
                 }
                 save(0, sequences, original, states);
@@ -253,24 +255,35 @@ public final class Refiner {
         int width = shape.heads() * shape.headDim();
         Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
         for (int i = 0; i < pieces.size(); i++) {
-            add(inputs, coded.attentionInput(l, List.of(states.get(i))), exact.attentionInput(l, List.of(original.get(i))));
+            int piece = i;
+            add(inputs, coded.attentionInput(l, List.of(states.get(i))), exactly(() -> exact.attentionInput(l, List.of(original.get(piece)))));
         }
         refine(first, inputs, DAMPING);
         try (Activations mixed = temporary("mixed", tokens, width); Activations originalMixed = temporary("exact-mixed", tokens, width)) {
             inputs = new Inputs(width, tokens(pieces), drift > 0, workers);
             for (int i = 0; i < pieces.size(); i++) {
-                float[] x = exact.mix(l, exact.attentionInput(l, List.of(original.get(i))), pieces.get(i).lengths());
+                int piece = i;
+                float[] x = exactly(() -> exact.mix(l, exact.attentionInput(l, List.of(original.get(piece))), pieces.get(piece).lengths()));
                 float[] y = coded.mix(l, coded.attentionInput(l, List.of(states.get(i))), pieces.get(i).lengths());
                 add(inputs, y, x);
-                originalMixed.put(i, x);
+                if (drift > 0) {
+                    originalMixed.put(i, x);
+                }
                 mixed.put(i, y);
             }
             refine(List.of(path + ".o_proj"), inputs, DAMPING);
             for (int i = 0; i < pieces.size(); i++) {
-                add(original, i, exact.apply(path + ".o_proj", originalMixed.get(i)));
+                if (drift > 0) {
+                    add(original, i, exact.apply(path + ".o_proj", originalMixed.get(i)));
+                }
                 add(states, i, coded.apply(path + ".o_proj", mixed.get(i)));
             }
         }
+    }
+
+    /// What the model itself computes; null where its drift does not matter.
+    private float[] exactly(Supplier<float[]> work) {
+        return drift > 0 ? work.get() : null;
     }
 
     private void add(Activations states, int piece, float[] delta) {
@@ -283,22 +296,28 @@ public final class Refiner {
         String path = exact.feedForward(l);
         Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
         for (int i = 0; i < pieces.size(); i++) {
-            add(inputs, coded.feedForwardInput(l, List.of(states.get(i))), exact.feedForwardInput(l, List.of(original.get(i))));
+            int piece = i;
+            add(inputs, coded.feedForwardInput(l, List.of(states.get(i))), exactly(() -> exact.feedForwardInput(l, List.of(original.get(piece)))));
         }
         refine(List.of(path + ".gate_proj", path + ".up_proj"), inputs, DAMPING);
         int width = exact.matrix(path + ".down_proj").columns();
         try (Activations gated = temporary("gated", tokens, width); Activations originalGated = temporary("exact-gated", tokens, width)) {
             inputs = new Inputs(width, tokens(pieces), drift > 0, workers);
             for (int i = 0; i < pieces.size(); i++) {
-                float[] x = gated(exact, path, exact.feedForwardInput(l, List.of(original.get(i))));
+                int piece = i;
+                float[] x = exactly(() -> gated(exact, path, exact.feedForwardInput(l, List.of(original.get(piece)))));
                 float[] y = gated(coded, path, coded.feedForwardInput(l, List.of(states.get(i))));
                 add(inputs, y, x);
-                originalGated.put(i, x);
+                if (drift > 0) {
+                    originalGated.put(i, x);
+                }
                 gated.put(i, y);
             }
             refine(List.of(path + ".down_proj"), inputs, DAMPING);
             for (int i = 0; i < pieces.size(); i++) {
-                add(original, i, exact.apply(path + ".down_proj", originalGated.get(i)));
+                if (drift > 0) {
+                    add(original, i, exact.apply(path + ".down_proj", originalGated.get(i)));
+                }
                 add(states, i, coded.apply(path + ".down_proj", gated.get(i)));
             }
         }
@@ -316,9 +335,11 @@ public final class Refiner {
         try (Activations x = temporary("exact-in", tokens, shape.hidden()); Activations y = temporary("in", tokens, shape.hidden())) {
             Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
             for (int i = 0; i < pieces.size(); i++) {
-                x.put(i, exact.feedForwardInput(l, List.of(original.get(i))));
                 y.put(i, coded.feedForwardInput(l, List.of(states.get(i))));
-                add(inputs, y.get(i), x.get(i));
+                if (drift > 0) {
+                    x.put(i, exact.feedForwardInput(l, List.of(original.get(i))));
+                }
+                add(inputs, y.get(i), drift > 0 ? x.get(i) : null);
             }
             List<String> everyToken = new ArrayList<>(List.of(path + ".gate"));
             if (shape.sharedExpert()) {
@@ -327,7 +348,9 @@ public final class Refiner {
             refine(everyToken, inputs, DAMPING);
             List<ForwardPass.Routes> routes = new ArrayList<>();
             for (int i = 0; i < pieces.size(); i++) {
-                add(original, i, exact.feedForward(l, x.get(i)));
+                if (drift > 0) {
+                    add(original, i, exact.feedForward(l, x.get(i)));
+                }
                 routes.add(coded.route(coded.apply(path + ".gate", y.get(i)), experts));
             }
             Stack gate = new Stack(path + ".switch_mlp.gate_proj", experts);
@@ -372,7 +395,7 @@ public final class Refiner {
 
     private void expert(int e, Stack gate, Stack up, Stack down, List<ForwardPass.Routes> routes, Activations x, Activations y, Activations states) {
         int tokens = routes.stream().mapToInt(r -> r.tokens()[e].length).sum();
-        float[] inX = gather(x, routes, e, tokens);
+        float[] inX = exactly(() -> gather(x, routes, e, tokens));
         float[] inY = gather(y, routes, e, tokens);
         boolean enough = tokens >= FEWEST_TOKENS;
         Inputs inputs = null;
@@ -385,8 +408,11 @@ public final class Refiner {
             refineExpert(e, List.of(down), null, 0);
             return;
         }
-        float[] outX = exact.apply(gate.source, (long) e * gate.rows, gate.rows, inX);
-        exact.activate(outX, exact.apply(up.source, (long) e * up.rows, up.rows, inX));
+        float[] outX = exactly(() -> {
+            float[] out = exact.apply(gate.source, (long) e * gate.rows, gate.rows, inX);
+            exact.activate(out, exact.apply(up.source, (long) e * up.rows, up.rows, inX));
+            return out;
+        });
         float[] outY = exact.apply(gate.current(), (long) e * gate.rows, gate.rows, inY);
         exact.activate(outY, exact.apply(up.current(), (long) e * up.rows, up.rows, inY));
         inputs = null;
@@ -444,7 +470,8 @@ public final class Refiner {
             Inputs inputs = new Inputs(width, Arrays.stream(tokens).asLongStream().sum(), drift > 0, workers);
             for (int i = 0; i < tokens.length; i++) {
                 gated.put(i, gated(coded, expert, y.get(i)));
-                add(inputs, gated.get(i), gated(exact, expert, x.get(i)));
+                int piece = i;
+                add(inputs, gated.get(i), exactly(() -> gated(exact, expert, x.get(piece))));
             }
             refine(List.of(expert + ".down_proj"), inputs, DAMPING);
             for (int i = 0; i < tokens.length; i++) {
@@ -468,7 +495,8 @@ public final class Refiner {
         }
         Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
         for (int i = 0; i < pieces.size(); i++) {
-            add(inputs, coded.headInputs(List.of(states.get(i))), exact.headInputs(List.of(original.get(i))));
+            int piece = i;
+            add(inputs, coded.headInputs(List.of(states.get(i))), exactly(() -> exact.headInputs(List.of(original.get(piece)))));
         }
         refine(List.of(HEAD), inputs, DAMPING);
     }

@@ -21,10 +21,11 @@ final class RefineBenchmark {
     private RefineBenchmark() {
     }
 
-    /// @param args a model folder, an empty folder for working files, threads, sequences of 256 tokens
+    /// @param args a model folder, an empty folder for working files, threads, sequences of 256 tokens, drift
     public static void main(String[] args) {
         int threads = Integer.parseInt(args[2]);
-        SelfText text = new SelfText(Integer.parseInt(args[3]), 256, 0, 42);
+        Refinement how = Refinement.parse("self:passes=0,sequences=" + args[3] + ",drift=" + args[4]);
+        SelfText text = how.text();
         try (Workers workers = new Workers(threads); EvalModel model = EvalModel.open(Path.of(args[0])); RefineStore store = new RefineStore(Path.of(args[1]), "")) {
             double peak = peak(workers);
             Map<String, Refiner.Target> targets = new HashMap<>();
@@ -35,8 +36,8 @@ final class RefineBenchmark {
                     model.weights().matrix(path).ifPresent(_ -> targets.put(path, new Refiner.Target(new Format(Format.Mode.AFFINE, 4, 64), DType.BF16)));
                 }
             }
-            RefineCost cost = RefineCost.of(model.weights(), targets, text);
-            Refiner refiner = new Refiner(model.weights(), targets, workers, 2L << 30, 0.5, store);
+            RefineCost cost = RefineCost.of(model.weights(), targets, how);
+            Refiner refiner = new Refiner(model.weights(), targets, workers, 2L << 30, how.drift(), store);
             long start = System.nanoTime();
             refiner.run(() -> text.sample(model.weights(), workers, refiner.chunkTokens(), _ -> { }), _ -> { });
             double seconds = (System.nanoTime() - start) / 1e9;
