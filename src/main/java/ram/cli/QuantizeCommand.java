@@ -32,6 +32,7 @@ import ram.format.Format;
 import ram.layout.Model;
 import ram.layout.OutputTypes;
 import ram.plan.ByteSize;
+import ram.numeric.Workers;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.plan.MlxVersion;
@@ -47,7 +48,9 @@ import ram.profile.ProfileJson;
 import ram.profile.Profiles;
 import ram.refine.RefineStore;
 import ram.safetensors.DType;
+import ram.safetensors.Shard;
 import ram.safetensors.ShardPlan;
+import ram.verify.Receipts;
 import ram.verify.Verifier;
 
 @Command(name = "quantize", sortOptions = false,
@@ -91,6 +94,9 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     @Spec
     CommandSpec spec;
+
+    /// Hashed once for all outputs.
+    private List<Manifest.OutputFile> sourceFiles;
 
     @Override
     public Integer call() {
@@ -268,6 +274,12 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             manifest = manifest.withEvaluation(evaluation.evaluate(model, folder, root.global, spec));
         }
         OutputFolder.write(folder.resolve("README.md"), ModelCard.write(model, manifest));
+        try (Workers workers = new Workers(root.global.threads())) {
+            if (sourceFiles == null) {
+                sourceFiles = Receipts.of(m.checkpoint().shards().stream().map(Shard::file).toList(), workers);
+            }
+            manifest = manifest.withFiles(sourceFiles, Receipts.of(folder, workers));
+        }
         OutputFolder.write(folder.resolve("manifest.json"), ManifestJson.write(manifest));
         Verifier.Report report = VerifyCommand.verify(folder, Optional.of(m), errors, root.global, spec);
         if (!report.sound()) {

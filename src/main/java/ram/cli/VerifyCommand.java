@@ -3,6 +3,8 @@ package ram.cli;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -14,7 +16,10 @@ import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
 import ram.layout.LayoutOptions;
 import ram.layout.Model;
+import ram.numeric.Workers;
+import ram.plan.Manifest;
 import ram.plan.ManifestJson;
+import ram.verify.Receipts;
 import ram.verify.Verifier;
 
 @Command(name = "verify", sortOptions = false, description = "Proves an MLX folder, whoever made it: that mlx_lm loads it and, with --source, that every number is right.")
@@ -36,15 +41,25 @@ final class VerifyCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        Map<String, Double> expected = Map.of();
-        if (Files.exists(folder.resolve("manifest.json"))) {
-            expected = ManifestJson.read(folder.resolve("manifest.json")).writtenErrors();
-        }
+        Optional<Manifest> manifest = Optional.of(folder.resolve("manifest.json")).filter(Files::exists).map(ManifestJson::read);
+        Map<String, Double> expected = manifest.<Map<String, Double>>map(Manifest::writtenErrors).orElse(Map.of());
+        List<String> receipts = manifest.map(this::receipts).orElse(List.of());
         if (source == null) {
-            return report(verify(folder, Optional.empty(), expected, root.global, spec));
+            return report(verify(folder, Optional.empty(), expected, root.global, spec).with(receipts));
         }
         try (Model model = Model.open(source, new LayoutOptions(requantize))) {
-            return report(verify(folder, Optional.of(model), expected, root.global, spec));
+            return report(verify(folder, Optional.of(model), expected, root.global, spec).with(receipts));
+        }
+    }
+
+    /// What differs from the files that the manifest lists.
+    private List<String> receipts(Manifest manifest) {
+        try (Workers workers = new Workers(root.global.threads())) {
+            List<String> problems = new ArrayList<>(Receipts.problems(folder, manifest.files(), "make the folder again", workers));
+            if (source != null) {
+                problems.addAll(Receipts.problems(source, manifest.sources(), "this is not the source that the folder was made from", workers));
+            }
+            return problems;
         }
     }
 

@@ -34,10 +34,12 @@ import ram.safetensors.Shape;
 /// @param tensors every source tensor exactly once, by name
 /// @param evaluation what was measured on the output, when it was
 /// @param refinement how modules were refined and what that gained, when they were
+/// @param sources the source's safetensors files, when something was written
 /// @param files what was written, when it was
 public record Manifest(String toolVersion, List<Profile.SourceFile> source, Architecture architecture, int layers, SortedMap<String, String> analysis,
                        SortedMap<String, String> planning, String policy, List<String> notes, Limit limit, Sizes sizes, SolverReport solver,
-                       List<ModulePlan> modules, List<SourceTensor> tensors, Optional<ObjectNode> evaluation, Optional<ObjectNode> refinement, List<OutputFile> files) {
+                       List<ModulePlan> modules, List<SourceTensor> tensors, Optional<ObjectNode> evaluation, Optional<ObjectNode> refinement, List<OutputFile> sources,
+                       List<OutputFile> files) {
     public static final String SCHEMA = "ram.manifest/1";
 
     /// What was asked for.
@@ -139,7 +141,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         }
     }
 
-    /// A file that was written.
+    /// A file that was read or written.
     ///
     /// @param sha256 of its content, in hexadecimal
     public record OutputFile(String name, long bytes, String sha256) {
@@ -164,6 +166,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         tensors = List.copyOf(tensors);
         Objects.requireNonNull(evaluation);
         Objects.requireNonNull(refinement);
+        sources = List.copyOf(sources);
         files = List.copyOf(files);
     }
 
@@ -175,7 +178,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         if (used != measured) {
             remarks.add("Written with " + settings.get("quantizer") + "; errors and damage of the plan are those of " + measured.name().toLowerCase(Locale.ROOT) + ".");
         }
-        return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, files);
+        return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sources, files);
     }
 
     /// With the target that its budget was made from, and how.
@@ -184,7 +187,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         settings.put("target", target.name());
         List<String> remarks = new ArrayList<>(notes);
         remarks.addFirst(target.explain(limit.budget().orElseThrow()));
-        return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, files);
+        return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sources, files);
     }
 
     /// With the errors that were measured on what was written.
@@ -192,7 +195,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
     /// @param errors relative squared errors, by module path
     public Manifest withWrittenErrors(Map<String, Double> errors) {
         List<ModulePlan> measured = modules.stream().map(m -> errors.containsKey(m.path()) ? m.withWrittenError(errors.get(m.path())) : m).toList();
-        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, measured, tensors, evaluation, refinement, files);
+        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, measured, tensors, evaluation, refinement, sources, files);
     }
 
     /// The errors of what was written, by module path.
@@ -219,15 +222,16 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         return MlxVersion.oldest(formats().values(), mlxVersion().map(MlxVersion::knowsMode).orElse(true));
     }
 
-    public Manifest withFiles(List<OutputFile> written) {
-        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, refinement, written);
+    /// @param read the source's safetensors files
+    public Manifest withFiles(List<OutputFile> read, List<OutputFile> written) {
+        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, refinement, read, written);
     }
 
     public Manifest withEvaluation(ObjectNode measured) {
-        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, Optional.of(measured), refinement, files);
+        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, Optional.of(measured), refinement, sources, files);
     }
 
     public Manifest withRefinement(ObjectNode how) {
-        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, Optional.of(how), files);
+        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, Optional.of(how), sources, files);
     }
 }

@@ -69,10 +69,8 @@ public final class ManifestJson {
         }
         m.evaluation().ifPresent(e -> o.set("evaluation", e));
         m.refinement().ifPresent(how -> o.set("refinement", how));
-        if (!m.files().isEmpty()) {
-            ArrayNode files = o.putArray("files");
-            m.files().forEach(f -> files.addObject().put("name", f.name()).put("bytes", f.bytes()).put("sha256", f.sha256()));
-        }
+        write(o, "source_files", m.sources());
+        write(o, "files", m.files());
         return o;
     }
 
@@ -128,21 +126,33 @@ public final class ManifestJson {
                 throw f.wrong("name", "occurs twice");
             }
         }
-        List<OutputFile> files = new ArrayList<>();
-        if (d.has("files")) {
-            for (JsonFields f : d.objects("files")) {
-                files.add(new OutputFile(f.text("name"), f.count("bytes"), f.text("sha256")));
-                f.end();
-            }
-        }
         Manifest m = new Manifest(d.text("tool_version"), JsonDocument.readFiles(d, "source"), JsonDocument.readArchitecture(d), d.integer("layers"), d.textMap("analysis"), d.textMap("planning"),
                 d.text("policy"), d.texts("notes"), limit, sizes, solver, modules, tensors, d.has("evaluation") ? Optional.of(d.tree("evaluation")) : Optional.empty(),
-                d.has("refinement") ? Optional.of(d.tree("refinement")) : Optional.empty(), files);
+                d.has("refinement") ? Optional.of(d.tree("refinement")) : Optional.empty(),
+                readFiles(d, "source_files"), readFiles(d, "files"));
         if (!d.text("oldest_mlx").equals(oldest(d, m))) {
             throw d.wrong("oldest_mlx", "is not what the formats need");
         }
         d.end();
         return m;
+    }
+
+    private static void write(ObjectNode o, String key, List<OutputFile> list) {
+        if (!list.isEmpty()) {
+            ArrayNode files = o.putArray(key);
+            list.forEach(f -> files.addObject().put("name", f.name()).put("bytes", f.bytes()).put("sha256", f.sha256()));
+        }
+    }
+
+    private static List<OutputFile> readFiles(JsonFields d, String key) {
+        List<OutputFile> files = new ArrayList<>();
+        if (d.has(key)) {
+            for (JsonFields f : d.objects(key)) {
+                files.add(new OutputFile(f.text("name"), f.count("bytes"), f.text("sha256")));
+                f.end();
+            }
+        }
+        return files;
     }
 
     private static String oldest(JsonFields d, Manifest m) {

@@ -121,7 +121,7 @@ public final class Planner {
                 prepared.smallestSafe, prepared.smallestUnsafe, prepared.largest);
         return new Manifest(profile.toolVersion(), profile.files(), profile.architecture(), profile.layers(), profile.options(), prepared.request.options(),
                 prepared.request.policy().label(), notes, new Manifest.Limit(prepared.request.budget(), prepared.request.bitsPerWeight()), sizes, solver, modules,
-                Coverage.of(profile, decisions.stream().map(Decision::format).toList(), decisions.stream().map(Decision::reason).toList()), Optional.empty(), Optional.empty(), List.of());
+                Coverage.of(profile, decisions.stream().map(Decision::format).toList(), decisions.stream().map(Decision::reason).toList()), Optional.empty(), Optional.empty(), List.of(), List.of());
     }
 
     /// The open alternatives of a module: what it may have, or could have without the rule that decided.

@@ -58,6 +58,13 @@ public final class Verifier {
             errors = Collections.unmodifiableSortedMap(new TreeMap<>(errors));
         }
 
+        /// With more problems, before the others.
+        public Report with(List<String> more) {
+            List<String> all = new ArrayList<>(more);
+            all.addAll(problems);
+            return new Report(all, quantized, tensors, errors);
+        }
+
         public boolean sound() {
             return problems.isEmpty();
         }

@@ -133,6 +133,10 @@ class KillTest {
             for (int t = 0; t < times && !Files.exists(out); t++) {
                 Phase wanted = whole ? List.of(Phase.ANALYZE, Phase.WRITE, Phase.WRITE, Phase.VERIFY).get(random.nextInt(4)) : Phase.ANALYZE;
                 Process process = start(command);
+                // files of the killed run are there from the start; that the next one says what it takes up shows that it has begun
+                while (t > 0 && process.isAlive() && !log().contains("resuming:")) {
+                    Thread.sleep(1);
+                }
                 await(process, out, wanted, random.nextInt(150));
                 new ProcessBuilder("kill", "-" + signal, String.valueOf(process.pid())).start().waitFor();
                 assertTrue(process.waitFor(60, TimeUnit.SECONDS), "the signal ends it");

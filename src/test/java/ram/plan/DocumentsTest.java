@@ -24,7 +24,7 @@ class DocumentsTest {
     private static final ObjectMapper MAPPER = new ObjectMapper();
     private static final Profile PROFILE = Profiles.mixture(2, 128, 4, 9);
     private static final Manifest MANIFEST = Planner.plan(PROFILE, PlanRequest.defaults().withBitsPerWeight(5).withRules(List.of(FormatRule.set("q_proj=6:64"))))
-            .withFiles(List.of(new Manifest.OutputFile("model.safetensors", 12, "ab".repeat(32)))).withEvaluation(JsonDocument.object().put("kl", 0.1))
+            .withFiles(List.of(), List.of(new Manifest.OutputFile("model.safetensors", 12, "ab".repeat(32)))).withEvaluation(JsonDocument.object().put("kl", 0.1))
             .withWrittenErrors(Map.of("lm_head", 0.001));
 
     @TempDir

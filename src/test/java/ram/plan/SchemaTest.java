@@ -31,7 +31,7 @@ class SchemaTest {
                 Manifest m = Planner.plan(p, policy.isPriced() ? request.withBitsPerWeight(6) : request);
                 assertEquals(List.of(), Schemas.errors(Schemas.schema("manifest"), MAPPER.readTree(ManifestJson.write(m))));
                 Manifest finished = m.withWrittenErrors(Map.of(m.modules().getFirst().path(), 0.01)).withEvaluation(MAPPER.createObjectNode().put("kl", 0.1))
-                        .withFiles(List.of(new Manifest.OutputFile("model.safetensors", m.sizes().files(), "00".repeat(32))));
+                        .withFiles(List.of(), List.of(new Manifest.OutputFile("model.safetensors", m.sizes().files(), "00".repeat(32))));
                 assertEquals(List.of(), Schemas.errors(Schemas.schema("manifest"), MAPPER.readTree(ManifestJson.write(finished))));
             }
         }

@@ -1,0 +1,91 @@
+package ram.verify;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.stream.Stream;
+import ram.numeric.Workers;
+import ram.plan.Manifest;
+
+/// SHA-256 of whole files, as the manifest records them.
+public final class Receipts {
+    /// The one file that cannot hold its own receipt.
+    private static final String MANIFEST = "manifest.json";
+    private static final int BUFFER = 1 << 20;
+
+    private Receipts() {
+    }
+
+    /// Of all files of an output folder but the manifest, by name.
+    public static List<Manifest.OutputFile> of(Path folder, Workers workers) {
+        try (Stream<Path> files = Files.list(folder)) {
+            return of(files.filter(f -> Files.isRegularFile(f) && !f.getFileName().toString().equals(MANIFEST)).sorted().toList(), workers);
+        } catch (IOException e) {
+            throw new UncheckedIOException(folder + ": cannot be listed", e);
+        }
+    }
+
+    /// Of some files, in their order.
+    public static List<Manifest.OutputFile> of(List<Path> files, Workers workers) {
+        return workers.map(files, f -> new Manifest.OutputFile(f.getFileName().toString(), size(f), sha256(f)));
+    }
+
+    private static long size(Path file) {
+        try {
+            return Files.size(file);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        }
+    }
+
+    private static String sha256(Path file) {
+        try (FileChannel channel = FileChannel.open(file)) {
+            MessageDigest digest = MessageDigest.getInstance("SHA-256");
+            ByteBuffer buffer = ByteBuffer.allocate(BUFFER);
+            while (channel.read(buffer) >= 0) {
+                digest.update(buffer.flip());
+                buffer.clear();
+            }
+            return HexFormat.of().formatHex(digest.digest());
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        } catch (NoSuchAlgorithmException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    /// One sentence for each file that is missing or is not the one that was recorded.
+    ///
+    /// @param remedy what to do about it
+    public static List<String> problems(Path folder, List<Manifest.OutputFile> recorded, String remedy, Workers workers) {
+        List<String> problems = new ArrayList<>();
+        workers.forEach(recorded, r -> problem(folder.resolve(r.name()), r), problem -> {
+            if (!problem.isEmpty()) {
+                problems.add(problem + "; " + remedy);
+            }
+        });
+        return problems;
+    }
+
+    private static String problem(Path file, Manifest.OutputFile recorded) {
+        String name = recorded.name();
+        if (!name.equals(Path.of(name).getFileName().toString())) {
+            return "the manifest lists '" + name + "', which is not the name of a file in this folder";
+        }
+        if (!Files.isRegularFile(file)) {
+            return name + " is missing, but the manifest lists it";
+        }
+        if (size(file) != recorded.bytes()) {
+            return name + " has " + size(file) + " bytes, but the manifest says " + recorded.bytes();
+        }
+        return sha256(file).equals(recorded.sha256()) ? "" : name + " is not the file that the manifest lists: its SHA-256 differs";
+    }
+}
