@@ -38,7 +38,7 @@ import ram.tensor.TensorView;
 
 /// What mlx_lm 0.32.0 itself makes of tiny checkpoints of its model classes: names, shapes, types, SHA-256 of every tensor, and the
 /// `quantization` section that its conversion writes. Inputs follow a rule: element i of a tensor comes from the CRC-32 of its name and from i.
-class CasesTest {
+public class CasesTest {
     @TempDir
     Path folder;
 
@@ -225,6 +225,16 @@ class CasesTest {
     }
 
     private void writeModel(JsonNode c) throws Exception {
+        writeModel(c, folder);
+    }
+
+    /// The input of the case with this name.
+    public static Path writeModel(String name, Path folder) throws Exception {
+        writeModel(cases().stream().map(Case::node).filter(n -> n.path("name").asText().equals(name)).findFirst().orElseThrow(), folder);
+        return folder;
+    }
+
+    private static void writeModel(JsonNode c, Path folder) throws Exception {
         Files.writeString(folder.resolve("config.json"), c.path("config").toString());
         SafetensorsFile file = new SafetensorsFile();
         MessageDigest digest = MessageDigest.getInstance("SHA-256");
