@@ -15,6 +15,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -94,9 +95,6 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     @Spec
     CommandSpec spec;
-
-    /// Hashed once for all outputs.
-    private List<Manifest.OutputFile> sourceFiles;
 
     @Override
     public Integer call() {
@@ -246,18 +244,26 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants, Journal journal) {
         List<Map<String, Converter.Measured>> written;
+        Supplier<List<Manifest.OutputFile>> sources = Receipts.meanwhile(() -> receipts(m));
         try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "write", Converter.work(m.layout()))) {
             written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types(m, measured), variants, Optional.of(journal), progress::advance);
         }
         List<Manifest> finished = new ArrayList<>();
         for (int i = 0; i < variants.size(); i++) {
-            finished.add(finish(m, measured, planned.get(i), variants.get(i), written.get(i)));
+            finished.add(finish(m, measured, planned.get(i), variants.get(i), written.get(i), sources));
         }
         return finished;
     }
 
+    private List<Manifest.OutputFile> receipts(Model m) {
+        try (Workers workers = new Workers(1)) {
+            return Receipts.of(m.checkpoint().shards().stream().map(Shard::file).toList(), workers);
+        }
+    }
+
     /// Adds what belongs beside the tensors, and verifies.
-    private Manifest finish(Model m, Profile measured, Manifest planned, Converter.Variant variant, Map<String, Converter.Measured> written) {
+    private Manifest finish(Model m, Profile measured, Manifest planned, Converter.Variant variant, Map<String, Converter.Measured> written,
+                            Supplier<List<Manifest.OutputFile>> sources) {
         SortedMap<String, Format> quantized = new TreeMap<>();
         variant.formats().forEach((path, format) -> {
             if (!format.isDense()) {
@@ -275,10 +281,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         }
         OutputFolder.write(folder.resolve("README.md"), ModelCard.write(model, manifest));
         try (Workers workers = new Workers(root.global.threads())) {
-            if (sourceFiles == null) {
-                sourceFiles = Receipts.of(m.checkpoint().shards().stream().map(Shard::file).toList(), workers);
-            }
-            manifest = manifest.withFiles(sourceFiles, Receipts.of(folder, workers));
+            manifest = manifest.withFiles(sources.get(), Receipts.of(folder, workers));
         }
         OutputFolder.write(folder.resolve("manifest.json"), ManifestJson.write(manifest));
         Verifier.Report report = VerifyCommand.verify(folder, Optional.of(m), errors, root.global, spec);

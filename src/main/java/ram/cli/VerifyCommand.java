@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.function.Supplier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -43,12 +44,12 @@ final class VerifyCommand implements Callable<Integer> {
     public Integer call() {
         Optional<Manifest> manifest = Optional.of(folder.resolve("manifest.json")).filter(Files::exists).map(ManifestJson::read);
         Map<String, Double> expected = manifest.<Map<String, Double>>map(Manifest::writtenErrors).orElse(Map.of());
-        List<String> receipts = manifest.map(this::receipts).orElse(List.of());
+        Supplier<List<String>> receipts = Receipts.meanwhile(() -> manifest.map(this::receipts).orElse(List.of()));
         if (source == null) {
-            return report(verify(folder, Optional.empty(), expected, root.global, spec).with(receipts));
+            return report(verify(folder, Optional.empty(), expected, root.global, spec).with(receipts.get()));
         }
         try (Model model = Model.open(source, new LayoutOptions(requantize))) {
-            return report(verify(folder, Optional.of(model), expected, root.global, spec).with(receipts));
+            return report(verify(folder, Optional.of(model), expected, root.global, spec).with(receipts.get()));
         }
     }
 

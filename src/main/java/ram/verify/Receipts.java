@@ -11,6 +11,10 @@ import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import ram.numeric.Workers;
 import ram.plan.Manifest;
@@ -36,6 +40,26 @@ public final class Receipts {
     /// Of some files, in their order.
     public static List<Manifest.OutputFile> of(List<Path> files, Workers workers) {
         return workers.map(files, f -> new Manifest.OutputFile(f.getFileName().toString(), size(f), sha256(f)));
+    }
+
+    /// Begins something in a thread of its own, because hashing keeps one processor busy beside work that reads the same files.
+    ///
+    /// @return waits for the result, and throws what was thrown
+    public static <T> Supplier<T> meanwhile(Supplier<T> work) {
+        FutureTask<T> task = new FutureTask<>(work::get);
+        Thread thread = new Thread(task, "ram-receipts");
+        thread.setDaemon(true);
+        thread.start();
+        return () -> {
+            try {
+                return task.get();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new CancellationException("interrupted");
+            } catch (ExecutionException e) {
+                throw e.getCause() instanceof RuntimeException known ? known : new IllegalStateException(e.getCause());
+            }
+        };
     }
 
     private static long size(Path file) {
