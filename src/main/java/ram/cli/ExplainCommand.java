@@ -14,6 +14,7 @@ import picocli.CommandLine.Spec;
 import ram.plan.ByteSize;
 import ram.plan.Explain;
 import ram.plan.ExplainJson;
+import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.plan.Payoffs;
 import ram.plan.PlanRequest;
@@ -41,7 +42,8 @@ final class ExplainCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        PlanRequest request = PlanRequest.of(ManifestJson.read(manifest));
+        Manifest read = ManifestJson.read(manifest);
+        PlanRequest request = PlanRequest.of(read);
         Profile measured = ProfileJson.read(profile);
         PrintWriter out = spec.commandLine().getOut();
         if (module == null) {
@@ -71,6 +73,10 @@ final class ExplainCommand implements Callable<Integer> {
         out.println(String.format(Locale.ROOT, "a byte more saves %.3g of damage at this budget", e.price()));
         out.println("with 5 % less budget it would get " + e.atLess().map(Object::toString).orElse("nothing, that cannot be met") + ", with 5 % more "
                 + e.atMore().map(Object::toString).orElse("the same"));
+        read.refinement().map(r -> r.path("modules").path(module)).filter(g -> g.isObject()).ifPresent(g -> out.println(String.format(Locale.ROOT,
+                "refinement left %.1f %% of the error that mse makes in its outputs, from %,d inputs; compensation was closer in %,d of %,d rows%s", 100 * g.path("output_error_ratio").asDouble(),
+                g.path("tokens").asLong(), g.path("compensated_rows").asLong(), g.path("rows").asLong(),
+                g.path("plain_experts").asInt() > 0 ? "; " + g.path("plain_experts").asInt() + " experts saw too few tokens" : "")));
         return ExitCode.DONE;
     }
 

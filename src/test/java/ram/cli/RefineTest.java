@@ -39,6 +39,10 @@ class RefineTest {
         assertEquals(0, Cli.run("--threads", "1", "quantize", Cli.TINY, "--budget", "700kB", "--refine", FEW, "-o", again).exitCode());
         assertEquals(-1, Files.mismatch(out.resolve("model.safetensors"), again.resolve("model.safetensors")));
         assertEquals(-1, Files.mismatch(out.resolve("manifest.json"), again.resolve("manifest.json")));
+        Path profile = folder.resolve("profile.json");
+        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile).exitCode());
+        String explained = Cli.run("explain", out.resolve("manifest.json"), "model.layers.1.mlp.down_proj", "--profile", profile).out();
+        assertTrue(explained.lines().anyMatch(l -> l.matches("refinement left [0-9.]+ % of the error that mse makes in its outputs, from 256 inputs; compensation was closer in [0-9]+ of 128 rows")), explained);
         Path plain = folder.resolve("plain");
         assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "700kB", "-o", plain).exitCode());
         assertFalse(Files.mismatch(out.resolve("model.safetensors"), plain.resolve("model.safetensors")) == -1);
