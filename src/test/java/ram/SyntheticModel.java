@@ -55,6 +55,11 @@ public final class SyntheticModel {
         write(new Size(4096, 512, 4, 2, 1536, 0, Math.max(1, (megabytes - 4) / 6), false), folder);
     }
 
+    /// A mixture of eight small experts per layer.
+    public static void writeExperts(int layers, Path folder) throws IOException {
+        write(new Size(1024, 128, 1, 1, 64, 8, layers, false), folder);
+    }
+
     /// A model whose embedding has this many bytes.
     public static void writeLarge(long bytes, Path folder) throws IOException {
         write(new Size(bytes / 8192, 4096, 1, 1, 128, 0, 1, true), folder);

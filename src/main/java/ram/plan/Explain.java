@@ -3,6 +3,7 @@ package ram.plan;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.SortedMap;
@@ -55,16 +56,27 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
         }
         Manifest manifest = Planner.plan(profile, request);
         Prepared prepared = new Prepared(profile, request);
-        Choice choice = prepared.choices.get(index);
         ModulePlan plan = manifest.modules().get(index);
+        ModuleProfile m = profile.modules().get(index);
+        return new Explain(plan, rule(plan, manifest.solver()), curve(prepared.choices.get(index), Optional.of(plan.format())), share(profile, index), m.sensitivitySource(), ingredients(m), manifest.solver().price(),
+                at(prepared, index, 0.95), at(prepared, index, 1.05));
+    }
+
+    /// The curve of every module, in the order of the profile.
+    ///
+    /// @param chosen the plan's formats by module path; may be empty
+    public static List<List<Point>> curves(Profile profile, PlanRequest request, Map<String, Format> chosen) {
+        Prepared prepared = new Prepared(profile, request.withoutLimit());
+        return prepared.choices.stream().map(c -> curve(c, Optional.ofNullable(chosen.get(c.module().path())))).toList();
+    }
+
+    private static List<Point> curve(Choice choice, Optional<Format> chosen) {
         List<Point> curve = new ArrayList<>();
         for (Candidate c : choice.measured()) {
-            curve.add(new Point(c.format(), c.bytes(), c.relativeError(), c.sqnrDb(), c.damage(), choice.allowed().contains(c), c.format().equals(plan.format())));
+            curve.add(new Point(c.format(), c.bytes(), c.relativeError(), c.sqnrDb(), c.damage(), choice.allowed().contains(c), chosen.equals(Optional.of(c.format()))));
         }
         curve.sort(Comparator.comparingLong(Point::bytes).thenComparing(Comparator.comparingDouble(Point::damage).reversed()));
-        ModuleProfile m = profile.modules().get(index);
-        return new Explain(plan, rule(plan, manifest.solver()), curve, share(profile, index), m.sensitivitySource(), ingredients(m), manifest.solver().price(),
-                at(prepared, index, 0.95), at(prepared, index, 1.05));
+        return curve;
     }
 
     private static String rule(ModulePlan m, Manifest.SolverReport solver) {

@@ -1,0 +1,74 @@
+package ram.cli;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import ram.InputException;
+
+/// Which of the program's documents a file is.
+final class Documents {
+    static final String EVALUATION = "ram.evaluation/1";
+    private static final long MAX_BYTES = 1_000_000_000;
+
+    private Documents() {
+    }
+
+    /// The file's `schema`, empty when it has none.
+    ///
+    /// @throws InputException when the file is missing or not a JSON object
+    static String schema(Path file) {
+        require(file);
+        try (JsonParser parser = new JsonFactory().createParser(file.toFile())) {
+            if (parser.nextToken() != JsonToken.START_OBJECT) {
+                throw InputException.in(file, "is not a JSON document of this program; give another file");
+            }
+            while (parser.nextToken() == JsonToken.FIELD_NAME) {
+                boolean wanted = parser.currentName().equals("schema");
+                JsonToken value = parser.nextToken();
+                if (wanted) {
+                    return value == JsonToken.VALUE_STRING ? parser.getText() : "";
+                }
+                parser.skipChildren();
+            }
+            return "";
+        } catch (JsonProcessingException e) {
+            throw new InputException(file + ": is not valid JSON; give another file or create it again", e);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        }
+    }
+
+    /// @throws InputException when the file is not what `ram eval --json` prints
+    static JsonNode evaluation(Path file) {
+        if (!schema(file).equals(EVALUATION)) {
+            throw InputException.in(file, "is not an evaluation; give what ram eval --json printed");
+        }
+        try {
+            return new ObjectMapper().readTree(Files.readAllBytes(file));
+        } catch (JsonProcessingException e) {
+            throw new InputException(file + ": is not valid JSON; create it again with ram eval --json", e);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        }
+    }
+
+    private static void require(Path file) {
+        if (!Files.isRegularFile(file)) {
+            throw InputException.in(file, "does not exist; give the name of a file");
+        }
+        try {
+            if (Files.size(file) > MAX_BYTES) {
+                throw InputException.in(file, "is too large for a document of this program");
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        }
+    }
+}
