@@ -128,12 +128,7 @@ final class EvalCommand implements Callable<Integer> {
     private EvalReport evaluate(List<EvalModel> evaluated, Optional<EvalModel> base, TokenSet tokens) {
         long total = Math.multiplyExact(tokens.predictions(), evaluated.size() + base.map(_ -> 1).orElse(0));
         try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "evaluate", total, "tokens/s", 1)) {
-            long[] done = {0};
-            return Evaluator.evaluate(evaluated, base, tokens, new EvalOptions(root.global.memory.bytes(), root.global.threads(), Optional.ofNullable(partial), share -> {
-                long now = (long) (share * total);
-                progress.advance(now - done[0]);
-                done[0] = now;
-            }));
+            return Evaluator.evaluate(evaluated, base, tokens, new EvalOptions(root.global.memory.bytes(), root.global.threads(), Optional.ofNullable(partial), progress::reach));
         }
     }
 

@@ -55,12 +55,7 @@ final class EvaluationArguments {
         long total = Math.multiplyExact(windows.predictions(), 2L);
         try (EvalModel reference = EvalModel.open(source); EvalModel written = EvalModel.open(quantized);
                 Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "evaluate", total, "tokens/s", 1)) {
-            long[] done = {0};
-            EvalOptions options = new EvalOptions(global.memory.bytes(), global.threads(), Optional.empty(), share -> {
-                long now = (long) (share * total);
-                progress.advance(now - done[0]);
-                done[0] = now;
-            });
+            EvalOptions options = new EvalOptions(global.memory.bytes(), global.threads(), Optional.empty(), progress::reach);
             var report = Evaluator.evaluate(List.of(new EvalModel("quantized", written.weights())), Optional.of(new EvalModel("source", reference.weights())), windows, options);
             return (ObjectNode) new ObjectMapper().readTree(EvalDocuments.json(report, BuildInfo.read().version()));
         } catch (JsonProcessingException e) {

@@ -27,11 +27,13 @@ final class GlobalOptions {
     @Option(names = "--memory", scope = ScopeType.INHERIT, paramLabel = "SIZE", defaultValue = "2GB", description = "Most memory to use; also limits the threads (default: ${DEFAULT-VALUE}).")
     Size memory;
 
-    @Option(names = "--color", scope = ScopeType.INHERIT, paramLabel = "WHEN", defaultValue = "auto", description = "${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}).")
+    @Option(names = "--color", scope = ScopeType.INHERIT, paramLabel = "WHEN", defaultValue = "auto", description = "When to colour help: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}, which heeds NO_COLOR).")
     Color color;
 
     @Option(names = "--profile-run", scope = ScopeType.INHERIT, paramLabel = "FILE", description = "Record the run with the Java Flight Recorder and print where the time went.")
     Path profileRun;
+
+    Surroundings around = Surroundings.real();
 
     int threads() {
         int wanted = threads == null ? Runtime.getRuntime().availableProcessors() : threads;
@@ -48,6 +50,6 @@ final class GlobalOptions {
     }
 
     Progress.Style progressStyle() {
-        return quiet || noProgress ? Progress.Style.OFF : System.console() != null && System.getenv("TERM") != null ? Progress.Style.LIVE : Progress.Style.LINES;
+        return quiet || noProgress ? Progress.Style.OFF : around.isLive() ? Progress.Style.LIVE : Progress.Style.LINES;
     }
 }

@@ -9,12 +9,15 @@ import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.text.ParseException;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import picocli.CommandLine;
-import picocli.CommandLine.Help.Ansi;
+import picocli.CommandLine.MissingParameterException;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
@@ -60,7 +63,12 @@ public final class Main {
 
     /// Runs one command and returns its exit code.
     public static int run(PrintWriter out, PrintWriter err, String... args) {
+        return run(out, err, Surroundings.real(), args);
+    }
+
+    static int run(PrintWriter out, PrintWriter err, Surroundings around, String... args) {
         RamCommand root = new RamCommand();
+        root.global.around = around;
         CommandLine line = commandLine(root).setOut(out).setErr(err);
         try {
             return line.execute(args);
@@ -74,8 +82,9 @@ public final class Main {
         }
     }
 
-    private static CommandLine commandLine(RamCommand root) {
+    static CommandLine commandLine(RamCommand root) {
         CommandLine line = new CommandLine(root);
+        CommandTexts.install(line);
         line.registerConverter(Size.class, adapt(Size::parse));
         line.registerConverter(Format.class, adapt(Format::parse));
         line.registerConverter(Share.class, adapt(Share::parse));
@@ -84,7 +93,7 @@ public final class Main {
         line.setAbbreviatedOptionsAllowed(false);
         line.setParameterExceptionHandler(Main::usageError);
         line.setExecutionStrategy(parsed -> {
-            parsed.commandSpec().commandLine().setColorScheme(colors(root.global));
+            parsed.commandSpec().commandLine().setColorScheme(CommandLine.Help.defaultColorScheme(root.global.around.colors(root.global.color)));
             Logging.configure(root.global);
             MappedPages.limit(root.global.mapped());
             return root.global.profileRun == null ? new CommandLine.RunLast().execute(parsed) : recorded(parsed, root.global);
@@ -102,14 +111,6 @@ public final class Main {
         }
     }
 
-    private static CommandLine.Help.ColorScheme colors(GlobalOptions global) {
-        return CommandLine.Help.defaultColorScheme(switch (global.color) {
-            case auto -> Ansi.AUTO;
-            case always -> Ansi.ON;
-            case never -> Ansi.OFF;
-        });
-    }
-
     /// The reason why a value is refused becomes the text that the user reads.
     private static <T> CommandLine.ITypeConverter<T> adapt(CommandLine.ITypeConverter<T> parse) {
         return text -> {
@@ -124,10 +125,43 @@ public final class Main {
     private static int usageError(ParameterException e, String[] args) {
         CommandLine command = e.getCommandLine();
         PrintWriter err = command.getErr();
-        err.println("ram: " + e.getMessage());
-        UnmatchedArgumentException.printSuggestions(e, err);
+        err.println(sentence(e, command.getCommandSpec(), args));
         err.println("Try '" + command.getCommandSpec().qualifiedName() + " --help'.");
         return ExitCode.USAGE;
+    }
+
+    private static String sentence(ParameterException e, CommandSpec command, String[] args) {
+        if (e instanceof UnmatchedArgumentException unmatched) {
+            return unexpected(unmatched.getUnmatched().getFirst(), command);
+        }
+        if (e instanceof MissingParameterException) {
+            // What is missing may just be spelt wrongly.
+            Optional<String> unknown = Arrays.stream(args).takeWhile(a -> !a.equals("--")).filter(a -> a.startsWith("--") && !command.optionsMap().containsKey(name(a))).findFirst();
+            if (unknown.isPresent()) {
+                return unexpected(unknown.get(), command);
+            }
+        }
+        if (e.getMessage().equals("Missing required subcommand")) {
+            return "ram: give a command: " + String.join(", ", command.subcommands().keySet());
+        }
+        if (e.getMessage().startsWith("Unknown subcommand")) {
+            return unexpected(e.getValue(), command);
+        }
+        return "ram: " + e.getMessage();
+    }
+
+    /// About an argument that the command does not know.
+    private static String unexpected(String argument, CommandSpec command) {
+        String who = command.qualifiedName() + ": ";
+        if (argument.length() > 1 && argument.startsWith("-")) {
+            return who + "unknown option '" + name(argument) + "'" + Suggestion.of(name(argument), command.optionsMap().keySet());
+        }
+        return command.subcommands().isEmpty() ? who + "unexpected argument '" + argument + "'"
+                : who + "unknown command '" + argument + "'" + Suggestion.of(argument, command.subcommands().keySet());
+    }
+
+    private static String name(String option) {
+        return option.startsWith("--") && option.indexOf('=') > 0 ? option.substring(0, option.indexOf('=')) : option;
     }
 
     private static int executionError(Exception e, CommandLine command, RamCommand root) {

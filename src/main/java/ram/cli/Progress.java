@@ -3,15 +3,22 @@ package ram.cli;
 import java.io.PrintWriter;
 import java.util.Locale;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.LongSupplier;
 
 /// Progress of one stage on stderr: a live line on a terminal, a plain line every few seconds otherwise, nothing when switched off.
-/// Work is counted in bytes of source unless said otherwise; [#advance] may be called from any thread.
+/// Work is counted in bytes of source unless said otherwise; [#advance] and [#reach] may be called from any thread. What is shown never goes back and
+/// never beyond 100 %, which it shows when all is done and not before. The live line is drawn with blanks, not with escape codes.
 final class Progress implements AutoCloseable {
     /// How progress is shown.
     enum Style { LIVE, LINES, OFF }
 
     private static final long LIVE_INTERVAL = 100_000_000L;
     private static final long LINE_INTERVAL = 5_000_000_000L;
+    /// Seconds over which the rate is averaged at least, and as a share of the time since the start.
+    private static final double LEAST_AVERAGED = 10;
+    private static final double AVERAGED = 0.25;
+    /// Before, a guess of the time left would be noise.
+    private static final double SECONDS_TO_GUESS = 1;
 
     private final PrintWriter err;
     private final Style style;
@@ -19,10 +26,13 @@ final class Progress implements AutoCloseable {
     private final long total;
     private final String unit;
     private final double perUnit;
-    private final long started = System.nanoTime();
+    private final LongSupplier nanoTime;
     private final AtomicLong done = new AtomicLong();
-    private long shown = started;
-    private boolean drawn;
+    private long started;
+    private long checked;
+    private long counted;
+    private double rate;
+    private int drawn;
 
     Progress(PrintWriter err, Style style, String stage, long total) {
         this(err, style, stage, total, "GB/s", 1e9);
@@ -31,37 +41,64 @@ final class Progress implements AutoCloseable {
     /// @param unit what the rate is shown in
     /// @param perUnit how much work makes one of it per second
     Progress(PrintWriter err, Style style, String stage, long total, String unit, double perUnit) {
+        this(err, style, stage, total, unit, perUnit, System::nanoTime);
+    }
+
+    Progress(PrintWriter err, Style style, String stage, long total, String unit, double perUnit, LongSupplier nanoTime) {
         this.err = err;
         this.style = style;
         this.stage = stage;
         this.total = total;
         this.unit = unit;
         this.perUnit = perUnit;
+        this.nanoTime = nanoTime;
+        begin();
     }
 
-    void advance(long bytes) {
-        long now = done.addAndGet(bytes);
+    /// Counts time from here on, where the stage has to wait for something else first.
+    synchronized void begin() {
+        started = nanoTime.getAsLong();
+        checked = started;
+    }
+
+    void advance(long work) {
+        done.addAndGet(work);
+        update();
+    }
+
+    /// @param share of the work that is done in all, 0 to 1
+    void reach(double share) {
+        done.accumulateAndGet((long) (share * total), Math::max);
+        update();
+    }
+
+    private void update() {
         if (style == Style.OFF) {
             return;
         }
         synchronized (this) {
-            long time = System.nanoTime();
-            if (time - shown >= (style == Style.LIVE ? LIVE_INTERVAL : LINE_INTERVAL)) {
-                shown = time;
-                show(now, time);
+            long time = nanoTime.getAsLong();
+            if (time - checked >= (style == Style.LIVE ? LIVE_INTERVAL : LINE_INTERVAL)) {
+                show(Math.clamp(done.get(), counted, Math.max(counted, total)), time);
             }
         }
     }
 
     private void show(long now, long time) {
-        double seconds = (time - started) / 1e9;
-        double rate = now / seconds;
-        double left = rate > 0 ? (total - now) / rate : 0;
-        String text = String.format(Locale.ROOT, "%s  %3d %%  %.2f %s  %s left", stage, total == 0 ? 100 : Math.min(100, now * 100 / total), rate / perUnit, unit, duration(left));
+        double elapsed = (time - started) / 1e9;
+        double since = (time - checked) / 1e9;
+        double weight = checked == started ? 1 : 1 - Math.exp(-since / Math.max(LEAST_AVERAGED, AVERAGED * elapsed));
+        rate += weight * ((now - counted) / since - rate);
+        counted = now;
+        checked = time;
+        String text = String.format(Locale.ROOT, "%s  %3d %%  %.2f %s", stage, total == 0 ? 100 : now * 100 / total, rate / perUnit, unit);
+        if (rate > 0 && elapsed >= SECONDS_TO_GUESS) {
+            text += "  " + duration((total - now) / rate) + " left";
+        }
         if (style == Style.LIVE) {
-            err.print("\r\u001b[K" + text);
+            err.print("\r" + text + " ".repeat(Math.max(0, drawn - text.length())));
             err.flush();
-            drawn = true;
+            drawn = text.length();
         } else {
             err.println(text);
         }
@@ -75,10 +112,10 @@ final class Progress implements AutoCloseable {
     /// Removes the live line.
     @Override
     public synchronized void close() {
-        if (drawn) {
-            err.print("\r\u001b[K");
+        if (drawn > 0) {
+            err.print("\r" + " ".repeat(drawn) + "\r");
             err.flush();
-            drawn = false;
+            drawn = 0;
         }
     }
 }

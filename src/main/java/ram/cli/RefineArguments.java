@@ -4,9 +4,11 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import ram.UsageException;
@@ -74,26 +76,36 @@ final class RefineArguments {
     /// @return what the manifest says about it
     Manifest refine(Model model, Path folder, Manifest planned, OutputTypes types, RefineStore store, GlobalOptions global, CommandSpec spec) {
         Refinement how = refinement();
-        try (EvalModel source = EvalModel.open(folder); Workers workers = new Workers(global.threads());
-             Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "refine", how.text().tokens(), "tokens/s", 1)) {
+        try (EvalModel source = EvalModel.open(folder); Workers workers = new Workers(global.threads())) {
             if (store.startedOver()) {
                 spec.commandLine().getErr().println("refinement starts over: what an earlier run left belongs to another source, plan or version");
             }
             Refiner refiner = new Refiner(source.weights(), targets(model, planned.formats(), types), workers, global.memory.bytes(), how.drift(), store);
-            long[] shown = {0};
-            SortedMap<String, Gain> gains = refiner.run(() -> text(how, source, workers, refiner.chunkTokens()), share -> {
-                long now = Math.round(share * how.text().tokens());
-                progress.advance(now - shown[0]);
-                shown[0] = now;
-            });
+            SortedMap<String, Gain> gains;
+            try (Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "refine", how.text().tokens(), "tokens/s", 1)) {
+                gains = refiner.run(() -> {
+                    List<int[]> text = text(how, source, workers, refiner.chunkTokens(), global, spec);
+                    progress.begin();
+                    return text;
+                }, progress::reach);
+            }
+            if (global.verbosity() > 0) {
+                spec.commandLine().getErr().println("refine    " + refiner.seconds().entrySet().stream()
+                        .map(e -> String.format(Locale.ROOT, "%s %.1f s", e.getKey().name().toLowerCase(Locale.ROOT), e.getValue())).collect(Collectors.joining(", ")));
+            }
             return planned.withRefinement(RefineDocument.of(how, gains));
         }
     }
 
-    private static List<int[]> text(Refinement how, EvalModel source, Workers workers, int chunkTokens) {
+    private static List<int[]> text(Refinement how, EvalModel source, Workers workers, int chunkTokens, GlobalOptions global, CommandSpec spec) {
         SelfText text = how.text();
-        return how.file().map(Path::of).map(file -> TokenSet.windows(file.getFileName().toString(), TokenSet.read(file), text.length(), text.sequences(), text.seed()).sequences())
-                .orElseGet(() -> text.sample(source.weights(), workers, chunkTokens, _ -> { }));
+        if (how.file().isPresent()) {
+            Path file = Path.of(how.file().get());
+            return TokenSet.windows(file.getFileName().toString(), TokenSet.read(file), text.length(), text.sequences(), text.seed()).sequences();
+        }
+        try (Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "sample text", text.passes() * text.tokens(), "tokens/s", 1)) {
+            return text.sample(source.weights(), workers, chunkTokens, progress::reach);
+        }
     }
 
     /// Of all that the refined bytes depend on.

@@ -54,7 +54,7 @@ public final class ForwardPass {
 
     /// Told after each layer, for progress.
     @FunctionalInterface
-    interface LayerListener {
+    public interface LayerListener {
         void done(int layer, int layers);
     }
 
@@ -68,7 +68,8 @@ public final class ForwardPass {
         return run(sequences, chunkTokens, listener, (_, _) -> { });
     }
 
-    List<float[]> run(List<int[]> sequences, int chunkTokens, InputListener listener, LayerListener progress) {
+    /// @param progress is told after each layer how many are done
+    public List<float[]> run(List<int[]> sequences, int chunkTokens, InputListener listener, LayerListener progress) {
         List<float[]> states = embed(sequences);
         int longest = sequences.stream().mapToInt(s -> s.length).max().orElse(0);
         float[] table = shape.rope().table(longest);

@@ -39,6 +39,8 @@ public final class Refiner {
     private static final double TIED_DAMPING = 0.5;
     /// An expert that fewer tokens pass is left to `mse`.
     private static final int FEWEST_TOKENS = 64;
+    /// What the model's own pass over the text, which a tied embedding needs first, takes of the time of the layers, roughly.
+    private static final double TIED_SHARE = 0.3;
     private static final String EMBEDDING = "model.embed_tokens";
     private static final String HEAD = "lm_head";
 
@@ -105,7 +107,8 @@ public final class Refiner {
         List<int[]> sequences = finished.isPresent() ? store.text() : text.get();
         List<Piece> pieces = pieces(sequences);
         int[] tokens = pieces.stream().mapToInt(Piece::tokens).toArray();
-        int steps = shape.layers() + 1;
+        double before = tiedEmbedding() ? shape.layers() * TIED_SHARE : 0;
+        double steps = before + shape.layers() + (targets.containsKey(HEAD) ? 1 : 0);
         int first = finished.orElse(0);
         if (finished.isPresent()) {
             goOn(first);
@@ -114,7 +117,7 @@ public final class Refiner {
         try (Activations original = new Activations(tokens, shape.hidden(), file("exact"));
              Activations states = new Activations(tokens, shape.hidden(), file("states"))) {
             if (finished.isEmpty()) {
-                embedding(pieces);
+                embedding(pieces, share -> progress.accept(before * share / steps));
                 for (int i = 0; i < pieces.size(); i++) {
                     if (drift > 0) {
                         original.put(i, concatenated(exact.embed(pieces.get(i).sequences())));
@@ -125,7 +128,7 @@ public final class Refiner {
             }
             for (int l = first; l < shape.layers(); l++) {
                 attention(l, pieces, tokens, original, states);
-                progress.accept((l + 0.3) / steps);
+                progress.accept((before + l + 0.3) / steps);
                 if (shape.experts().get(l) == 0) {
                     dense(l, pieces, tokens, original, states);
                 } else {
@@ -133,7 +136,7 @@ public final class Refiner {
                 }
                 replaced.keySet().removeIf(path -> !path.equals(EMBEDDING));
                 save(l + 1, sequences, original, states);
-                progress.accept((l + 1.0) / steps);
+                progress.accept((before + l + 1) / steps);
             }
             head(pieces, original, states);
             progress.accept(1);
@@ -231,20 +234,27 @@ public final class Refiner {
         return new Activations(tokens, width, bytes <= memory / 8 ? null : file(name));
     }
 
-    private void embedding(List<Piece> pieces) {
+    /// Whether there is an embedding to refine: as the output head that it is too.
+    private boolean tiedEmbedding() {
+        return targets.containsKey(EMBEDDING) && source.matrix(HEAD).isEmpty() && refinable(targets.get(EMBEDDING));
+    }
+
+    private void embedding(List<Piece> pieces, DoubleConsumer progress) {
         Target target = targets.get(EMBEDDING);
         if (target == null) {
             return;
         }
         Rows w = exact.matrix(EMBEDDING);
-        boolean tied = source.matrix(HEAD).isEmpty();
-        if (!tied || !refinable(target)) {
+        if (!tiedEmbedding()) {
             replaced.put(EMBEDDING, new CodedOnReading(w, target));
             return;
         }
         Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), false, workers);
-        for (Piece piece : pieces) {
-            add(inputs, exact.headInputs(exact.run(piece.sequences(), piece.tokens(), null)), null);
+        for (int i = 0; i < pieces.size(); i++) {
+            Piece piece = pieces.get(i);
+            int number = i;
+            add(inputs, exact.headInputs(exact.run(piece.sequences(), piece.tokens(), null,
+                    (l, layers) -> progress.accept((number + (double) l / (layers + 1)) / pieces.size()))), null);
         }
         refine(List.of(EMBEDDING), inputs, TIED_DAMPING);
     }

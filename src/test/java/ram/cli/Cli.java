@@ -22,13 +22,18 @@ final class Cli {
     }
 
     static Result run(Object... args) {
+        return run(Surroundings.real(), args);
+    }
+
+    /// Runs it in another folder, or with other environment variables.
+    static Result run(Surroundings around, Object... args) {
         StringWriter out = new StringWriter();
         StringWriter err = new StringWriter();
         List<String> words = new ArrayList<>();
         for (Object arg : args) {
             words.add(arg.toString());
         }
-        int code = Main.run(new PrintWriter(out), new PrintWriter(err), words.toArray(String[]::new));
+        int code = Main.run(new PrintWriter(out), new PrintWriter(err), around, words.toArray(String[]::new));
         return new Result(code, out.toString(), err.toString());
     }
 }

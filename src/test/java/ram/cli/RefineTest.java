@@ -36,7 +36,9 @@ class RefineTest {
             assertEquals(1, left.count(), "working files are gone");
         }
         Path again = folder.resolve("again");
-        assertEquals(0, Cli.run("--threads", "1", "quantize", Cli.TINY, "--budget", "700kB", "--refine", FEW, "-o", again).exitCode());
+        Cli.Result verbose = Cli.run("-v", "--threads", "1", "quantize", Cli.TINY, "--budget", "700kB", "--refine", FEW, "-o", again);
+        assertEquals(0, verbose.exitCode());
+        assertTrue(verbose.err().lines().anyMatch(l -> l.matches("refine {4}forward [0-9.]+ s, statistics [0-9.]+ s, factorisation [0-9.]+ s, coding [0-9.]+ s")), verbose.err());
         assertEquals(-1, Files.mismatch(out.resolve("model.safetensors"), again.resolve("model.safetensors")));
         assertEquals(-1, Files.mismatch(out.resolve("manifest.json"), again.resolve("manifest.json")));
         Path profile = folder.resolve("profile.json");

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -139,7 +140,14 @@ class RefinerTest {
             Map<String, Refiner.Target> targets = targets(model, new Format(Format.Mode.AFFINE, 4, 64));
             Refiner refiner = new Refiner(model.weights(), targets, workers, 1 << 28, 0.5, store);
             SelfText text = new SelfText(sequences, 256, 2, 42);
-            SortedMap<String, Gain> gains = refiner.run(() -> text.sample(model.weights(), workers, refiner.chunkTokens(), _ -> { }), _ -> { });
+            List<Double> sampled = new ArrayList<>();
+            List<Double> refined = new ArrayList<>();
+            SortedMap<String, Gain> gains = refiner.run(() -> text.sample(model.weights(), workers, refiner.chunkTokens(), sampled::add), refined::add);
+            for (List<Double> shares : List.of(sampled, refined)) {
+                assertEquals(shares.stream().sorted().toList(), shares);
+                assertEquals(1, shares.getLast(), 1e-12);
+                assertTrue(shares.size() > 8);
+            }
             assertEquals(targets.keySet(), gains.keySet());
             assertTrue(gains.values().stream().allMatch(g -> g.ratio() <= 1));
             Map<String, Rows> plain = new HashMap<>();
