@@ -31,6 +31,7 @@ class PackageRulesTest {
     private static final Map<String, Set<String>> LIBRARIES = Map.of(
             "picocli/", Set.of("cli"),
             "ch/qos/logback/", Set.of("cli"),
+            "org/yaml/", Set.of("cli"),
             "org/ejml/", Set.of("metric"),
             "jdk/incubator/vector/", Set.of("numeric", "format", "eval"),
             "ai/djl/", Set.of("eval"));

@@ -42,7 +42,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
     @Option(names = "--fresh", description = "Start over instead of going on where an earlier run of the same command was stopped.")
     boolean fresh;
 
-    @Option(names = "--formats", paramLabel = "MODE", split = ",", defaultValue = "affine", description = "Formats to measure: affine, mxfp4, nvfp4, mxfp8 (default: ${DEFAULT-VALUE}).")
+    @Option(names = "--formats", paramLabel = "MODE", completionCandidates = Candidates.Modes.class, split = ",", defaultValue = "affine", description = "Formats to measure: affine, mxfp4, nvfp4, mxfp8 (default: ${DEFAULT-VALUE}).")
     List<String> formats;
 
     @Option(names = "--json", description = "Print the profile on stdout instead of writing a file.")

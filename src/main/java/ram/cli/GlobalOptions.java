@@ -33,7 +33,11 @@ final class GlobalOptions {
     @Option(names = "--profile-run", scope = ScopeType.INHERIT, paramLabel = "FILE", description = "Record the run with the Java Flight Recorder and print where the time went.")
     Path profileRun;
 
+    @Option(names = "--config", scope = ScopeType.INHERIT, paramLabel = "FILE", description = "Take defaults of options from this file (default: what RAM_CONFIG names, else ram.yaml, ram.yml or ram.json in the current folder).")
+    Path config;
+
     Surroundings around = Surroundings.real();
+    Defaults defaults = Defaults.none();
 
     int threads() {
         int wanted = threads == null ? Runtime.getRuntime().availableProcessors() : threads;

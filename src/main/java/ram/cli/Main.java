@@ -71,7 +71,10 @@ public final class Main {
         root.global.around = around;
         CommandLine line = commandLine(root).setOut(out).setErr(err);
         try {
-            return line.execute(args);
+            root.global.defaults = Defaults.of(around, args);
+            return line.execute(root.global.defaults.apply(args));
+        } catch (UsageException e) {
+            return fail(err, root, e, ExitCode.USAGE, e.getMessage());
         } catch (OutOfMemoryError e) {
             return fail(err, root, e, ExitCode.FAILED, "ran out of memory; raise --memory or lower --threads (or give the Java virtual machine more with RAM_OPTS=-Xmx4g)");
         } catch (InternalError e) {
@@ -91,11 +94,14 @@ public final class Main {
         line.setCaseInsensitiveEnumValuesAllowed(true);
         line.setUsageHelpAutoWidth(true);
         line.setAbbreviatedOptionsAllowed(false);
-        line.setParameterExceptionHandler(Main::usageError);
+        line.setParameterExceptionHandler((e, args) -> usageError(e, root.global.defaults, args));
         line.setExecutionStrategy(parsed -> {
             parsed.commandSpec().commandLine().setColorScheme(CommandLine.Help.defaultColorScheme(root.global.around.colors(root.global.color)));
             Logging.configure(root.global);
             MappedPages.limit(root.global.mapped());
+            if (root.global.verbosity() > 0) {
+                root.global.defaults.note().ifPresent(parsed.commandSpec().commandLine().getErr()::println);
+            }
             return root.global.profileRun == null ? new CommandLine.RunLast().execute(parsed) : recorded(parsed, root.global);
         });
         line.setExecutionExceptionHandler((e, command, parsed) -> executionError(e, command, root));
@@ -122,15 +128,15 @@ public final class Main {
         };
     }
 
-    private static int usageError(ParameterException e, String[] args) {
+    private static int usageError(ParameterException e, Defaults defaults, String[] args) {
         CommandLine command = e.getCommandLine();
         PrintWriter err = command.getErr();
-        err.println(sentence(e, command.getCommandSpec(), args));
+        err.println(sentence(e, command.getCommandSpec(), defaults, args));
         err.println("Try '" + command.getCommandSpec().qualifiedName() + " --help'.");
         return ExitCode.USAGE;
     }
 
-    private static String sentence(ParameterException e, CommandSpec command, String[] args) {
+    private static String sentence(ParameterException e, CommandSpec command, Defaults defaults, String[] args) {
         if (e instanceof UnmatchedArgumentException unmatched) {
             return unexpected(unmatched.getUnmatched().getFirst(), command);
         }
@@ -142,12 +148,12 @@ public final class Main {
             }
         }
         if (e.getMessage().equals("Missing required subcommand")) {
-            return "ram: give a command: " + String.join(", ", command.subcommands().keySet());
+            return "ram: give a command: " + String.join(", ", commands());
         }
         if (e.getMessage().startsWith("Unknown subcommand")) {
             return unexpected(e.getValue(), command);
         }
-        return "ram: " + e.getMessage();
+        return "ram: " + defaults.traced(e.getMessage());
     }
 
     /// About an argument that the command does not know.
@@ -157,7 +163,7 @@ public final class Main {
             return who + "unknown option '" + name(argument) + "'" + Suggestion.of(name(argument), command.optionsMap().keySet());
         }
         return command.subcommands().isEmpty() ? who + "unexpected argument '" + argument + "'"
-                : who + "unknown command '" + argument + "'" + Suggestion.of(argument, command.subcommands().keySet());
+                : who + "unknown command '" + argument + "'" + Suggestion.of(argument, commands());
     }
 
     private static String name(String option) {
@@ -168,7 +174,7 @@ public final class Main {
         PrintWriter err = command.getErr();
         return switch (e) {
             case InputException _ -> fail(err, root, e, ExitCode.INPUT, e.getMessage());
-            case UsageException _ -> fail(err, root, e, ExitCode.USAGE, e.getMessage());
+            case UsageException _ -> fail(err, root, e, ExitCode.USAGE, root.global.defaults.traced(e.getMessage()));
             case BudgetException _ -> fail(err, root, e, ExitCode.BUDGET, e.getMessage());
             case UncheckedIOException io when io.getCause() instanceof ClosedByInterruptException -> fail(err, root, e, ExitCode.INTERRUPTED, interrupted(command));
             case UncheckedIOException io -> fail(err, root, e, ExitCode.FAILED, io.getMessage() + ": " + reason(io.getCause()));
@@ -199,8 +205,8 @@ public final class Main {
         return code;
     }
 
-    /// The commands' names, for tests and completion.
+    /// The names of the commands that are meant for people.
     static List<String> commands() {
-        return List.copyOf(commandLine(new RamCommand()).getSubcommands().keySet());
+        return List.copyOf(FishCompletion.visible(commandLine(new RamCommand())).keySet());
     }
 }

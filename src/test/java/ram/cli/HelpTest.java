@@ -43,7 +43,7 @@ class HelpTest {
     /// As a shell would split it.
     private static String[] words(String line) {
         List<String> words = new ArrayList<>();
-        Matcher m = Pattern.compile("'([^']*)'|[^\\s']+").matcher(line);
+        Matcher m = Pattern.compile("'([^']*)'|[^\\s']+").matcher(line.replaceFirst(" > .*", ""));
         while (m.find()) {
             words.add(m.group(1) == null ? m.group() : m.group(1));
         }
