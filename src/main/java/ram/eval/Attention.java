@@ -1,5 +1,6 @@
 package ram.eval;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -100,20 +101,31 @@ final class Attention {
     /// @param heads per token
     /// @param table see [Rope#table]
     void rotate(float[] x, List<Integer> lengths, int heads, float[] table) {
+        List<Integer> starts = new ArrayList<>();
+        int tokens = 0;
+        for (int length : lengths) {
+            starts.add(tokens);
+            tokens += length;
+        }
+        workers.forEach(IntStream.range(0, starts.size()).boxed().toList(), s -> {
+            rotate(x, starts.get(s) * heads * shape.headDim(), lengths.get(s), heads, table);
+            return s;
+        }, _ -> { });
+    }
+
+    private void rotate(float[] x, int from, int length, int heads, float[] table) {
         int d = shape.headDim();
         int n = shape.rope().frequencies().length;
-        int at = 0;
-        for (int length : lengths) {
-            for (int p = 0; p < length; p++) {
-                for (int h = 0; h < heads; h++, at += d) {
-                    for (int i = 0; i < n; i++) {
-                        float cos = table[p * 2 * n + i];
-                        float sin = table[p * 2 * n + n + i];
-                        float a = x[at + i];
-                        float b = x[at + n + i];
-                        x[at + i] = a * cos - b * sin;
-                        x[at + n + i] = b * cos + a * sin;
-                    }
+        int at = from;
+        for (int p = 0; p < length; p++) {
+            for (int h = 0; h < heads; h++, at += d) {
+                for (int i = 0; i < n; i++) {
+                    float cos = table[p * 2 * n + i];
+                    float sin = table[p * 2 * n + n + i];
+                    float a = x[at + i];
+                    float b = x[at + n + i];
+                    x[at + i] = a * cos - b * sin;
+                    x[at + n + i] = b * cos + a * sin;
                 }
             }
         }

@@ -427,9 +427,14 @@ public final class ForwardPass {
     public void addTo(List<float[]> states, float[] delta) {
         int at = 0;
         for (float[] s : states) {
-            for (int i = 0; i < s.length; i++) {
-                s[i] += delta[at + i];
-            }
+            int offset = at;
+            int block = 1 << 16;
+            workers.forEach(IntStream.iterate(0, i -> i < s.length, i -> i + block).boxed().toList(), from -> {
+                for (int i = from; i < Math.min(s.length, from + block); i++) {
+                    s[i] += delta[offset + i];
+                }
+                return from;
+            }, _ -> { });
             at += s.length;
         }
     }

@@ -9,10 +9,11 @@ import ram.tensor.Rows;
 /// Products of activations with weights: the weight is decoded by blocks of rows, each once per call, and used for all tokens.
 final class Projection {
     /// Rows of a weight that one task decodes, and the floats that they may take together.
-    private static final int BLOCK_ROWS = 64;
-    private static final int BLOCK_FLOATS = 1 << 20;
+    private static final int BLOCK_ROWS = 256;
+    private static final int BLOCK_FLOATS = 1 << 21;
+    private static final int WHOLE_TILES = 64;
     /// Tokens after which a strip of the weight is taken up again: their part of the activations stays in the second cache.
-    private static final int TOKENS = 384;
+    private static final int TOKENS = 1024;
 
     private final Workers workers;
     private long operations;
@@ -30,7 +31,8 @@ final class Projection {
         long start = System.nanoTime();
         int k = w.columns();
         float[] out = new float[Math.multiplyExact(tokens, rows)];
-        int block = Math.clamp(Math.min(BLOCK_FLOATS / k, (rows / workers.threads() + 31) / 32 * 32), 1, BLOCK_ROWS);
+        int fair = Math.min(BLOCK_FLOATS / k, rows / workers.threads());
+        int block = Math.clamp(fair < WHOLE_TILES ? fair : fair / WHOLE_TILES * WHOLE_TILES, 1, BLOCK_ROWS);
         workers.forEach(IntStream.iterate(0, r -> r < rows, r -> r + block).boxed().toList(), r -> {
             int n = Math.min(block, rows - r);
             float[] tile = new float[n * k];

@@ -21,10 +21,16 @@ final class VectorKernels extends ScalarKernels {
     private static final VectorSpecies<Short> HALF = VectorSpecies.of(short.class, VectorShape.forBitSize(SHAPE.vectorBitSize() / 2));
     private static final VectorSpecies<Double> D = VectorSpecies.of(double.class, SHAPE);
     private static final int VL = F.length();
-    /// Columns of a tile of the matrix product, and how many products deep it goes before it moves on: the packed panel stays in the first cache.
-    private static final int TILE = 2 * VL;
+    /// Whether there are 32 vector registers (AVX-512, Neon) and not 16: then a tile of the matrix product is four vectors wide, else two.
+    private static final boolean WIDE = SHAPE.vectorBitSize() != 256;
+    /// Columns and rows of a tile, and how many products deep it goes before it moves on: what it reads of both factors stays in the nearer caches.
+    private static final int TILE = (WIDE ? 4 : 2) * VL;
+    private static final int NARROW = 2 * VL;
+    private static final int ROWS = 6;
     private static final int DEPTH = 256;
-    private static final int ROWS = 4;
+    /// Rows that are packed together: more of them at a power-of-two distance push each other out of the first cache.
+    private static final int STRIP = 8;
+    private static final ThreadLocal<float[]> PANEL = ThreadLocal.withInitial(() -> new float[DEPTH * TILE]);
     private static final int WORTH_A_VECTOR = 128;
 
     @Override
@@ -185,32 +191,32 @@ final class VectorKernels extends ScalarKernels {
 
     /// C += A · B with element `(p, j)` of B at `bFrom + j · bAcross + p · bDown`, one of the two being 1.
     private static void product(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bAcross, int bDown, float[] c, int cFrom, int cStride) {
-        float[] panel = new float[Math.min(DEPTH, k) * TILE];
+        float[] panel = PANEL.get();
         float[] edge = new float[ROWS * TILE];
         for (int p = 0; p < k; p += DEPTH) {
             int depth = Math.min(DEPTH, k - p);
             for (int j = 0; j < n; j += TILE) {
                 int width = Math.min(TILE, n - j);
+                int tile = width <= NARROW ? NARROW : TILE;
                 if (bDown == 1) {
-                    pack(b, bFrom + j * bAcross + p, bAcross, width, depth, panel);
+                    pack(b, bFrom + j * bAcross + p, bAcross, width, depth, panel, tile);
                 } else {
-                    packByRows(b, bFrom + j + p * bDown, bDown, width, depth, panel);
+                    packByRows(b, bFrom + j + p * bDown, bDown, width, depth, panel, tile);
                 }
-                int i = 0;
-                for (; i < m; i += ROWS) {
+                int ai = aFrom + p;
+                if (width == tile) {
+                    tiles(m, depth, a, ai, aStride, panel, tile, c, cFrom + j, cStride);
+                    continue;
+                }
+                for (int i = 0; i < m; i += ROWS) {
                     int rows = Math.min(ROWS, m - i);
-                    int ai = aFrom + i * aStride + p;
                     int ci = cFrom + i * cStride + j;
-                    if (width == TILE) {
-                        tile(rows, depth, a, ai, aStride, panel, c, ci, cStride);
-                    } else {
-                        for (int r = 0; r < rows; r++) {
-                            System.arraycopy(c, ci + r * cStride, edge, r * TILE, width);
-                        }
-                        tile(rows, depth, a, ai, aStride, panel, edge, 0, TILE);
-                        for (int r = 0; r < rows; r++) {
-                            System.arraycopy(edge, r * TILE, c, ci + r * cStride, width);
-                        }
+                    for (int r = 0; r < rows; r++) {
+                        System.arraycopy(c, ci + r * cStride, edge, r * TILE, width);
+                    }
+                    tiles(rows, depth, a, ai + i * aStride, aStride, panel, tile, edge, 0, TILE);
+                    for (int r = 0; r < rows; r++) {
+                        System.arraycopy(edge, r * TILE, c, ci + r * cStride, width);
                     }
                 }
             }
@@ -218,42 +224,166 @@ final class VectorKernels extends ScalarKernels {
     }
 
     /// Turns a strip of B so that the elements that meet the same element of A lie together.
-    private static void pack(float[] b, int from, int stride, int width, int depth, float[] panel) {
-        if (width < TILE) {
-            Arrays.fill(panel, 0);
+    private static void pack(float[] b, int from, int stride, int width, int depth, float[] panel, int tile) {
+        if (width < tile) {
+            Arrays.fill(panel, 0, depth * tile, 0);
         }
-        for (int j = 0; j < width; j++) {
+        int j = 0;
+        for (; j <= width - STRIP; j += STRIP) {
+            int row = from + j * stride;
+            for (int p = 0, at = j; p < depth; p++, at += tile, row++) {
+                panel[at] = b[row];
+                panel[at + 1] = b[row + stride];
+                panel[at + 2] = b[row + 2 * stride];
+                panel[at + 3] = b[row + 3 * stride];
+                panel[at + 4] = b[row + 4 * stride];
+                panel[at + 5] = b[row + 5 * stride];
+                panel[at + 6] = b[row + 6 * stride];
+                panel[at + 7] = b[row + 7 * stride];
+            }
+        }
+        for (; j < width; j++) {
             int row = from + j * stride;
             for (int p = 0; p < depth; p++) {
-                panel[p * TILE + j] = b[row + p];
+                panel[p * tile + j] = b[row + p];
             }
         }
     }
 
-    private static void packByRows(float[] b, int from, int stride, int width, int depth, float[] panel) {
+    private static void packByRows(float[] b, int from, int stride, int width, int depth, float[] panel, int tile) {
         for (int p = 0; p < depth; p++) {
-            System.arraycopy(b, from + p * stride, panel, p * TILE, width);
-            Arrays.fill(panel, p * TILE + width, (p + 1) * TILE, 0);
+            System.arraycopy(b, from + p * stride, panel, p * tile, width);
+            Arrays.fill(panel, p * tile + width, (p + 1) * tile, 0);
         }
     }
 
-    private static void tile(int rows, int depth, float[] a, int ai, int aStride, float[] panel, float[] c, int ci, int cStride) {
-        if (rows == ROWS) {
-            tile4(depth, a, ai, aStride, panel, c, ci, cStride);
-        } else {
-            for (int r = 0; r < rows; r++) {
-                tile1(depth, a, ai + r * aStride, panel, c, ci + r * cStride);
+    private static void tiles(int rows, int depth, float[] a, int ai, int aStride, float[] panel, int tile, float[] c, int ci, int cStride) {
+        int i = 0;
+        for (; i <= rows - ROWS; i += ROWS) {
+            if (tile > NARROW) {
+                tile6x4(depth, a, ai + i * aStride, aStride, panel, c, ci + i * cStride, cStride);
+            } else {
+                tile6x2(depth, a, ai + i * aStride, aStride, panel, c, ci + i * cStride, cStride);
+            }
+        }
+        for (; i < rows; i++) {
+            if (tile > NARROW) {
+                tile1x4(depth, a, ai + i * aStride, panel, c, ci + i * cStride);
+            } else {
+                tile1x2(depth, a, ai + i * aStride, panel, c, ci + i * cStride);
             }
         }
     }
 
-    private static void tile4(int depth, float[] a, int a0, int aStride, float[] panel, float[] c, int c0, int cStride) {
+    private static void tile6x4(int depth, float[] a, int a0, int aStride, float[] panel, float[] c, int c0, int cStride) {
         int a1 = a0 + aStride;
         int a2 = a1 + aStride;
         int a3 = a2 + aStride;
+        int a4 = a3 + aStride;
+        int a5 = a4 + aStride;
         int c1 = c0 + cStride;
         int c2 = c1 + cStride;
         int c3 = c2 + cStride;
+        int c4 = c3 + cStride;
+        int c5 = c4 + cStride;
+        FloatVector s00 = FloatVector.fromArray(F, c, c0);
+        FloatVector s01 = FloatVector.fromArray(F, c, c0 + VL);
+        FloatVector s02 = FloatVector.fromArray(F, c, c0 + 2 * VL);
+        FloatVector s03 = FloatVector.fromArray(F, c, c0 + 3 * VL);
+        FloatVector s10 = FloatVector.fromArray(F, c, c1);
+        FloatVector s11 = FloatVector.fromArray(F, c, c1 + VL);
+        FloatVector s12 = FloatVector.fromArray(F, c, c1 + 2 * VL);
+        FloatVector s13 = FloatVector.fromArray(F, c, c1 + 3 * VL);
+        FloatVector s20 = FloatVector.fromArray(F, c, c2);
+        FloatVector s21 = FloatVector.fromArray(F, c, c2 + VL);
+        FloatVector s22 = FloatVector.fromArray(F, c, c2 + 2 * VL);
+        FloatVector s23 = FloatVector.fromArray(F, c, c2 + 3 * VL);
+        FloatVector s30 = FloatVector.fromArray(F, c, c3);
+        FloatVector s31 = FloatVector.fromArray(F, c, c3 + VL);
+        FloatVector s32 = FloatVector.fromArray(F, c, c3 + 2 * VL);
+        FloatVector s33 = FloatVector.fromArray(F, c, c3 + 3 * VL);
+        FloatVector s40 = FloatVector.fromArray(F, c, c4);
+        FloatVector s41 = FloatVector.fromArray(F, c, c4 + VL);
+        FloatVector s42 = FloatVector.fromArray(F, c, c4 + 2 * VL);
+        FloatVector s43 = FloatVector.fromArray(F, c, c4 + 3 * VL);
+        FloatVector s50 = FloatVector.fromArray(F, c, c5);
+        FloatVector s51 = FloatVector.fromArray(F, c, c5 + VL);
+        FloatVector s52 = FloatVector.fromArray(F, c, c5 + 2 * VL);
+        FloatVector s53 = FloatVector.fromArray(F, c, c5 + 3 * VL);
+        for (int p = 0, at = 0; p < depth; p++, at += 4 * VL) {
+            FloatVector b0 = FloatVector.fromArray(F, panel, at);
+            FloatVector b1 = FloatVector.fromArray(F, panel, at + VL);
+            FloatVector b2 = FloatVector.fromArray(F, panel, at + 2 * VL);
+            FloatVector b3 = FloatVector.fromArray(F, panel, at + 3 * VL);
+            FloatVector v = FloatVector.broadcast(F, a[a0 + p]);
+            s00 = v.fma(b0, s00);
+            s01 = v.fma(b1, s01);
+            s02 = v.fma(b2, s02);
+            s03 = v.fma(b3, s03);
+            v = FloatVector.broadcast(F, a[a1 + p]);
+            s10 = v.fma(b0, s10);
+            s11 = v.fma(b1, s11);
+            s12 = v.fma(b2, s12);
+            s13 = v.fma(b3, s13);
+            v = FloatVector.broadcast(F, a[a2 + p]);
+            s20 = v.fma(b0, s20);
+            s21 = v.fma(b1, s21);
+            s22 = v.fma(b2, s22);
+            s23 = v.fma(b3, s23);
+            v = FloatVector.broadcast(F, a[a3 + p]);
+            s30 = v.fma(b0, s30);
+            s31 = v.fma(b1, s31);
+            s32 = v.fma(b2, s32);
+            s33 = v.fma(b3, s33);
+            v = FloatVector.broadcast(F, a[a4 + p]);
+            s40 = v.fma(b0, s40);
+            s41 = v.fma(b1, s41);
+            s42 = v.fma(b2, s42);
+            s43 = v.fma(b3, s43);
+            v = FloatVector.broadcast(F, a[a5 + p]);
+            s50 = v.fma(b0, s50);
+            s51 = v.fma(b1, s51);
+            s52 = v.fma(b2, s52);
+            s53 = v.fma(b3, s53);
+        }
+        s00.intoArray(c, c0);
+        s01.intoArray(c, c0 + VL);
+        s02.intoArray(c, c0 + 2 * VL);
+        s03.intoArray(c, c0 + 3 * VL);
+        s10.intoArray(c, c1);
+        s11.intoArray(c, c1 + VL);
+        s12.intoArray(c, c1 + 2 * VL);
+        s13.intoArray(c, c1 + 3 * VL);
+        s20.intoArray(c, c2);
+        s21.intoArray(c, c2 + VL);
+        s22.intoArray(c, c2 + 2 * VL);
+        s23.intoArray(c, c2 + 3 * VL);
+        s30.intoArray(c, c3);
+        s31.intoArray(c, c3 + VL);
+        s32.intoArray(c, c3 + 2 * VL);
+        s33.intoArray(c, c3 + 3 * VL);
+        s40.intoArray(c, c4);
+        s41.intoArray(c, c4 + VL);
+        s42.intoArray(c, c4 + 2 * VL);
+        s43.intoArray(c, c4 + 3 * VL);
+        s50.intoArray(c, c5);
+        s51.intoArray(c, c5 + VL);
+        s52.intoArray(c, c5 + 2 * VL);
+        s53.intoArray(c, c5 + 3 * VL);
+    }
+
+
+    private static void tile6x2(int depth, float[] a, int a0, int aStride, float[] panel, float[] c, int c0, int cStride) {
+        int a1 = a0 + aStride;
+        int a2 = a1 + aStride;
+        int a3 = a2 + aStride;
+        int a4 = a3 + aStride;
+        int a5 = a4 + aStride;
+        int c1 = c0 + cStride;
+        int c2 = c1 + cStride;
+        int c3 = c2 + cStride;
+        int c4 = c3 + cStride;
+        int c5 = c4 + cStride;
         FloatVector s00 = FloatVector.fromArray(F, c, c0);
         FloatVector s01 = FloatVector.fromArray(F, c, c0 + VL);
         FloatVector s10 = FloatVector.fromArray(F, c, c1);
@@ -262,9 +392,13 @@ final class VectorKernels extends ScalarKernels {
         FloatVector s21 = FloatVector.fromArray(F, c, c2 + VL);
         FloatVector s30 = FloatVector.fromArray(F, c, c3);
         FloatVector s31 = FloatVector.fromArray(F, c, c3 + VL);
-        for (int p = 0; p < depth; p++) {
-            FloatVector b0 = FloatVector.fromArray(F, panel, p * TILE);
-            FloatVector b1 = FloatVector.fromArray(F, panel, p * TILE + VL);
+        FloatVector s40 = FloatVector.fromArray(F, c, c4);
+        FloatVector s41 = FloatVector.fromArray(F, c, c4 + VL);
+        FloatVector s50 = FloatVector.fromArray(F, c, c5);
+        FloatVector s51 = FloatVector.fromArray(F, c, c5 + VL);
+        for (int p = 0, at = 0; p < depth; p++, at += 2 * VL) {
+            FloatVector b0 = FloatVector.fromArray(F, panel, at);
+            FloatVector b1 = FloatVector.fromArray(F, panel, at + VL);
             FloatVector v = FloatVector.broadcast(F, a[a0 + p]);
             s00 = v.fma(b0, s00);
             s01 = v.fma(b1, s01);
@@ -277,6 +411,12 @@ final class VectorKernels extends ScalarKernels {
             v = FloatVector.broadcast(F, a[a3 + p]);
             s30 = v.fma(b0, s30);
             s31 = v.fma(b1, s31);
+            v = FloatVector.broadcast(F, a[a4 + p]);
+            s40 = v.fma(b0, s40);
+            s41 = v.fma(b1, s41);
+            v = FloatVector.broadcast(F, a[a5 + p]);
+            s50 = v.fma(b0, s50);
+            s51 = v.fma(b1, s51);
         }
         s00.intoArray(c, c0);
         s01.intoArray(c, c0 + VL);
@@ -286,19 +426,50 @@ final class VectorKernels extends ScalarKernels {
         s21.intoArray(c, c2 + VL);
         s30.intoArray(c, c3);
         s31.intoArray(c, c3 + VL);
+        s40.intoArray(c, c4);
+        s41.intoArray(c, c4 + VL);
+        s50.intoArray(c, c5);
+        s51.intoArray(c, c5 + VL);
     }
 
-    private static void tile1(int depth, float[] a, int ai, float[] panel, float[] c, int ci) {
-        FloatVector s0 = FloatVector.fromArray(F, c, ci);
-        FloatVector s1 = FloatVector.fromArray(F, c, ci + VL);
-        for (int p = 0; p < depth; p++) {
-            FloatVector v = FloatVector.broadcast(F, a[ai + p]);
-            s0 = v.fma(FloatVector.fromArray(F, panel, p * TILE), s0);
-            s1 = v.fma(FloatVector.fromArray(F, panel, p * TILE + VL), s1);
+
+    private static void tile1x4(int depth, float[] a, int a0, float[] panel, float[] c, int c0) {
+        FloatVector s00 = FloatVector.fromArray(F, c, c0);
+        FloatVector s01 = FloatVector.fromArray(F, c, c0 + VL);
+        FloatVector s02 = FloatVector.fromArray(F, c, c0 + 2 * VL);
+        FloatVector s03 = FloatVector.fromArray(F, c, c0 + 3 * VL);
+        for (int p = 0, at = 0; p < depth; p++, at += 4 * VL) {
+            FloatVector b0 = FloatVector.fromArray(F, panel, at);
+            FloatVector b1 = FloatVector.fromArray(F, panel, at + VL);
+            FloatVector b2 = FloatVector.fromArray(F, panel, at + 2 * VL);
+            FloatVector b3 = FloatVector.fromArray(F, panel, at + 3 * VL);
+            FloatVector v = FloatVector.broadcast(F, a[a0 + p]);
+            s00 = v.fma(b0, s00);
+            s01 = v.fma(b1, s01);
+            s02 = v.fma(b2, s02);
+            s03 = v.fma(b3, s03);
         }
-        s0.intoArray(c, ci);
-        s1.intoArray(c, ci + VL);
+        s00.intoArray(c, c0);
+        s01.intoArray(c, c0 + VL);
+        s02.intoArray(c, c0 + 2 * VL);
+        s03.intoArray(c, c0 + 3 * VL);
     }
+
+
+    private static void tile1x2(int depth, float[] a, int a0, float[] panel, float[] c, int c0) {
+        FloatVector s00 = FloatVector.fromArray(F, c, c0);
+        FloatVector s01 = FloatVector.fromArray(F, c, c0 + VL);
+        for (int p = 0, at = 0; p < depth; p++, at += 2 * VL) {
+            FloatVector b0 = FloatVector.fromArray(F, panel, at);
+            FloatVector b1 = FloatVector.fromArray(F, panel, at + VL);
+            FloatVector v = FloatVector.broadcast(F, a[a0 + p]);
+            s00 = v.fma(b0, s00);
+            s01 = v.fma(b1, s01);
+        }
+        s00.intoArray(c, c0);
+        s01.intoArray(c, c0 + VL);
+    }
+
 
     @Override
     public void widenBf16(MemorySegment source, long at, float[] out, int outAt, int count) {

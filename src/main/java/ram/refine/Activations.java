@@ -2,6 +2,7 @@ package ram.refine;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -9,6 +10,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.stream.IntStream;
+import ram.numeric.Workers;
 import ram.safetensors.LittleEndian;
 
 /// One array of activations per piece of the text, in memory or in a file.
@@ -19,11 +22,13 @@ final class Activations implements AutoCloseable {
     private final float[][] held;
     private final Path file;
     private final FileChannel channel;
+    private final Workers workers;
 
     /// @param tokens of each piece
     /// @param width values per token
     /// @param file where they go; null for memory
-    Activations(int[] tokens, int width, Path file) {
+    Activations(int[] tokens, int width, Path file, Workers workers) {
+        this.workers = workers;
         this.offsets = new long[tokens.length + 1];
         for (int i = 0; i < tokens.length; i++) {
             offsets[i + 1] = offsets[i] + Math.multiplyExact((long) tokens[i], width);
@@ -67,24 +72,36 @@ final class Activations implements AutoCloseable {
     }
 
     private void transfer(float[] values, long offset, boolean in) throws IOException {
-        ByteBuffer buffer = ByteBuffer.allocateDirect((int) Math.min(BUFFER, 4L * values.length));
-        MemorySegment segment = MemorySegment.ofBuffer(buffer);
-        for (int from = 0; from < values.length; from += BUFFER / 4) {
-            int count = Math.min(BUFFER / 4, values.length - from);
-            buffer.clear().limit(4 * count);
-            if (!in) {
-                MemorySegment.copy(values, from, segment, LittleEndian.FLOAT, 0, count);
-            }
-            long at = 4 * (offset + from);
-            while (buffer.hasRemaining()) {
-                int n = in ? channel.read(buffer, at + buffer.position()) : channel.write(buffer, at + buffer.position());
-                if (n < 0) {
-                    throw new IOException("it ends too early");
+        try {
+            workers.forEach(IntStream.iterate(0, from -> from < values.length, from -> from + BUFFER / 4).boxed().toList(), from -> {
+                int count = Math.min(BUFFER / 4, values.length - from);
+                try (Arena arena = Arena.ofConfined()) {
+                    transfer(values, from, arena.allocate(4L * count), 4 * (offset + from), in);
+                } catch (IOException e) {
+                    throw new UncheckedIOException(e);
                 }
+                return from;
+            }, _ -> { });
+        } catch (UncheckedIOException e) {
+            throw e.getCause();
+        }
+    }
+
+    private void transfer(float[] values, int from, MemorySegment segment, long position, boolean in) throws IOException {
+        ByteBuffer buffer = segment.asByteBuffer();
+        int count = buffer.capacity() / 4;
+        if (!in) {
+            MemorySegment.copy(values, from, segment, LittleEndian.FLOAT, 0, count);
+        }
+        while (buffer.hasRemaining()) {
+            long at = position + buffer.position();
+            int n = in ? channel.read(buffer, at) : channel.write(buffer, at);
+            if (n < 0) {
+                throw new IOException("it ends too early");
             }
-            if (in) {
-                MemorySegment.copy(segment, LittleEndian.FLOAT, 0, values, from, count);
-            }
+        }
+        if (in) {
+            MemorySegment.copy(segment, LittleEndian.FLOAT, 0, values, from, count);
         }
     }
 

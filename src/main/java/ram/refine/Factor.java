@@ -21,7 +21,7 @@ record Factor(int size, float[][] panels, float[][] inverses, int lifted) {
             for (int i = 0; i < size; i++) {
                 unit[i * size + i] = 1;
             }
-            none.add(unit, size, workers);
+            none.add(unit, 0, unit, size, workers);
             return none.factor(0, workers);
         }
     }

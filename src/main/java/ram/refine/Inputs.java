@@ -14,26 +14,26 @@ final class Inputs {
 
     private final int columns;
     private final SecondMoments moments;
-    /// Σ (x − x̂) x̂ᵀ in panels of rows, later that times H⁻¹; none when drift is left alone
+    /// Σ (x − x̂) x̂ᵀ over the inputs whose x is known, in panels of rows, later that times H⁻¹; none when drift is left alone
     private final float[][] drift;
     private final Workers workers;
+    private long followed;
 
-    /// @param tokens how many inputs will be added
-    /// @param withDrift whether x differs from x̂
-    Inputs(int columns, long tokens, boolean withDrift, Workers workers) {
+    /// @param followed for how many of the inputs x will be given
+    Inputs(int columns, long followed, Workers workers) {
         this.columns = columns;
         this.workers = workers;
         this.moments = new SecondMoments(columns);
-        boolean enough = tokens >= (long) TOKENS_PER_COLUMN * columns;
-        this.drift = new float[withDrift && enough ? (columns + SecondMoments.PANEL - 1) / SecondMoments.PANEL : 0][];
+        boolean enough = followed >= (long) TOKENS_PER_COLUMN * columns;
+        this.drift = new float[enough ? (columns + SecondMoments.PANEL - 1) / SecondMoments.PANEL : 0][];
         for (int p = 0; p < drift.length; p++) {
             drift[p] = new float[rows(p) * columns];
         }
     }
 
     /// Bytes that the statistics of so many columns take.
-    static long bytes(long columns, long tokens) {
-        return SecondMoments.bytes(columns) + (tokens >= TOKENS_PER_COLUMN * columns ? 4 * Math.multiplyExact(columns, columns) : 0);
+    static long bytes(long columns, long followed) {
+        return SecondMoments.bytes(columns) + (followed >= TOKENS_PER_COLUMN * columns ? 4 * Math.multiplyExact(columns, columns) : 0);
     }
 
     int columns() {
@@ -51,20 +51,28 @@ final class Inputs {
     /// Adds inputs, one after the other; the sums do not depend on how they are cut into calls.
     ///
     /// @param coded x̂, `tokens · columns` values
-    /// @param exact x, the same tokens; ignored without drift
+    /// @param exact x of the first of these tokens; null for none
     void add(float[] coded, float[] exact) {
+        int known = drift.length == 0 || exact == null ? 0 : exact.length / columns;
+        followed += known;
+        for (int from = 0; from < known; from += PIECE) {
+            add(coded, exact, from, Math.min(PIECE, known - from));
+        }
         int tokens = coded.length / columns;
-        for (int from = 0; from < tokens; from += PIECE) {
-            int count = Math.min(PIECE, tokens - from);
-            float[] turned = turn(coded, null, from, count);
-            moments.add(turned, count, workers);
-            if (drift.length > 0) {
-                float[] difference = turn(exact, coded, from, count);
-                workers.forEach(panels(), p -> {
-                    Kernels.multiplyAdd(rows(p), columns, count, difference, p * SecondMoments.PANEL * count, count, turned, 0, count, drift[p], 0, columns);
-                    return p;
-                }, _ -> { });
-            }
+        for (int from = known; from < tokens; from += PIECE) {
+            add(coded, null, from, Math.min(PIECE, tokens - from));
+        }
+    }
+
+    private void add(float[] coded, float[] exact, int from, int count) {
+        int at = from * columns;
+        moments.add(coded, at, turn(coded, null, from, count), count, workers);
+        if (exact != null) {
+            float[] difference = turn(exact, coded, from, count);
+            workers.forEach(panels(), p -> {
+                Kernels.multiplyAddByRows(rows(p), columns, count, difference, p * SecondMoments.PANEL * count, count, coded, at, columns, drift[p], 0, columns);
+                return p;
+            }, _ -> { });
         }
     }
 
@@ -102,7 +110,8 @@ final class Inputs {
         return factor;
     }
 
-    /// The weight that does on x̂ part of what the given one does on x: W + share · W · Σ (x − x̂) x̂ᵀ · H⁻¹. After [#factor].
+    /// The weight that does on x̂ part of what the given one does on x: W + share · W · Σ (x − x̂) x̂ᵀ · H⁻¹, the sum scaled from the inputs whose x is known to all.
+    /// After [#factor].
     ///
     /// @param w `rows · columns` values
     float[] aim(float[] w, int rows, double share) {
@@ -110,11 +119,12 @@ final class Inputs {
             return w;
         }
         float[] g = new float[w.length];
+        double whole = share * moments.tokens() / Math.max(1, followed);
         for (int p = 0; p < drift.length; p++) {
             Kernels.multiplyAddByRows(rows, columns, rows(p), w, p * SecondMoments.PANEL, columns, drift[p], 0, columns, g, 0, columns);
         }
         float[] out = w.clone();
-        Kernels.addScaled((float) share, g, 0, out, 0, out.length);
+        Kernels.addScaled((float) whole, g, 0, out, 0, out.length);
         return out;
     }
 }

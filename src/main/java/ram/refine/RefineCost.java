@@ -45,16 +45,16 @@ public record RefineCost(double operations, long statistics, long files) {
                 forward += lookup ? 0 : 2 * w.rows() * n * tokens * used;
                 if (target.getValue().format().mode() == Format.Mode.AFFINE) {
                     boolean shares = SHARING.stream().anyMatch(target.getKey()::endsWith);
-                    boolean drift = how.drift() > 0 && tokens * used >= 2 * n;
-                    coding += (drift ? 4 : 2) * w.rows() * n * n + (shares ? 0 : (drift ? 3 : 1) * n * n * tokens * used * experts + experts * n * n * n * (drift ? 7.0 / 3 : 1.0 / 3));
-                    statistics = Math.max(statistics, Inputs.bytes(w.columns(), Math.round(tokens * used)));
+                    boolean drift = how.drift() > 0 && tokens / 2 * used >= 2 * n;
+                    coding += (drift ? 4 : 2) * w.rows() * n * n + (shares ? 0 : (drift ? 2 : 1) * n * n * tokens * used * experts + experts * n * n * n * (drift ? 7.0 / 3 : 1.0 / 3));
+                    statistics = Math.max(statistics, Inputs.bytes(w.columns(), how.drift() > 0 ? Math.round(tokens / 2 * used) : 0));
                 }
                 widest = Math.max(widest, expert ? 0 : 2L * w.columns());
                 for (Format.Component c : target.getValue().format().components(Shape.of(w.rows(), w.columns()), target.getValue().stored())) {
                     codes += c.bytes();
                 }
             }
-            int passes = text.passes() + (how.drift() > 0 ? 2 : 1) + (source.matrix("lm_head").isEmpty() && targets.containsKey("model.embed_tokens") ? 1 : 0);
+            double passes = text.passes() + (how.drift() > 0 ? 1.5 : 1) + (source.matrix("lm_head").isEmpty() && targets.containsKey("model.embed_tokens") ? 1 : 0);
             return new RefineCost(passes * forward + coding, statistics, codes + 4 * text.tokens() * (6L * shape.hidden() + widest));
         }
     }

@@ -73,6 +73,9 @@ public final class Refiner {
     private final NetworkShape shape;
     private final long memory;
     private final double drift;
+    /// The first pieces, and their tokens, go through the model itself too.
+    private int followedPieces;
+    private long followed;
     private final EnumMap<Part, Long> nanos = new EnumMap<>(Part.class);
 
     /// @param targets the formats of quantized modules, by path
@@ -92,8 +95,10 @@ public final class Refiner {
         this.drift = drift;
     }
 
-    /// Some sequences, and where their tokens lie among all.
-    private record Piece(List<int[]> sequences, List<Integer> lengths, int tokens) {
+    /// Some sequences.
+    ///
+    /// @param followed whether they belong to the half whose drift is measured: the other half would cost as much again and change little
+    private record Piece(List<int[]> sequences, List<Integer> lengths, int tokens, boolean followed) {
     }
 
     /// Refines all modules of the decoder, from where an earlier run with the same store ended.
@@ -106,6 +111,8 @@ public final class Refiner {
         Optional<Integer> finished = store.finishedLayers();
         List<int[]> sequences = finished.isPresent() ? store.text() : text.get();
         List<Piece> pieces = pieces(sequences);
+        followedPieces = drift > 0 ? (int) pieces.stream().filter(Piece::followed).count() : 0;
+        followed = tokens(pieces.subList(0, followedPieces));
         int[] tokens = pieces.stream().mapToInt(Piece::tokens).toArray();
         double before = tiedEmbedding() ? shape.layers() * TIED_SHARE : 0;
         double steps = before + shape.layers() + (targets.containsKey(HEAD) ? 1 : 0);
@@ -114,12 +121,12 @@ public final class Refiner {
             goOn(first);
         }
         long start = System.nanoTime();
-        try (Activations original = new Activations(tokens, shape.hidden(), file("exact"));
-             Activations states = new Activations(tokens, shape.hidden(), file("states"))) {
+        try (Activations original = new Activations(tokens, shape.hidden(), file("exact"), workers);
+             Activations states = new Activations(tokens, shape.hidden(), file("states"), workers)) {
             if (finished.isEmpty()) {
                 embedding(pieces, share -> progress.accept(before * share / steps));
                 for (int i = 0; i < pieces.size(); i++) {
-                    if (drift > 0) {
+                    if (follows(i)) {
                         original.put(i, concatenated(exact.embed(pieces.get(i).sequences())));
                     }
                     states.put(i, concatenated(coded.embed(pieces.get(i).sequences())));
@@ -200,16 +207,18 @@ public final class Refiner {
     /// Whole sequences, as many as a layer's working memory allows.
     private List<Piece> pieces(List<int[]> text) {
         long chunk = chunkTokens();
+        int half = (text.size() + 1) / 2;
         List<Piece> out = new ArrayList<>();
         int from = 0;
         while (from < text.size()) {
             int to = from + 1;
             long tokens = text.get(from).length;
-            while (to < text.size() && tokens + text.get(to).length <= chunk) {
+            int end = from < half ? half : text.size();
+            while (to < end && tokens + text.get(to).length <= chunk) {
                 tokens += text.get(to++).length;
             }
             List<int[]> some = text.subList(from, to);
-            out.add(new Piece(some, some.stream().map(s -> s.length).toList(), Math.toIntExact(tokens)));
+            out.add(new Piece(some, some.stream().map(s -> s.length).toList(), Math.toIntExact(tokens), from < half));
             from = to;
         }
         return out;
@@ -231,7 +240,7 @@ public final class Refiner {
 
     private Activations temporary(String name, int[] tokens, int width) {
         long bytes = 4L * width * Arrays.stream(tokens).asLongStream().sum();
-        return new Activations(tokens, width, bytes <= memory / 8 ? null : file(name));
+        return new Activations(tokens, width, bytes <= memory / 8 ? null : file(name), workers);
     }
 
     /// Whether there is an embedding to refine: as the output head that it is too.
@@ -249,7 +258,7 @@ public final class Refiner {
             replaced.put(EMBEDDING, new CodedOnReading(w, target));
             return;
         }
-        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), false, workers);
+        Inputs inputs = new Inputs(shape.hidden(), 0, workers);
         for (int i = 0; i < pieces.size(); i++) {
             Piece piece = pieces.get(i);
             int number = i;
@@ -263,27 +272,27 @@ public final class Refiner {
         String path = ForwardPass.attention(l);
         List<String> first = List.of(path + ".q_proj", path + ".k_proj", path + ".v_proj");
         int width = shape.heads() * shape.headDim();
-        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
+        Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            add(inputs, coded.attentionInput(l, List.of(states.get(i))), exactly(() -> exact.attentionInput(l, List.of(original.get(piece)))));
+            add(inputs, coded.attentionInput(l, List.of(states.get(i))), exactly(i, () -> exact.attentionInput(l, List.of(original.get(piece)))));
         }
         refine(first, inputs, DAMPING);
         try (Activations mixed = temporary("mixed", tokens, width); Activations originalMixed = temporary("exact-mixed", tokens, width)) {
-            inputs = new Inputs(width, tokens(pieces), drift > 0, workers);
+            inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 int piece = i;
-                float[] x = exactly(() -> exact.mix(l, exact.attentionInput(l, List.of(original.get(piece))), pieces.get(piece).lengths()));
+                float[] x = exactly(i, () -> exact.mix(l, exact.attentionInput(l, List.of(original.get(piece))), pieces.get(piece).lengths()));
                 float[] y = coded.mix(l, coded.attentionInput(l, List.of(states.get(i))), pieces.get(i).lengths());
                 add(inputs, y, x);
-                if (drift > 0) {
+                if (follows(i)) {
                     originalMixed.put(i, x);
                 }
                 mixed.put(i, y);
             }
             refine(List.of(path + ".o_proj"), inputs, DAMPING);
             for (int i = 0; i < pieces.size(); i++) {
-                if (drift > 0) {
+                if (follows(i)) {
                     add(original, i, exact.apply(path + ".o_proj", originalMixed.get(i)));
                 }
                 add(states, i, coded.apply(path + ".o_proj", mixed.get(i)));
@@ -291,9 +300,13 @@ public final class Refiner {
         }
     }
 
-    /// What the model itself computes; null where its drift does not matter.
-    private float[] exactly(Supplier<float[]> work) {
-        return drift > 0 ? work.get() : null;
+    /// What the model itself computes for a piece; null where it is not followed.
+    private float[] exactly(int piece, Supplier<float[]> work) {
+        return follows(piece) ? work.get() : null;
+    }
+
+    private boolean follows(int piece) {
+        return piece < followedPieces;
     }
 
     private void add(Activations states, int piece, float[] delta) {
@@ -304,28 +317,28 @@ public final class Refiner {
 
     private void dense(int l, List<Piece> pieces, int[] tokens, Activations original, Activations states) {
         String path = exact.feedForward(l);
-        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
+        Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            add(inputs, coded.feedForwardInput(l, List.of(states.get(i))), exactly(() -> exact.feedForwardInput(l, List.of(original.get(piece)))));
+            add(inputs, coded.feedForwardInput(l, List.of(states.get(i))), exactly(i, () -> exact.feedForwardInput(l, List.of(original.get(piece)))));
         }
         refine(List.of(path + ".gate_proj", path + ".up_proj"), inputs, DAMPING);
         int width = exact.matrix(path + ".down_proj").columns();
         try (Activations gated = temporary("gated", tokens, width); Activations originalGated = temporary("exact-gated", tokens, width)) {
-            inputs = new Inputs(width, tokens(pieces), drift > 0, workers);
+            inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 int piece = i;
-                float[] x = exactly(() -> gated(exact, path, exact.feedForwardInput(l, List.of(original.get(piece)))));
+                float[] x = exactly(i, () -> gated(exact, path, exact.feedForwardInput(l, List.of(original.get(piece)))));
                 float[] y = gated(coded, path, coded.feedForwardInput(l, List.of(states.get(i))));
                 add(inputs, y, x);
-                if (drift > 0) {
+                if (follows(i)) {
                     originalGated.put(i, x);
                 }
                 gated.put(i, y);
             }
             refine(List.of(path + ".down_proj"), inputs, DAMPING);
             for (int i = 0; i < pieces.size(); i++) {
-                if (drift > 0) {
+                if (follows(i)) {
                     add(original, i, exact.apply(path + ".down_proj", originalGated.get(i)));
                 }
                 add(states, i, coded.apply(path + ".down_proj", gated.get(i)));
@@ -343,13 +356,13 @@ public final class Refiner {
         String path = exact.feedForward(l);
         int experts = shape.experts().get(l);
         try (Activations x = temporary("exact-in", tokens, shape.hidden()); Activations y = temporary("in", tokens, shape.hidden())) {
-            Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
+            Inputs inputs = new Inputs(shape.hidden(), followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 y.put(i, coded.feedForwardInput(l, List.of(states.get(i))));
-                if (drift > 0) {
+                if (follows(i)) {
                     x.put(i, exact.feedForwardInput(l, List.of(original.get(i))));
                 }
-                add(inputs, y.get(i), drift > 0 ? x.get(i) : null);
+                add(inputs, y.get(i), follows(i) ? x.get(i) : null);
             }
             List<String> everyToken = new ArrayList<>(List.of(path + ".gate"));
             if (shape.sharedExpert()) {
@@ -358,7 +371,7 @@ public final class Refiner {
             refine(everyToken, inputs, DAMPING);
             List<ForwardPass.Routes> routes = new ArrayList<>();
             for (int i = 0; i < pieces.size(); i++) {
-                if (drift > 0) {
+                if (follows(i)) {
                     add(original, i, exact.feedForward(l, x.get(i)));
                 }
                 routes.add(coded.route(coded.apply(path + ".gate", y.get(i)), experts));
@@ -405,12 +418,14 @@ public final class Refiner {
 
     private void expert(int e, Stack gate, Stack up, Stack down, List<ForwardPass.Routes> routes, Activations x, Activations y, Activations states) {
         int tokens = routes.stream().mapToInt(r -> r.tokens()[e].length).sum();
-        float[] inX = exactly(() -> gather(x, routes, e, tokens));
+        List<ForwardPass.Routes> followedRoutes = routes.subList(0, followedPieces);
+        int followedTokens = followedRoutes.stream().mapToInt(r -> r.tokens()[e].length).sum();
+        float[] inX = followedTokens == 0 ? null : gather(x, followedRoutes, e, followedTokens);
         float[] inY = gather(y, routes, e, tokens);
         boolean enough = tokens >= FEWEST_TOKENS;
         Inputs inputs = null;
         if (enough && (gate.refinable() || up.refinable())) {
-            inputs = new Inputs(shape.hidden(), tokens, drift > 0, workers);
+            inputs = new Inputs(shape.hidden(), followedTokens, workers);
             add(inputs, inY, inX);
         }
         refineExpert(e, List.of(gate, up), inputs, tokens);
@@ -418,16 +433,16 @@ public final class Refiner {
             refineExpert(e, List.of(down), null, 0);
             return;
         }
-        float[] outX = exactly(() -> {
-            float[] out = exact.apply(gate.source, (long) e * gate.rows, gate.rows, inX);
-            exact.activate(out, exact.apply(up.source, (long) e * up.rows, up.rows, inX));
-            return out;
-        });
+        float[] outX = null;
+        if (inX != null) {
+            outX = exact.apply(gate.source, (long) e * gate.rows, gate.rows, inX);
+            exact.activate(outX, exact.apply(up.source, (long) e * up.rows, up.rows, inX));
+        }
         float[] outY = exact.apply(gate.current(), (long) e * gate.rows, gate.rows, inY);
         exact.activate(outY, exact.apply(up.current(), (long) e * up.rows, up.rows, inY));
         inputs = null;
         if (enough && down.refinable()) {
-            inputs = new Inputs(down.columns, tokens, drift > 0, workers);
+            inputs = new Inputs(down.columns, followedTokens, workers);
             add(inputs, outY, outX);
         }
         refineExpert(e, List.of(down), inputs, tokens);
@@ -477,11 +492,11 @@ public final class Refiner {
         String expert = path + ".shared_expert";
         int width = exact.matrix(expert + ".down_proj").columns();
         try (Activations gated = temporary("gated", tokens, width)) {
-            Inputs inputs = new Inputs(width, Arrays.stream(tokens).asLongStream().sum(), drift > 0, workers);
+            Inputs inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < tokens.length; i++) {
                 gated.put(i, gated(coded, expert, y.get(i)));
                 int piece = i;
-                add(inputs, gated.get(i), exactly(() -> gated(exact, expert, x.get(piece))));
+                add(inputs, gated.get(i), exactly(i, () -> gated(exact, expert, x.get(piece))));
             }
             refine(List.of(expert + ".down_proj"), inputs, DAMPING);
             for (int i = 0; i < tokens.length; i++) {
@@ -503,10 +518,10 @@ public final class Refiner {
         if (target == null || !refinable(target)) {
             return;
         }
-        Inputs inputs = new Inputs(shape.hidden(), tokens(pieces), drift > 0, workers);
+        Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            add(inputs, coded.headInputs(List.of(states.get(i))), exactly(() -> exact.headInputs(List.of(original.get(piece)))));
+            add(inputs, coded.headInputs(List.of(states.get(i))), exactly(i, () -> exact.headInputs(List.of(original.get(piece)))));
         }
         refine(List.of(HEAD), inputs, DAMPING);
     }

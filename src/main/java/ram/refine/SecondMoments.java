@@ -50,11 +50,12 @@ final class SecondMoments {
 
     /// Adds the outer products of inputs, one after the other: sums do not depend on how inputs are cut into calls.
     ///
-    /// @param turned `size · count` values: all inputs of the first column, of the second, …
-    void add(float[] turned, int count, Workers workers) {
+    /// @param x `count · size` values from `from` on, input after input
+    /// @param turned the same, `size · count` values: all inputs of the first column, of the second, …
+    void add(float[] x, int from, float[] turned, int count, Workers workers) {
         // the longest panels first, so that no thread is left with one at the end
         workers.forEach(IntStream.range(0, panels.length).mapToObj(p -> panels.length - 1 - p).toList(), p -> {
-            Kernels.multiplyAdd(rows(p), width(p), count, turned, p * PANEL * count, count, turned, 0, count, panels[p], 0, width(p));
+            Kernels.multiplyAddByRows(rows(p), width(p), count, turned, p * PANEL * count, count, x, from, size, panels[p], 0, width(p));
             return p;
         }, _ -> { });
         tokens += count;

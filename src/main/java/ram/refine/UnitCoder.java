@@ -13,7 +13,7 @@ import ram.tensor.Rows;
 /// Codes a matrix with compensation, each row as that or as `mse` codes it, whichever is closer.
 final class UnitCoder {
     /// Rows coded together: they share each panel of the factor that is brought from memory.
-    private static final int BLOCK = 128;
+    private static final int BLOCK = 256;
 
     private final Workers workers;
 

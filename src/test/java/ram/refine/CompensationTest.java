@@ -115,7 +115,7 @@ class CompensationTest {
         double[][] h = FactorTest.moments(x, columns, 0.03);
         double[][] expected = reference(w, rows, h, format, DType.BF16);
         try (Workers workers = new Workers(1)) {
-            Inputs inputs = new Inputs(columns, 1, false, workers);
+            Inputs inputs = new Inputs(columns, 0, workers);
             inputs.add(x, null);
             CodedMatrix coded = CodedMatrix.allocate(format, DType.BF16, rows, columns);
             double[] errors = new Compensation(format, DType.BF16, inputs.factor(0.03)).code(w, rows, coded.codes(), coded.scales(), coded.biases());
@@ -149,7 +149,7 @@ class CompensationTest {
         CodedMatrix plain = CodedMatrix.allocate(format, DType.BF16, rows, columns);
         plain.encode(Quantizer.MSE, w);
         try (Workers workers = new Workers(2)) {
-            Inputs none = new Inputs(columns, 1, false, workers);
+            Inputs none = new Inputs(columns, 0, workers);
             CodedMatrix coded = CodedMatrix.allocate(format, DType.BF16, rows, columns);
             UnitCoder.Outcome outcome = new UnitCoder(workers).code(rows(w, columns), 0, rows, format, DType.BF16, none, Factor.identity(columns), 0.5, coded::put);
             assertArrayEquals(bytes(plain.scales()), bytes(coded.scales()));
@@ -173,7 +173,7 @@ class CompensationTest {
             drifted[i] += (float) (0.1 * random.nextGaussian());
         }
         try (Workers workers = new Workers(2)) {
-            Inputs inputs = new Inputs(columns, 2 * columns, true, workers);
+            Inputs inputs = new Inputs(columns, 2 * columns, workers);
             inputs.add(drifted, x);
             Factor factor = inputs.factor(0.03);
             CodedMatrix coded = CodedMatrix.allocate(format, DType.F16, rows, columns);
@@ -212,7 +212,7 @@ class CompensationTest {
         float[] y = FactorTest.inputs(2 * columns, columns, 2);
         double[][] h = FactorTest.moments(y, columns, 0.03);
         try (Workers workers = new Workers(2)) {
-            Inputs inputs = new Inputs(columns, 2 * columns, true, workers);
+            Inputs inputs = new Inputs(columns, 2 * columns, workers);
             inputs.add(y, x);
             inputs.factor(0.03);
             float[] aim = inputs.aim(w, rows, 0.5);

@@ -47,7 +47,7 @@ class FactorTest {
     }
 
     private static Inputs of(float[] x, int columns, int cut, Workers workers) {
-        Inputs inputs = new Inputs(columns, 1, false, workers);
+        Inputs inputs = new Inputs(columns, 0, workers);
         for (int from = 0; from < x.length; from += cut * columns) {
             inputs.add(Arrays.copyOfRange(x, from, Math.min(x.length, from + cut * columns)), null);
         }

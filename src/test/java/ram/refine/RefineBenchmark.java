@@ -37,7 +37,7 @@ final class RefineBenchmark {
                 }
             }
             RefineCost cost = RefineCost.of(model.weights(), targets, how);
-            Refiner refiner = new Refiner(model.weights(), targets, workers, 2L << 30, how.drift(), store);
+            Refiner refiner = new Refiner(model.weights(), targets, workers, 1L << 31, how.drift(), store);
             long start = System.nanoTime();
             refiner.run(() -> text.sample(model.weights(), workers, refiner.chunkTokens(), _ -> { }), _ -> { });
             double seconds = (System.nanoTime() - start) / 1e9;
