@@ -59,6 +59,17 @@ final class Documents {
         }
     }
 
+    /// The manifest that is meant: a file, or that of an output folder.
+    ///
+    /// @throws InputException when a folder has none
+    static Path manifest(Path given) {
+        Path file = Files.isDirectory(given) ? given.resolve("manifest.json") : given;
+        if (Files.isDirectory(given) && !Files.exists(file)) {
+            throw InputException.in(given, "has no manifest.json; give a folder that ram quantize wrote, or a manifest");
+        }
+        return file;
+    }
+
     private static void require(Path file) {
         if (!Files.isRegularFile(file)) {
             throw InputException.in(file, "does not exist; give the name of a file");

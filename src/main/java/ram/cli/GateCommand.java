@@ -1,14 +1,9 @@
 package ram.cli;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
-import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -22,8 +17,8 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
-import ram.InputException;
 import ram.UsageException;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
@@ -31,9 +26,7 @@ import ram.report.Gate;
 
 @Command(name = "gate", sortOptions = false, description = "Holds a manifest or an evaluation against limits; exit code 3 when one does not hold.")
 final class GateCommand implements Callable<Integer> {
-    private static final long MAX_BYTES = 1_000_000_000;
-
-    @Parameters(paramLabel = "MANIFEST|EVAL", description = "manifest.json of an output folder, or what `ram eval --json` printed.")
+    @Parameters(paramLabel = "MANIFEST|EVAL", description = "manifest.json, an output folder that has one, or what `ram eval --json` printed.")
     Path file;
 
     @Option(names = "--max-kl", paramLabel = "NATS", description = "Most mean KL divergence from the reference: as measured, else as predicted.")
@@ -48,11 +41,17 @@ final class GateCommand implements Callable<Integer> {
     @Option(names = "--max-size", paramLabel = "SIZE", description = "Most bytes of all *.safetensors files.")
     Size maxSize;
 
-    @Option(names = "--baseline", paramLabel = "MANIFEST", description = "An earlier manifest: size, predicted damage and measured divergence must not be worse.")
+    @Option(names = "--baseline", paramLabel = "MANIFEST", description = "An earlier manifest or output folder: size, predicted damage and measured divergence must not be worse.")
     Path baseline;
+
+    @Option(names = "--json", description = "Print one JSON document.")
+    boolean json;
 
     @Option(names = "--junit", paramLabel = "FILE", description = "Also write the outcome as JUnit XML.")
     Path junit;
+
+    @ParentCommand
+    RamCommand root;
 
     @Spec
     CommandSpec spec;
@@ -64,14 +63,19 @@ final class GateCommand implements Callable<Integer> {
                 minBits == null ? OptionalLong.empty() : OptionalLong.of(minBits), maxSize == null ? OptionalLong.empty() : OptionalLong.of(maxSize.bytes()));
         Optional<Manifest> manifest = Optional.empty();
         Optional<JsonNode> evaluation;
-        if (schema(file).equals("ram.evaluation/1")) {
-            evaluation = Optional.of(tree(file));
+        Path given = Documents.manifest(file);
+        if (Documents.schema(given).equals(Documents.EVALUATION)) {
+            evaluation = Optional.of(Documents.evaluation(given));
         } else {
-            manifest = Optional.of(ManifestJson.read(file));
+            manifest = Optional.of(ManifestJson.read(given));
             evaluation = manifest.get().evaluation().map(e -> e);
         }
-        List<Gate.Check> checks = Gate.check(manifest, evaluation, limits, Optional.ofNullable(baseline).map(ManifestJson::read));
-        print(checks);
+        List<Gate.Check> checks = Gate.check(manifest, evaluation, limits, Optional.ofNullable(baseline).map(Documents::manifest).map(ManifestJson::read));
+        if (json) {
+            spec.commandLine().getOut().print(new String(Gate.json(checks), StandardCharsets.UTF_8));
+        } else {
+            print(checks);
+        }
         if (junit != null) {
             OutputFiles.write(junit, xml(checks).getBytes(StandardCharsets.UTF_8));
         }
@@ -80,7 +84,7 @@ final class GateCommand implements Callable<Integer> {
 
     private void print(List<Gate.Check> checks) {
         PrintWriter out = spec.commandLine().getOut();
-        boolean annotate = System.getenv("GITHUB_ACTIONS") != null;
+        boolean annotate = root.global.around.variable("GITHUB_ACTIONS").equals("true");
         for (Gate.Check c : checks) {
             out.println((c.holds() ? "ok      " : "FAILED  ") + c.name() + ": " + c.sentence());
             if (annotate && !c.holds()) {
@@ -101,26 +105,6 @@ final class GateCommand implements Callable<Integer> {
             // Said below.
         }
         throw new UsageException("--max-ppl-increase: '" + text + "' is not a share; write 2% or 0.02");
-    }
-
-    private static String schema(Path file) {
-        return tree(file).path("schema").asText();
-    }
-
-    private static JsonNode tree(Path file) {
-        try {
-            if (!Files.isRegularFile(file)) {
-                throw InputException.in(file, "does not exist; give a manifest.json or what ram eval --json printed");
-            }
-            if (Files.size(file) > MAX_BYTES) {
-                throw InputException.in(file, "is too large for a manifest or an evaluation");
-            }
-            return new ObjectMapper().readTree(Files.readAllBytes(file));
-        } catch (JsonProcessingException e) {
-            throw new InputException(file + ": is not valid JSON; give a manifest.json or what ram eval --json printed", e);
-        } catch (IOException e) {
-            throw new UncheckedIOException(file + ": cannot be read", e);
-        }
     }
 
     private static String xml(List<Gate.Check> checks) {

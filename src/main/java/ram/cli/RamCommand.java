@@ -14,7 +14,7 @@ import picocli.CommandLine.ScopeType;
         exitCodeList = {"0:done", "1:failed (I/O, internal)", "2:usage", "3:a quality gate did not hold",
             "4:the budget cannot be met (the smallest possible size is printed)",
             "5:the input is not usable (corrupt, truncated, non-finite, unsupported)", "130:interrupted"},
-        subcommands = {InspectCommand.class, AnalyzeCommand.class, MergeCommand.class, PlanCommand.class, QuantizeCommand.class, VerifyCommand.class, SweepCommand.class, ExplainCommand.class, GateCommand.class, ReportCommand.class, EvalCommand.class, CompletionCommand.class, HelpCommand.class, ManCommand.class})
+        subcommands = {InspectCommand.class, AnalyzeCommand.class, MergeCommand.class, PlanCommand.class, QuantizeCommand.class, VerifyCommand.class, SweepCommand.class, ExplainCommand.class, GateCommand.class, DiffCommand.class, ReportCommand.class, EvalCommand.class, CompletionCommand.class, HelpCommand.class, ManCommand.class})
 final class RamCommand {
     @Mixin
     GlobalOptions global = new GlobalOptions();

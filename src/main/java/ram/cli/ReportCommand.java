@@ -2,7 +2,6 @@ package ram.cli;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.PrintWriter;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -46,7 +45,7 @@ final class ReportCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         OutputFiles.refuseExisting(output, force);
-        Path given = Files.isDirectory(file) ? file.resolve("manifest.json") : file;
+        Path given = Documents.manifest(file);
         boolean bare = Documents.schema(given).equals(Profile.SCHEMA);
         Optional<Manifest> manifest = bare ? Optional.empty() : Optional.of(ManifestJson.read(given));
         Optional<Profile> measured = bare ? Optional.of(ProfileJson.read(given)) : Optional.ofNullable(profile).map(ProfileJson::read);

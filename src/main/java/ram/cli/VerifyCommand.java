@@ -1,6 +1,7 @@
 package ram.cli;
 
 import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -33,6 +34,9 @@ final class VerifyCommand implements Callable<Integer> {
 
     @Option(names = "--requantize", description = "The source was quantized already and OUT was made with --requantize.")
     boolean requantize;
+
+    @Option(names = "--json", description = "Print one JSON document.")
+    boolean json;
 
     @ParentCommand
     RamCommand root;
@@ -72,6 +76,10 @@ final class VerifyCommand implements Callable<Integer> {
 
     private int report(Verifier.Report report) {
         PrintWriter out = spec.commandLine().getOut();
+        if (json) {
+            out.print(new String(report.json(source != null), StandardCharsets.UTF_8));
+            return report.sound() ? ExitCode.DONE : ExitCode.INPUT;
+        }
         report.problems().forEach(out::println);
         if (!report.sound()) {
             out.println(folder + ": " + report.problems().size() + (report.problems().size() == 1 ? " problem" : " problems"));

@@ -1,11 +1,7 @@
 package ram.plan;
 
-import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.ByteArrayOutputStream;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import ram.profile.JsonDocument;
 
 /// Explanations as documents, `ram.explain/1`.
@@ -33,7 +29,7 @@ public final class ExplainJson {
         root.put("price_per_byte", e.price());
         e.atLess().ifPresent(f -> root.put("format_at_5_percent_less", f.toString()));
         e.atMore().ifPresent(f -> root.put("format_at_5_percent_more", f.toString()));
-        return bytes(root);
+        return JsonDocument.bytes(root);
     }
 
     /// All modules that got more than their cheapest choice.
@@ -44,17 +40,6 @@ public final class ExplainJson {
             modules.addObject().put("module", p.module().path()).put("cheapest", p.cheapest().toString()).put("format", p.module().format().toString()).put("bytes_spent", p.bytes())
                     .put("damage_saved", p.saved()).put("saved_per_byte", p.perByte()).put("why", p.why(all.price()));
         }
-        return bytes(root);
-    }
-
-    private static byte[] bytes(ObjectNode root) {
-        ByteArrayOutputStream out = new ByteArrayOutputStream();
-        try (JsonGenerator json = JsonDocument.generator(out)) {
-            json.writeTree(root);
-            json.writeRaw('\n');
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        return out.toByteArray();
+        return JsonDocument.bytes(root);
     }
 }

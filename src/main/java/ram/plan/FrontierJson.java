@@ -1,11 +1,7 @@
 package ram.plan;
 
-import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.ByteArrayOutputStream;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import ram.profile.JsonDocument;
 
 /// A frontier as a document.
@@ -28,14 +24,7 @@ public final class FrontierJson {
             ObjectNode o = machines.addObject().put("memory_gib", m.gib()).put("budget_bytes", m.budget());
             m.point().ifPresent(p -> o.set("plan", point(p)));
         }
-        ByteArrayOutputStream out = new ByteArrayOutputStream();
-        try (JsonGenerator json = JsonDocument.generator(out)) {
-            json.writeTree(root);
-            json.writeRaw('\n');
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        return out.toByteArray();
+        return JsonDocument.bytes(root);
     }
 
     private static ObjectNode point(Frontier.Point p) {

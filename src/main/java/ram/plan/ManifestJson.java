@@ -1,11 +1,7 @@
 package ram.plan;
 
-import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.ByteArrayOutputStream;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -30,14 +26,7 @@ public final class ManifestJson {
     }
 
     public static byte[] write(Manifest m) {
-        ByteArrayOutputStream out = new ByteArrayOutputStream();
-        try (JsonGenerator json = JsonDocument.generator(out)) {
-            json.writeTree(tree(m));
-            json.writeRaw('\n');
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        return out.toByteArray();
+        return JsonDocument.bytes(tree(m));
     }
 
     /// The document as a tree, in the order in which it is written.

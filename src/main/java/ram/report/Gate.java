@@ -1,6 +1,8 @@
 package ram.report;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -11,9 +13,12 @@ import ram.UsageException;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
+import ram.profile.JsonDocument;
 
 /// Compares a manifest or an evaluation with what a pipeline demands of it.
 public final class Gate {
+    public static final String SCHEMA = "ram.gate/1";
+
     /// What is demanded; each empty where it is not.
     ///
     /// @param maxKl most mean KL divergence in nats per token: as measured, or as predicted where nothing was measured
@@ -52,6 +57,14 @@ public final class Gate {
         });
         baseline.ifPresent(b -> checks.addAll(regressions(require(manifest, "--baseline"), b)));
         return List.copyOf(checks);
+    }
+
+    /// The `ram.gate/1` document.
+    public static byte[] json(List<Check> checks) {
+        ObjectNode root = JsonDocument.object().put("schema", SCHEMA).put("holds", checks.stream().allMatch(Check::holds));
+        ArrayNode list = root.putArray("checks");
+        checks.forEach(c -> list.addObject().put("name", c.name()).put("holds", c.holds()).put("sentence", c.sentence()));
+        return JsonDocument.bytes(root);
     }
 
     private static Manifest require(Optional<Manifest> manifest, String option) {

@@ -1,5 +1,6 @@
 package ram.verify;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
@@ -33,6 +34,7 @@ import ram.layout.ModelConfig;
 import ram.layout.Module;
 import ram.numeric.Decoder;
 import ram.numeric.Workers;
+import ram.profile.JsonDocument;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
 import ram.safetensors.MappedPages;
@@ -68,7 +70,19 @@ public final class Verifier {
         public boolean sound() {
             return problems.isEmpty();
         }
+
+        /// The `ram.verification/1` document.
+        ///
+        /// @param compared whether it was compared with its source
+        public byte[] json(boolean compared) {
+            ObjectNode root = JsonDocument.object().put("schema", SCHEMA).put("sound", sound()).put("compared_with_source", compared).put("tensors", tensors).put("quantized_modules", quantized);
+            root.set("problems", JsonDocument.texts(problems));
+            root.set("relative_errors", JsonDocument.numberMap(errors));
+            return JsonDocument.bytes(root);
+        }
     }
+
+    public static final String SCHEMA = "ram.verification/1";
 
     private final Path folder;
     private final Workers workers;

@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
 import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -69,6 +71,27 @@ class GateTest {
         assertEquals(0, Cli.run("gate", file, "--max-kl", "1", "--max-ppl-increase", "0.5").exitCode());
         assertEquals(3, Cli.run("gate", file, "--max-kl", "0.001").exitCode());
         assertEquals(2, Cli.run("gate", file, "--max-size", "1GB").exitCode());
+    }
+
+    @Test
+    void inAWorkflowFailuresAreAnnotated() {
+        Surroundings workflow = new Surroundings(Path.of(""), Map.of("GITHUB_ACTIONS", "true"));
+        Cli.Result r = Cli.run(workflow, "gate", folder.resolve("small"), "--min-bits", "8", "--max-size", "700kB");
+        assertEquals(3, r.exitCode());
+        assertEquals(1, r.out().lines().filter(l -> l.startsWith("::error title=ram gate min-bits::")).count(), r.out());
+        assertTrue(r.out().lines().noneMatch(l -> l.contains("::error") && l.contains("max-size")), r.out());
+        assertTrue(Cli.run("gate", folder.resolve("small"), "--min-bits", "8").out().lines().noneMatch(l -> l.startsWith("::")));
+    }
+
+    @Test
+    void filesThatAreNotWhatIsAskedFor() throws IOException {
+        Path profile = folder.resolve("profile.json");
+        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        for (Path wrong : List.of(profile, Files.createFile(folder.resolve("empty.json")), Cli.TINY, Files.writeString(folder.resolve("list.json"), "[1]"))) {
+            Cli.Result r = Cli.run("gate", wrong, "--max-kl", "1");
+            assertEquals(5, r.exitCode(), wrong.toString());
+            assertTrue(r.err().lines().count() == 1 && r.err().startsWith("ram: " + wrong), r.err());
+        }
     }
 
     @Test

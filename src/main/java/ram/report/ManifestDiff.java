@@ -1,0 +1,158 @@
+package ram.report;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.EnumMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalDouble;
+import java.util.Set;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.TreeSet;
+import ram.UsageException;
+import ram.format.Format;
+import ram.layout.Kind;
+import ram.plan.Manifest;
+import ram.plan.Manifest.ModulePlan;
+import ram.profile.JsonDocument;
+
+/// What differs between two plans of a model.
+///
+/// @param figures size, bits per weight, predicted damage and what was measured, by name, where both have it
+/// @param settings policy and settings that differ, by name; empty text where one has none
+/// @param sources names of source files that are not the same in both
+/// @param changes modules whose format differs, those whose damage changes most first
+/// @param kinds what the changes come to, by kind of module
+public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, Setting> settings, List<String> sources, List<Change> changes, Map<Kind, Total> kinds) {
+    public static final String SCHEMA = "ram.diff/1";
+
+    /// A number in both.
+    public record Figure(double before, double after) {
+        public double change() {
+            return after - before;
+        }
+    }
+
+    /// A setting in both.
+    public record Setting(String before, String after) {
+    }
+
+    /// A module in both.
+    ///
+    /// @param bytes by how much it has grown
+    /// @param damage by how much its predicted damage has
+    public record Change(String path, Kind kind, Format before, Format after, long bytes, double damage) {
+    }
+
+    /// Changes of one kind of module.
+    public record Total(int modules, long bytes, double damage) {
+        Total plus(Change c) {
+            return new Total(modules + 1, Math.addExact(bytes, c.bytes()), damage + c.damage());
+        }
+    }
+
+    /// @throws UsageException when the modules are not those of one model
+    public static ManifestDiff of(Manifest before, Manifest after) {
+        Map<String, ModulePlan> old = new LinkedHashMap<>();
+        before.modules().forEach(m -> old.put(m.path(), m));
+        boolean same = old.size() == after.modules().size()
+                && after.modules().stream().allMatch(m -> old.containsKey(m.path()) && old.get(m.path()).shape().equals(m.shape()));
+        if (!same) {
+            throw new UsageException("the manifests are of different models: their modules differ in name, number or shape; give two plans of one model");
+        }
+        List<Change> changes = new ArrayList<>();
+        for (ModulePlan m : after.modules()) {
+            ModulePlan was = old.get(m.path());
+            if (!was.format().equals(m.format())) {
+                changes.add(new Change(m.path(), m.kind(), was.format(), m.format(), m.bytes() - was.bytes(), m.damage() - was.damage()));
+            }
+        }
+        changes.sort(Comparator.comparingDouble((Change c) -> -Math.abs(c.damage())).thenComparing(Change::path));
+        Map<Kind, Total> kinds = new EnumMap<>(Kind.class);
+        changes.forEach(c -> kinds.put(c.kind(), kinds.getOrDefault(c.kind(), new Total(0, 0, 0)).plus(c)));
+        return new ManifestDiff(figures(before, after), settings(before, after), sources(before, after), List.copyOf(changes), kinds);
+    }
+
+    /// Whether the two plans come to the same, whatever they were asked for.
+    public boolean same() {
+        return changes.isEmpty() && sources.isEmpty() && figures.values().stream().allMatch(f -> f.change() == 0);
+    }
+
+    private static SortedMap<String, Figure> figures(Manifest before, Manifest after) {
+        SortedMap<String, Figure> out = new TreeMap<>();
+        out.put("file_bytes", new Figure(before.sizes().files(), after.sizes().files()));
+        out.put("bits_per_weight", new Figure(before.sizes().bitsPerWeight(), after.sizes().bitsPerWeight()));
+        out.put("predicted_damage", new Figure(damage(before), damage(after)));
+        for (String name : List.of("divergence/mean_kl", "perplexity", "sequence_perplexity/median")) {
+            OptionalDouble was = measured(before, name);
+            OptionalDouble is = measured(after, name);
+            if (was.isPresent() && is.isPresent()) {
+                out.put("measured_" + name.replaceFirst(".*_perplexity/", "perplexity_").replaceFirst(".*/", ""), new Figure(was.getAsDouble(), is.getAsDouble()));
+            }
+        }
+        return out;
+    }
+
+    private static double damage(Manifest m) {
+        return m.modules().stream().mapToDouble(ModulePlan::damage).sum();
+    }
+
+    /// The second model of an evaluation is what was written; the first is its source.
+    private static OptionalDouble measured(Manifest m, String pointer) {
+        Optional<JsonNode> value = m.evaluation().map(e -> e.path("models").path(1).at("/" + pointer)).filter(JsonNode::isNumber);
+        return value.isPresent() ? OptionalDouble.of(value.get().asDouble()) : OptionalDouble.empty();
+    }
+
+    private static SortedMap<String, Setting> settings(Manifest before, Manifest after) {
+        SortedMap<String, String> a = settings(before);
+        SortedMap<String, String> b = settings(after);
+        Set<String> names = new HashSet<>(a.keySet());
+        names.addAll(b.keySet());
+        SortedMap<String, Setting> out = new TreeMap<>();
+        names.stream().filter(n -> !a.getOrDefault(n, "").equals(b.getOrDefault(n, ""))).forEach(n -> out.put(n, new Setting(a.getOrDefault(n, ""), b.getOrDefault(n, ""))));
+        return out;
+    }
+
+    private static SortedMap<String, String> settings(Manifest m) {
+        SortedMap<String, String> out = new TreeMap<>(m.analysis());
+        out.putAll(m.planning());
+        out.put("policy", m.policy());
+        out.put("tool_version", m.toolVersion());
+        m.limit().budget().ifPresent(b -> out.put("budget_bytes", String.valueOf(b)));
+        m.limit().bitsPerWeight().ifPresent(b -> out.put("limit_bits_per_weight", String.valueOf(b)));
+        m.refinement().ifPresent(r -> out.put("refine", r.path("text").asText()));
+        return out;
+    }
+
+    private static List<String> sources(Manifest before, Manifest after) {
+        Set<Object> common = new HashSet<>(before.source());
+        common.retainAll(after.source());
+        Set<String> names = new TreeSet<>();
+        before.source().stream().filter(f -> !common.contains(f)).forEach(f -> names.add(f.name()));
+        after.source().stream().filter(f -> !common.contains(f)).forEach(f -> names.add(f.name()));
+        return List.copyOf(names);
+    }
+
+    /// The `ram.diff/1` document.
+    public byte[] json() {
+        ObjectNode root = JsonDocument.object().put("schema", SCHEMA).put("same", same());
+        ObjectNode numbers = root.putObject("figures");
+        figures.forEach((name, f) -> numbers.putObject(name).put("before", f.before()).put("after", f.after()));
+        ObjectNode texts = root.putObject("settings");
+        settings.forEach((name, x) -> texts.putObject(name).put("before", x.before()).put("after", x.after()));
+        root.set("source_files", JsonDocument.texts(sources));
+        ArrayNode modules = root.putArray("modules");
+        changes.forEach(c -> modules.addObject().put("path", c.path()).put("kind", c.kind().label()).put("before", c.before().toString()).put("after", c.after().toString())
+                .put("bytes", c.bytes()).put("damage", c.damage()));
+        ObjectNode byKind = root.putObject("kinds");
+        kinds.forEach((kind, t) -> byKind.putObject(kind.label()).put("modules", t.modules()).put("bytes", t.bytes()).put("damage", t.damage()));
+        return JsonDocument.bytes(root);
+    }
+}
