@@ -13,9 +13,12 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.function.LongConsumer;
 import java.util.stream.IntStream;
@@ -28,12 +31,19 @@ import ram.format.CodedMatrix;
 import ram.format.Format;
 import ram.format.Quantizer;
 import ram.layout.Layout;
+import ram.layout.Model;
 import ram.layout.Module;
 import ram.layout.OutputTypes;
 import ram.numeric.Decoder;
 import ram.numeric.Kernels;
 import ram.numeric.Workers;
+import ram.plan.Manifest;
+import ram.plan.ManifestJson;
+import ram.plan.MlxVersion;
+import ram.plan.OutputSize;
 import ram.profile.Journal;
+import ram.profile.Profile;
+import ram.profile.Profiles;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
 import ram.safetensors.ShardPlan;
@@ -163,6 +173,38 @@ public final class Converter {
     public Converter(Quantizer quantizer, int threads) {
         this.quantizer = quantizer;
         this.threads = threads;
+    }
+
+    /// Writes a planned model as an MLX folder: tensors, config.json, tokenizer, index, model card and manifest. Nothing has the name of `out` before all is there.
+    ///
+    /// @param profile of the same model
+    /// @param plan made from the profile
+    /// @param out must not exist
+    /// @param progress is told the bytes of source that were read, from several threads
+    /// @return the plan with the errors of what was written
+    /// @throws ram.UsageException when `out` exists
+    /// @throws InputException when a weight is not finite or the source cannot be read
+    public static Manifest convert(Model model, Profile profile, Manifest plan, Path out, int threads, LongConsumer progress) {
+        Profiles.requireMatch(profile, model, out);
+        StagedFolder.refuseExisting(out, false);
+        Map<String, Format> formats = plan.formats();
+        ShardPlan shards = OutputSize.of(profile, profile.modules().stream().map(m -> formats.get(m.path())).toList());
+        OutputTypes types = OutputTypes.of(model.layout(), model.config(), DType.fromTorchName(profile.options().get("dtype")));
+        Quantizer quantizer = Quantizer.valueOf(profile.options().get("quantizer").toUpperCase(Locale.ROOT));
+        try (StagedFolder folder = StagedFolder.open(out, false, true)) {
+            Map<String, Double> errors = new HashMap<>();
+            new Converter(quantizer, threads).write(model.layout(), types, List.of(new Variant(formats, shards, folder.path())), Optional.empty(), progress).getFirst()
+                    .forEach((path, measured) -> errors.put(path, measured.relativeError()));
+            SortedMap<String, Format> quantized = new TreeMap<>();
+            formats.entrySet().stream().filter(e -> !e.getValue().isDense()).forEach(e -> quantized.put(e.getKey(), e.getValue()));
+            profile.prequantized().forEach(p -> quantized.put(p.path(), p.format()));
+            Manifest written = plan.withQuantizer(quantizer, quantizer).withWrittenErrors(errors);
+            OutputFolder.writeSideFiles(model, shards, quantized, plan.mlxVersion().map(MlxVersion::knowsMode).orElse(true), folder.path());
+            OutputFolder.write(folder.path().resolve("README.md"), ModelCard.write(model.checkpoint().folder(), written));
+            OutputFolder.write(folder.path().resolve("manifest.json"), ManifestJson.write(written));
+            folder.publish();
+            return written;
+        }
     }
 
     /// Bytes of source that a conversion reports to its progress.

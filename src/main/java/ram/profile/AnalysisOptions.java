@@ -24,4 +24,11 @@ public record AnalysisOptions(Quantizer quantizer, List<Format> formats, boolean
             throw new IllegalArgumentException("at least one thread is needed");
         }
     }
+
+    /// Quantizer `mse`, every affine format, large tensors sampled, the source's types.
+    ///
+    /// @param threads 1 or more
+    public static AnalysisOptions defaults(int threads) {
+        return new AnalysisOptions(Quantizer.MSE, Format.allAffine(), false, Optional.empty(), false, threads);
+    }
 }
