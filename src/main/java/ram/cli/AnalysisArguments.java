@@ -28,6 +28,9 @@ final class AnalysisArguments {
     @Option(names = "--requantize", description = "Accept a source that is quantized already: decode it and quantize it again, which loses quality twice.")
     boolean requantize;
 
+    @Option(names = "--keep-nonfinite", description = "Keep a tensor with values that are infinite or not a number dense instead of refusing the model.")
+    boolean keepNonFinite;
+
     @Option(names = "--hash", description = "Record the SHA-256 of every source file.")
     boolean hash;
 
@@ -37,7 +40,7 @@ final class AnalysisArguments {
     }
 
     AnalysisOptions options(List<Format> formats, int threads) {
-        return new AnalysisOptions(quantizer == null ? Quantizer.MSE : quantizer, formats, exact, dtype(), hash, threads);
+        return new AnalysisOptions(quantizer == null ? Quantizer.MSE : quantizer, formats, exact, dtype(), hash, keepNonFinite, threads);
     }
 
     Model open(Path folder) {

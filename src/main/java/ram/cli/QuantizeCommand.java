@@ -284,7 +284,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             manifest = manifest.withFiles(sources.get(), Receipts.of(folder, workers));
         }
         OutputFolder.write(folder.resolve("manifest.json"), ManifestJson.write(manifest));
-        Verifier.Report report = VerifyCommand.verify(folder, Optional.of(m), errors, root.global, spec);
+        Verifier.Report report = VerifyCommand.verify(folder, Optional.of(m), errors, manifest.nonFinite(), root.global, spec);
         if (!report.sound()) {
             throw new IllegalStateException("the written folder did not verify: " + String.join("; ", report.problems()));
         }

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.function.Supplier;
 import picocli.CommandLine.Command;
@@ -48,12 +49,13 @@ final class VerifyCommand implements Callable<Integer> {
     public Integer call() {
         Optional<Manifest> manifest = Optional.of(folder.resolve("manifest.json")).filter(Files::exists).map(ManifestJson::read);
         Map<String, Double> expected = manifest.<Map<String, Double>>map(Manifest::writtenErrors).orElse(Map.of());
+        Set<String> nonFinite = manifest.map(Manifest::nonFinite).orElse(Set.of());
         Supplier<List<String>> receipts = Receipts.meanwhile(() -> manifest.map(this::receipts).orElse(List.of()));
         if (source == null) {
-            return report(verify(folder, Optional.empty(), expected, root.global, spec).with(receipts.get()));
+            return report(verify(folder, Optional.empty(), expected, nonFinite, root.global, spec).with(receipts.get()));
         }
         try (Model model = Model.open(source, new LayoutOptions(requantize))) {
-            return report(verify(folder, Optional.of(model), expected, root.global, spec).with(receipts.get()));
+            return report(verify(folder, Optional.of(model), expected, nonFinite, root.global, spec).with(receipts.get()));
         }
     }
 
@@ -68,9 +70,9 @@ final class VerifyCommand implements Callable<Integer> {
         }
     }
 
-    static Verifier.Report verify(Path folder, Optional<Model> source, Map<String, Double> expected, GlobalOptions global, CommandSpec spec) {
+    static Verifier.Report verify(Path folder, Optional<Model> source, Map<String, Double> expected, Set<String> nonFinite, GlobalOptions global, CommandSpec spec) {
         try (Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "verify", Verifier.work(folder, source))) {
-            return Verifier.verify(folder, source, expected, global.threads(), progress::advance);
+            return Verifier.verify(folder, source, expected, nonFinite, global.threads(), progress::advance);
         }
     }
 

@@ -34,7 +34,7 @@ final class Moments {
             int from = i * columns;
             float magnitude = Kernels.maxMagnitude(block, from, columns);
             rowMaxAbs[Math.toIntExact(firstRow + i)] = magnitude;
-            if (!(magnitude <= Float.MAX_VALUE)) {
+            if (!(magnitude <= NonFinite.LARGEST)) {
                 locate((firstRow + i) * columns, block, from, columns);
             } else if (min > max || magnitude > Math.min(max, -min)) {
                 // No other row can widen the range.
@@ -52,7 +52,7 @@ final class Moments {
 
     private void locate(long index, float[] block, int from, int columns) {
         for (int j = 0; j < columns; j++) {
-            if (!Float.isFinite(block[from + j])) {
+            if (!(Math.abs(block[from + j]) <= NonFinite.LARGEST)) {
                 if (firstNonFinite < 0) {
                     firstNonFinite = index + j;
                 }

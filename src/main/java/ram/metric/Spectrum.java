@@ -4,7 +4,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 import org.ejml.data.DMatrixRMaj;
+import org.ejml.dense.row.CommonOps_DDRM;
 import org.ejml.dense.row.factory.DecompositionFactory_DDRM;
 import org.ejml.interfaces.decomposition.EigenDecomposition_F64;
 import ram.numeric.Kernels;
@@ -36,10 +38,12 @@ record Spectrum(double[] squares, boolean exact) {
             return new Spectrum(new double[(int) side], true);
         }
         long elements = rows.rows() * rows.columns();
-        return side <= options.exactSide() && elements <= options.exactElements() ? exact(rows) : estimate(rows, energy, options);
+        boolean small = side <= options.exactSide() && elements <= options.exactElements();
+        return (small ? exact(rows) : Optional.<Spectrum>empty()).orElseGet(() -> estimate(rows, energy, options));
     }
 
-    private static Spectrum exact(Rows rows) {
+    /// Empty where the decomposition does not converge, as it may when weights differ by dozens of orders of magnitude.
+    private static Optional<Spectrum> exact(Rows rows) {
         int m = (int) rows.rows();
         int n = rows.columns();
         float[] w = new float[m * n];
@@ -68,15 +72,23 @@ record Spectrum(double[] squares, boolean exact) {
                 }
             }
         }
-        return new Spectrum(falling(eigen(gram, false)), true);
+        // Powers of two, so that the values are those of the matrix itself to the bit.
+        int exponent = Math.getExponent(CommonOps_DDRM.elementMaxAbs(gram));
+        for (int i = 0; i < g.length; i++) {
+            g[i] = Math.scalb(g[i], -exponent);
+        }
+        return eigen(gram, false).map(e -> {
+            double[] squares = falling(e);
+            for (int i = 0; i < squares.length; i++) {
+                squares[i] = Math.scalb(squares[i], exponent);
+            }
+            return new Spectrum(squares, true);
+        });
     }
 
-    private static EigenDecomposition_F64<DMatrixRMaj> eigen(DMatrixRMaj symmetric, boolean vectors) {
+    private static Optional<EigenDecomposition_F64<DMatrixRMaj>> eigen(DMatrixRMaj symmetric, boolean vectors) {
         EigenDecomposition_F64<DMatrixRMaj> eigen = DecompositionFactory_DDRM.eig(symmetric.numRows, vectors, true);
-        if (!eigen.decompose(symmetric)) {
-            throw new IllegalStateException("the decomposition of a symmetric " + symmetric.numRows + "² matrix did not converge");
-        }
-        return eigen;
+        return eigen.decompose(symmetric) ? Optional.of(eigen) : Optional.empty();
     }
 
     private static double[] falling(EigenDecomposition_F64<DMatrixRMaj> eigen) {
@@ -131,7 +143,17 @@ record Spectrum(double[] squares, boolean exact) {
                 leading.set(i, j, tridiagonal.get(i, j));
             }
         }
-        return new Spectrum(interpolate(nodes(eigen(leading, true), n, last), n, (int) Math.min(rows.rows(), n), scale), false);
+        int count = (int) Math.min(rows.rows(), n);
+        double left = last;
+        double[] squares = eigen(leading, true).map(e -> interpolate(nodes(e, n, left), n, count, scale)).orElseGet(() -> single(energy, count));
+        return new Spectrum(squares, false);
+    }
+
+    /// All energy in one direction.
+    private static double[] single(double energy, int count) {
+        double[] squares = new double[count];
+        squares[0] = energy;
+        return squares;
     }
 
     /// A value of the quadrature and how many of the eigenvalues it stands for.

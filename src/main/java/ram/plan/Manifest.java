@@ -10,12 +10,14 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import ram.format.Format;
 import ram.format.Quantizer;
 import ram.layout.Architecture;
 import ram.layout.Kind;
+import ram.profile.AnalysisOptions;
 import ram.profile.CurvePoint;
 import ram.profile.Profile;
 import ram.safetensors.DType;
@@ -203,6 +205,12 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         SortedMap<String, Double> out = new TreeMap<>();
         modules.forEach(m -> m.writtenError().ifPresent(e -> out.put(m.path(), e)));
         return out;
+    }
+
+    /// Tensors that were kept although they hold what is infinite or not a number, by their names in the output.
+    public Set<String> nonFinite() {
+        String names = analysis.getOrDefault(AnalysisOptions.KEPT_NON_FINITE, "");
+        return names.isEmpty() ? Set.of() : Set.of(names.split(","));
     }
 
     /// The chosen format per module path.

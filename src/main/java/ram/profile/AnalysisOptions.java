@@ -14,8 +14,12 @@ import ram.safetensors.DType;
 /// @param exact whether errors are measured on every row of large tensors too
 /// @param dtype type of what stays dense; empty for the source's
 /// @param hash whether the content of every file is hashed
+/// @param keepNonFinite whether a tensor with values that are infinite or not a number stays dense; otherwise it is refused
 /// @param threads worker threads; results do not depend on it
-public record AnalysisOptions(Quantizer quantizer, List<Format> formats, boolean exact, Optional<DType> dtype, boolean hash, int threads) {
+public record AnalysisOptions(Quantizer quantizer, List<Format> formats, boolean exact, Optional<DType> dtype, boolean hash, boolean keepNonFinite, int threads) {
+    /// In the options of profile and manifest: the tensors of the output that hold such values, separated by commas.
+    public static final String KEPT_NON_FINITE = "keep_nonfinite";
+
     public AnalysisOptions {
         Objects.requireNonNull(quantizer);
         formats = formats.stream().filter(f -> !f.isDense()).toList();
@@ -29,6 +33,6 @@ public record AnalysisOptions(Quantizer quantizer, List<Format> formats, boolean
     ///
     /// @param threads 1 or more
     public static AnalysisOptions defaults(int threads) {
-        return new AnalysisOptions(Quantizer.MSE, Format.allAffine(), false, Optional.empty(), false, threads);
+        return new AnalysisOptions(Quantizer.MSE, Format.allAffine(), false, Optional.empty(), false, false, threads);
     }
 }

@@ -118,7 +118,6 @@ final class PartAnalysis {
     }
 
     static String refusal(String name, NonFinite n) {
-        return "tensor '" + name + "' holds " + n.count() + (n.count() == 1 ? " weight that is" : " weights that are")
-                + " infinite or not a number, the first at index " + n.firstIndex() + "; the checkpoint is damaged, get another copy";
+        return "tensor '" + name + "' holds " + n + "; the checkpoint is damaged, get another copy, or give --keep-nonfinite to keep the tensor dense";
     }
 }

@@ -17,7 +17,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
+import java.util.SortedSet;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.Consumer;
 import java.util.function.LongConsumer;
 import java.util.stream.IntStream;
@@ -29,24 +31,26 @@ import ram.layout.Model;
 import ram.layout.Module;
 import ram.layout.OutputTypes;
 import ram.metric.MetricReport;
+import ram.metric.NonFinite;
 import ram.numeric.Workers;
 import ram.sensitivity.ModuleWeights;
 import ram.sensitivity.Propagation;
 import ram.sensitivity.Term;
 import ram.tensor.Rows;
-import ram.tensor.TensorView;
 
 /// Analyses whole checkpoints.
 public final class Profiles {
     private final Model model;
+    private final SortedSet<String> nonFinite;
     private final AnalysisOptions options;
     private final OutputTypes types;
     private final MeasuredParts finished;
     private final LongConsumer progress;
 
-    private Profiles(Model model, AnalysisOptions options, MeasuredParts finished, LongConsumer progress) {
+    private Profiles(Model model, SortedSet<String> nonFinite, AnalysisOptions options, MeasuredParts finished, LongConsumer progress) {
         this.finished = finished;
         this.model = model;
+        this.nonFinite = nonFinite;
         this.options = options;
         this.types = OutputTypes.of(model.layout(), model.config(), options.dtype());
         this.progress = progress;
@@ -94,13 +98,20 @@ public final class Profiles {
     ///
     /// @param journal of the [#fingerprint] of this analysis
     public static ProfilePart analyze(Model model, Share share, AnalysisOptions options, String toolVersion, Optional<Journal> journal, LongConsumer progress) {
-        return new Profiles(model, options, new MeasuredParts(journal), progress).run(share, toolVersion);
+        if (!options.keepNonFinite()) {
+            return new Profiles(model, new TreeSet<>(), options, new MeasuredParts(journal), progress).run(share, toolVersion);
+        }
+        NonFiniteTensors kept;
+        try (Workers workers = new Workers(options.threads())) {
+            kept = NonFiniteTensors.kept(model, workers);
+        }
+        return new Profiles(kept.model(), kept.names(), options, new MeasuredParts(journal), progress).run(share, toolVersion);
     }
 
     /// What the results of an analysis depend on, for its journal.
     public static String fingerprint(Model model, AnalysisOptions options, String toolVersion) {
         Fingerprint f = Fingerprint.of("analyze", toolVersion, model);
-        new Profiles(model, options, new MeasuredParts(Optional.empty()), _ -> { }).optionTexts().forEach((key, value) -> f.add(key).add(value));
+        new Profiles(model, new TreeSet<>(), options, new MeasuredParts(Optional.empty()), _ -> { }).optionTexts().forEach((key, value) -> f.add(key).add(value));
         return f.line();
     }
 
@@ -131,7 +142,7 @@ public final class Profiles {
         try (Workers workers = new Workers(options.threads())) {
             List<Layout.Plain> plain = IntStream.range(0, layout.plain().size()).filter(share::takes).mapToObj(layout.plain()::get).toList();
             workers.map(plain, p -> {
-                checkFinite(p.name(), Rows.of(p.view()), p.view());
+                NonFiniteTensors.refuse(Float.MAX_VALUE, p.name(), Rows.of(p.view()), p.view());
                 return p;
             });
             logitPower = Propagation.walk(layout, options.threads(), (_, weights) -> {
@@ -169,10 +180,10 @@ public final class Profiles {
         if (finite || share.equals(Share.WHOLE)) {
             return;
         }
-        model.layout().plain().forEach(p -> checkFinite(p.name(), Rows.of(p.view()), p.view()));
+        model.layout().plain().forEach(p -> NonFiniteTensors.refuse(Float.MAX_VALUE, p.name(), Rows.of(p.view()), p.view()));
         for (Module module : model.layout().modules()) {
             for (Module.Part part : module.parts()) {
-                checkFinite(part.name(), Rows.of(module.weight(), part.firstRow(), part.rows()), module.weight());
+                NonFiniteTensors.refuse(NonFinite.LARGEST, part.name(), Rows.of(module.weight(), part.firstRow(), part.rows()), module.weight());
             }
         }
     }
@@ -247,24 +258,6 @@ public final class Profiles {
         }
     }
 
-    private static void checkFinite(String name, Rows rows, TensorView view) {
-        if (!view.dtype().isFloating() || view.shape().elements() == 0) {
-            return;
-        }
-        int step = Math.max(1, (1 << 16) / rows.columns());
-        float[] values = new float[Math.multiplyExact(step, rows.columns())];
-        for (long first = 0; first < rows.rows(); first += step) {
-            int count = (int) Math.min(step, rows.rows() - first);
-            rows.read(first, count, values);
-            for (int i = 0; i < count * rows.columns(); i++) {
-                if (!Float.isFinite(values[i])) {
-                    throw new InputException("tensor '" + name + "' holds a value that is infinite or not a number at index " + (first * rows.columns() + i)
-                            + "; the checkpoint is damaged, get another copy");
-                }
-            }
-        }
-    }
-
     private static List<Profile.PrequantizedModule> prequantized(Layout layout) {
         return layout.prequantized().stream().map(p -> {
             List<String> sources = new ArrayList<>(p.weight().sources());
@@ -280,6 +273,9 @@ public final class Profiles {
         texts.put("quantizer", options.quantizer().name().toLowerCase(Locale.ROOT));
         texts.put("formats", String.join(",", options.formats().stream().map(Format::toString).toList()));
         texts.put("exact", String.valueOf(options.exact()));
+        if (options.keepNonFinite()) {
+            texts.put(AnalysisOptions.KEPT_NON_FINITE, String.join(",", nonFinite));
+        }
         texts.put("dtype", types.main().torchName().orElseThrow());
         return texts;
     }

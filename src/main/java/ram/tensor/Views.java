@@ -118,6 +118,15 @@ public final class Views {
         });
     }
 
+    /// With 0 in place of what is not a number or beyond a magnitude.
+    public static TensorView within(float largest, TensorView view) {
+        return new Computed(view, List.of(), view.dtype(), (values, _, count) -> {
+            for (int i = 0; i < count; i++) {
+                values[i] = Math.abs(values[i]) <= largest ? values[i] : 0;
+            }
+        });
+    }
+
     /// Multiplies each row by a factor of its own that is exact in the tensor's type.
     ///
     /// @param factors one per index of the first axis

@@ -138,7 +138,7 @@ class BadInputTest {
     @Test
     void notANumberInAWeight() throws IOException {
         poke("model.layers.2.mlp.up_proj.weight", 12345, 0x7fc0);
-        refused(5, "tensor 'model.layers.2.mlp.up_proj.weight' holds 1 weight that is infinite or not a number, the first at index 12345");
+        refused(5, "tensor 'model.layers.2.mlp.up_proj.weight' holds 1 value that is infinite, not a number or beyond 1.1e18, the first at index 12345");
     }
 
     @Test

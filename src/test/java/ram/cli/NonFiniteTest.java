@@ -1,0 +1,177 @@
+package ram.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import java.util.stream.StreamSupport;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import ram.SyntheticModel;
+import ram.safetensors.Checkpoint;
+import ram.safetensors.TensorInfo;
+
+/// Weights that are infinite, not a number, or finite and extreme.
+class NonFiniteTest {
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final int NAN = 0x7fc0;
+    private static final int INFINITE = 0xff80;
+    private static final String UP = "model.layers.1.mlp.up_proj.weight";
+
+    @TempDir
+    Path dir;
+
+    private static Path copy(Path from, Path to) throws IOException {
+        Files.createDirectories(to);
+        try (Stream<Path> files = Files.list(from)) {
+            for (Path file : files.toList()) {
+                Files.copy(file, to.resolve(file.getFileName()));
+            }
+        }
+        return to;
+    }
+
+    /// Overwrites bfloat16 elements of a tensor.
+    private static void poke(Path folder, String tensor, Map<Integer, Integer> values) throws IOException {
+        long at;
+        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+            TensorInfo info = checkpoint.tensor(tensor).orElseThrow();
+            at = info.offset();
+        }
+        try (FileChannel file = FileChannel.open(folder.resolve("model.safetensors"), StandardOpenOption.WRITE)) {
+            for (Map.Entry<Integer, Integer> v : new TreeMap<>(values).entrySet()) {
+                file.write(ByteBuffer.allocate(2).order(ByteOrder.LITTLE_ENDIAN).putShort(0, v.getValue().shortValue()), at + 2L * v.getKey());
+            }
+        }
+    }
+
+    private static JsonNode module(Path manifest, String path) throws IOException {
+        return StreamSupport.stream(JSON.readTree(manifest.toFile()).path("modules").spliterator(), false).filter(m -> m.path("path").asText().equals(path)).findFirst().orElseThrow();
+    }
+
+    @Test
+    void refusedByNameIndexAndCount() throws IOException {
+        Path model = copy(Cli.TINY, dir.resolve("m"));
+        poke(model, UP, Map.of(5, NAN, 9, INFINITE));
+        for (Object[] command : new Object[][] {{"analyze", model, "-o", dir.resolve("p.json")}, {"quantize", model, "--budget", "1MB", "-o", dir.resolve("out")}}) {
+            Cli.Result r = Cli.run(command);
+            assertEquals(5, r.exitCode());
+            assertEquals("ram: tensor '" + UP + "' holds 2 values that are infinite, not a number or beyond 1.1e18, the first at index 5; the checkpoint is damaged, get another copy, "
+                    + "or give --keep-nonfinite to keep the tensor dense", r.sentence());
+        }
+        assertFalse(Files.exists(dir.resolve("out")) || Files.exists(dir.resolve("p.json")));
+    }
+
+    @Test
+    void keptDenseOnRequest() throws IOException {
+        Path model = copy(Cli.TINY, dir.resolve("m"));
+        poke(model, UP, Map.of(5, NAN, 9, INFINITE));
+        poke(model, "model.norm.weight", Map.of(3, INFINITE));
+        Path profile = dir.resolve("p.json");
+        assertEquals(0, Cli.run("analyze", model, "--keep-nonfinite", "-o", profile, "--quiet").exitCode());
+        Path out = dir.resolve("out");
+        assertEquals(0, Cli.run("quantize", model, "--profile", profile, "--budget", "1.2MB", "-o", out, "--quiet").exitCode());
+        Path direct = dir.resolve("direct");
+        assertEquals(0, Cli.run("quantize", model, "--keep-nonfinite", "--budget", "1.2MB", "-o", direct, "--quiet").exitCode());
+        assertEquals(-1, Files.mismatch(out.resolve("model.safetensors"), direct.resolve("model.safetensors")));
+
+        JsonNode up = module(out.resolve("manifest.json"), "model.layers.1.mlp.up_proj");
+        assertEquals("dense", up.path("format").asText());
+        assertEquals("cannot-quantize", up.path("why").asText());
+        assertEquals(UP + " holds 2 values that are infinite, not a number or beyond 1.1e18, the first at index 5", up.path("reason").asText());
+        assertEquals("model.layers.1.mlp.up_proj.weight,model.norm.weight", JSON.readTree(out.resolve("manifest.json").toFile()).at("/analysis/keep_nonfinite").asText());
+        assertTrue(Cli.run("explain", out.resolve("manifest.json"), "model.layers.1.mlp.up_proj", "--profile", profile).out().contains("It cannot be quantized: " + UP + " holds 2 values"));
+
+        assertEquals(0, Cli.run("verify", out).exitCode());
+        assertEquals(0, Cli.run("verify", out, "--source", model).exitCode());
+        poke(out, "model.layers.0.input_layernorm.weight", Map.of(0, NAN));
+        Cli.Result r = Cli.run("verify", out);
+        assertEquals(5, r.exitCode());
+        assertTrue(r.out().contains("tensor 'model.layers.0.input_layernorm.weight' holds NaN at index 0"), r.out());
+    }
+
+    @Test
+    void aKeptTensorIsComparedBitByBit() throws IOException {
+        Path model = copy(Cli.TINY, dir.resolve("m"));
+        poke(model, UP, Map.of(5, NAN));
+        Path out = dir.resolve("out");
+        assertEquals(0, Cli.run("quantize", model, "--keep-nonfinite", "--budget", "1.2MB", "-o", out, "--quiet").exitCode());
+        poke(out, UP, Map.of(5, NAN + 1));
+        Cli.Result r = Cli.run("verify", out, "--source", model);
+        assertEquals(5, r.exitCode());
+        assertTrue(r.out().contains(UP), r.out());
+    }
+
+    @Test
+    void oneBadExpertKeepsItsStackDense() throws IOException {
+        Path model = dir.resolve("m");
+        SyntheticModel.writeExperts(2, model);
+        String expert = "model.layers.1.mlp.experts.3.gate_proj.weight";
+        poke(model, expert, Map.of(64, NAN));
+        Path out = dir.resolve("out");
+        assertEquals(5, Cli.run("quantize", model, "--budget", "800kB", "-o", out).exitCode());
+        assertEquals(0, Cli.run("quantize", model, "--keep-nonfinite", "--budget", "800kB", "-o", out, "--quiet").exitCode());
+        assertEquals("dense", module(out.resolve("manifest.json"), "model.layers.1.mlp.switch_mlp.gate_proj").path("format").asText());
+        assertTrue(module(out.resolve("manifest.json"), "model.layers.1.mlp.switch_mlp.gate_proj").path("reason").asText().startsWith(expert + " holds 1 value that is"));
+        assertFalse(module(out.resolve("manifest.json"), "model.layers.0.mlp.switch_mlp.gate_proj").path("format").asText().equals("dense"));
+        assertEquals(0, Cli.run("verify", out, "--source", model).exitCode());
+    }
+
+    /// Rows of zeros, of one value, of denormals, of the largest values there are, with one huge outlier; and a matrix of nothing.
+    private static Path extreme(Path dir) throws IOException {
+        Path model = copy(Cli.TINY, dir.resolve("m"));
+        Map<Integer, Integer> values = new TreeMap<>();
+        for (int c = 0; c < 128; c++) {
+            values.put(c, 0);
+            values.put(128 + c, 0x3f80);
+            values.put(256 + c, 1 + c % 3);
+            values.put(384 + c, c % 2 == 0 ? 0x5d00 : 0xdd00);
+            values.put(512 + c, c == 77 ? 0x5d00 : 0x3c00);
+            values.put(640 + c, c == 31 ? 0xdd00 : 0);
+            values.put(768 + c, 0x8001);
+            values.put(896 + c, 0x0080);
+        }
+        poke(model, UP, values);
+        Map<Integer, Integer> zeros = Stream.iterate(0, i -> i + 1).limit(128 * 128).collect(Collectors.toMap(i -> i, _ -> 0));
+        poke(model, "model.layers.2.self_attn.o_proj.weight", zeros);
+        return model;
+    }
+
+    @ParameterizedTest
+    @CsvSource({"rtn,2,32", "rtn,3,64", "rtn,4,128", "rtn,5,32", "rtn,6,64", "rtn,8,128", "mse,2,128", "mse,3,32", "mse,4,64", "mse,5,128", "mse,6,32", "mse,8,64"})
+    void extremeRowsGiveFiniteScales(String quantizer, int bits, int group) throws IOException {
+        Path out = dir.resolve("out");
+        Cli.Result r = Cli.run("quantize", extreme(dir), "--policy", "uniform", "--bits", bits, "--group", group, "--quantizer", quantizer, "--allow-unsafe", "-o", out, "--quiet", "-vv");
+        assertEquals(0, r.exitCode(), r.err());
+        assertEquals(0, Cli.run("verify", out, "--source", dir.resolve("m")).exitCode());
+    }
+
+    @Test
+    void extremeRowsAndEveryFormat() throws IOException {
+        Path out = dir.resolve("out");
+        Path profile = dir.resolve("p.json");
+        Path model = extreme(dir);
+        assertEquals(0, Cli.run("analyze", model, "--formats", "affine,mxfp4,nvfp4,mxfp8", "-o", profile, "--quiet").exitCode());
+        for (String format : new String[] {"mxfp4", "nvfp4", "mxfp8"}) {
+            Cli.Result r = Cli.run("quantize", model, "--profile", profile, "--formats", "affine,mxfp4,nvfp4,mxfp8", "--budget", "1.2MB", "--allow-unsafe",
+                    "--set", "layers.(1.mlp.up_proj|2.self_attn.o_proj)=" + format, "-o", out, "--force", "--quiet");
+            assertEquals(0, r.exitCode(), r.err());
+            assertEquals(0, Cli.run("verify", out, "--source", model).exitCode());
+        }
+    }
+}
