@@ -75,6 +75,9 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
     @Option(names = "--fresh", description = "Start over instead of going on where an earlier run of the same command was stopped.")
     boolean fresh;
 
+    @Option(names = "--reproducible-check", description = "Afterwards do everything again with another number of threads, and require the same bytes.")
+    boolean reproducibleCheck;
+
     @Option(names = "--json", description = "Print the manifest instead of the table.")
     boolean json;
 
@@ -103,6 +106,9 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         if (output == null && !dryRun) {
             throw new ParameterException(spec.commandLine(), "Missing required option: '--output=OUT' (or --dry-run)");
         }
+        if (dryRun && reproducibleCheck) {
+            throw new ParameterException(spec.commandLine(), "--reproducible-check compares what is written, so it excludes --dry-run");
+        }
         if (!dryRun) {
             StagedFolder.refuseExisting(output, force);
         }
@@ -117,6 +123,9 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
                     OutputFolder.requireSpace(output, Math.multiplyExact(bounds.smallest(), requests.size()));
                 }
                 print(stage(m, requests));
+                if (reproducibleCheck) {
+                    reproduce(m, requests);
+                }
             }
         }
         if (!dryRun && !json && !root.global.quiet) {
@@ -157,6 +166,26 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             spec.commandLine().getErr().println(refine.cost(m, model, manifests.getFirst().formats(), types(m, measured)));
         }
         return manifests;
+    }
+
+    /// Does it again beside the output, compares every file, and removes the second one.
+    private void reproduce(Model m, List<PlanRequest> requests) {
+        Path first = output;
+        Path absolute = output.toAbsolutePath().normalize();
+        output = absolute.resolveSibling("." + absolute.getFileName() + ".again");
+        force = true;
+        fresh = true;
+        root.global.threads = root.global.threads() == 1 ? 2 : 1;
+        try {
+            stage(m, requests);
+            int files = SameFiles.require(first, output);
+            if (!json && !root.global.quiet) {
+                spec.commandLine().getOut().println("reproduced with " + root.global.threads + (root.global.threads == 1 ? " thread: " : " threads: ") + files + " files are the same, byte for byte");
+            }
+        } finally {
+            SameFiles.delete(output);
+            output = first;
+        }
     }
 
     /// Everything from the analysis on, in a hidden folder. It stays for the next run when this one is stopped or runs out of something;
