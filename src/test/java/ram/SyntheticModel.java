@@ -55,6 +55,11 @@ public final class SyntheticModel {
         write(new Size(4096, 512, 4, 2, 1536, 0, Math.max(1, (megabytes - 4) / 6), false), folder);
     }
 
+    /// The least that has every kind of module: some 150 kB.
+    public static void writeTiny(boolean experts, Path folder) throws IOException {
+        write(new Size(64, 64, 1, 1, 64, experts ? 4 : 0, 1, false), folder);
+    }
+
     /// A mixture of eight small experts per layer.
     public static void writeExperts(int layers, Path folder) throws IOException {
         write(new Size(1024, 128, 1, 1, 64, 8, layers, false), folder);

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.CharConversionException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -38,7 +39,7 @@ final class Documents {
                 parser.skipChildren();
             }
             return "";
-        } catch (JsonProcessingException e) {
+        } catch (JsonProcessingException | CharConversionException e) {
             throw new InputException(file + ": is not valid JSON; give another file or create it again", e);
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
@@ -52,7 +53,7 @@ final class Documents {
         }
         try {
             return new ObjectMapper().readTree(Files.readAllBytes(file));
-        } catch (JsonProcessingException e) {
+        } catch (JsonProcessingException | CharConversionException e) {
             throw new InputException(file + ": is not valid JSON; create it again with ram eval --json", e);
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);

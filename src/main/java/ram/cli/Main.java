@@ -31,6 +31,7 @@ import ram.safetensors.MappedPages;
 /// The entry point. Exit codes: 0 done, 1 failed, 2 usage, 3 a gate did not hold, 4 the budget cannot be met, 5 the input is not usable, 130 interrupted.
 public final class Main {
     private static final long SECONDS_TO_STOP = 20;
+    private static final int LONGEST = 2000;
     private static final String INTERRUPTED = "interrupted; nothing was published";
     private static final String TO_RESUME = "; run the same command again to resume, or with --fresh to start over";
 
@@ -197,8 +198,13 @@ public final class Main {
         };
     }
 
+    /// Names in files can be of any length.
+    private static String shortened(String sentence) {
+        return sentence.length() <= LONGEST ? sentence : sentence.substring(0, LONGEST / 2) + " … " + sentence.substring(sentence.length() - LONGEST / 2);
+    }
+
     private static int fail(PrintWriter err, RamCommand root, Throwable e, int code, String sentence) {
-        err.println("ram: " + sentence);
+        err.println("ram: " + shortened(sentence));
         if (root.global.verbosity() >= 2) {
             e.printStackTrace(err);
         }

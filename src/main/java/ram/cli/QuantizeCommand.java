@@ -25,6 +25,7 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
+import ram.InputException;
 import ram.convert.Converter;
 import ram.convert.ModelCard;
 import ram.convert.OutputFolder;
@@ -315,7 +316,8 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         OutputFolder.write(folder.resolve("manifest.json"), ManifestJson.write(manifest));
         Verifier.Report report = VerifyCommand.verify(folder, Optional.of(m), errors, manifest.nonFinite(), root.global, spec);
         if (!report.sound()) {
-            throw new IllegalStateException("the written folder did not verify: " + String.join("; ", report.problems()));
+            throw InputException.in(model, "does not give a sound output: " + report.problems().getFirst() + (report.problems().size() > 1 ? " (and " + (report.problems().size() - 1) + " more)" : "")
+                    + "; its config.json may not fit its tensors, otherwise report this");
         }
         return manifest;
     }

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Optional;
 import java.util.regex.Matcher;
@@ -33,7 +34,7 @@ final class SideFiles {
     static void copy(Path model, Path out) {
         for (String name : in(model)) {
             try {
-                Files.write(out.resolve(name), Files.readAllBytes(model.resolve(name)));
+                Files.copy(model.resolve(name), out.resolve(name), StandardCopyOption.REPLACE_EXISTING);
             } catch (IOException e) {
                 throw new UncheckedIOException(model.resolve(name) + ": cannot be copied to " + out, e);
             }

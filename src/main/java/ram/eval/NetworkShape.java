@@ -19,6 +19,9 @@ public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int h
     /// Whether queries and keys are normalised: not, each head for itself, or all heads together.
     public enum QkNorm { NONE, HEAD, WHOLE }
 
+    private static final int LARGEST = 1 << 24;
+    private static final int MOST_LAYERS = 10_000;
+
     static final Set<String> FAMILIES = Set.of("llama", "mistral", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "mixtral", "olmoe");
 
     /// @throws InputException for other families and for configurations that lack a number
@@ -58,7 +61,7 @@ public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int h
 
     private static int number(ModelConfig config, String key) {
         int value = config.json().path(key).asInt(0);
-        if (value < 1) {
+        if (value < 1 || value > LARGEST || key.equals("num_hidden_layers") && value > MOST_LAYERS) {
             throw InputException.in(config.file(), "has no usable " + key + "; download it again");
         }
         return value;

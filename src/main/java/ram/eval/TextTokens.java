@@ -15,6 +15,8 @@ import ram.InputException;
 /// The tokenizers library is native code. It comes with the program and is unpacked at the first use into `ENGINE_CACHE_DIR`, by default
 /// `~/.cache/ram`; nothing is fetched from the network.
 public final class TextTokens {
+    private static final long MAX_BYTES = 500_000_000;
+
     static {
         // the library would otherwise ask the network for GPU builds of itself, and report that it is used
         System.setProperty("ai.djl.offline", "true");
@@ -52,7 +54,22 @@ public final class TextTokens {
         }
     }
 
+    /// A device or a pipe might never end.
+    static void requireReadable(Path file) {
+        try {
+            if (!Files.isRegularFile(file)) {
+                throw InputException.in(file, Files.exists(file) ? "is not a regular file; give the name of one" : "does not exist; give the name of a file");
+            }
+            if (Files.size(file) > MAX_BYTES) {
+                throw InputException.in(file, "is over " + MAX_BYTES + " bytes long; a few thousand tokens are enough, give a part of it");
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        }
+    }
+
     private static String content(Path text) {
+        requireReadable(text);
         try {
             return Files.readString(text);
         } catch (CharacterCodingException e) {

@@ -75,6 +75,7 @@ public record TokenSet(String name, List<int[]> sequences) {
     ///
     /// @throws InputException when the file is neither
     public static int[] read(Path file) {
+        TextTokens.requireReadable(file);
         try {
             byte[] bytes = Files.readAllBytes(file);
             if (bytes.length > 10 && (bytes[0] & 255) == 0x93 && new String(bytes, 1, 5, StandardCharsets.US_ASCII).equals("NUMPY")) {

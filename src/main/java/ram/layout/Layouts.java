@@ -171,6 +171,9 @@ public final class Layouts {
                 out.add(new Layout.Dropped(tensor, why));
             }
         });
+        if (modules.isEmpty() && plain.isEmpty() && prequantized.isEmpty()) {
+            throw InputException.in(checkpoint.folder(), "has no tensor that MLX would load for model_type '" + config.modelType() + "'; check config.json, or download the model again");
+        }
         Architecture architecture = new Architecture(config.modelType(), family.name(), known, classifier.structure(modules, names), tied, assumptions);
         return new Layout(architecture, modules, plain, prequantized, out, OutputKeys.of(config, family, tied));
     }

@@ -2,6 +2,7 @@ package ram.layout;
 
 import java.nio.file.Path;
 import java.util.Objects;
+import ram.InputException;
 import ram.safetensors.Checkpoint;
 
 /// A model folder, opened and understood: its tensors, its configuration, and how MLX will load it.
@@ -26,7 +27,11 @@ public record Model(Checkpoint checkpoint, ModelConfig config, Layout layout) im
         Checkpoint checkpoint = Checkpoint.open(folder);
         try {
             ModelConfig config = ModelConfig.read(folder);
-            return new Model(checkpoint, config, Layouts.of(checkpoint, config, options));
+            try {
+                return new Model(checkpoint, config, Layouts.of(checkpoint, config, options));
+            } catch (ArithmeticException e) {
+                throw new InputException(config.file() + ": holds a number that is out of range for this model; download it again", e);
+            }
         } catch (RuntimeException e) {
             checkpoint.close();
             throw e;

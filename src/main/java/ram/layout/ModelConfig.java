@@ -7,6 +7,7 @@ import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.CharConversionException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -47,6 +48,8 @@ public record ModelConfig(Path file, ObjectNode json) {
             return new ModelConfig(file, object);
         } catch (JsonProcessingException e) {
             throw new InputException(file + ": is not valid JSON (" + e.getOriginalMessage().lines().findFirst().orElse("") + "); download it again", e);
+        } catch (CharConversionException e) {
+            throw new InputException(file + ": is not UTF-8 text; download it again", e);
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
         }

@@ -14,6 +14,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.ByteArrayOutputStream;
+import java.io.CharConversionException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
@@ -45,6 +46,9 @@ public final class JsonDocument {
     ///
     /// @throws InputException when it is not JSON or of another schema
     public static JsonFields read(Path file, String schema) {
+        if (!Files.isRegularFile(file)) {
+            throw InputException.in(file, Files.exists(file) ? "is not a regular file; give the name of one" : "does not exist; give the name of a file");
+        }
         try (InputStream in = Files.newInputStream(file); JsonParser parser = MAPPER.createParser(in)) {
             JsonNode root = parser.nextToken() == JsonToken.START_OBJECT ? parser.readValueAsTree() : null;
             JsonFields fields = new JsonFields(file, "", root);
@@ -61,6 +65,8 @@ public final class JsonDocument {
             return fields;
         } catch (JsonProcessingException e) {
             throw new InputException(file + ": is not valid JSON (" + e.getOriginalMessage().lines().findFirst().orElse("") + "); create the file again", e);
+        } catch (CharConversionException e) {
+            throw new InputException(file + ": is not UTF-8 text; create the file again", e);
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
         }

@@ -12,8 +12,10 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.SortedMap;
 import ram.format.Format;
 import ram.layout.Layout;
+import ram.safetensors.DType;
 import ram.safetensors.Shape;
 
 /// `profile.json`. A module names its formats once; its own and its tensors' curves are lists in that order.
@@ -158,10 +160,22 @@ public final class ProfileJson {
             dropped.add(new Layout.Dropped(f.text("tensor"), f.text("why")));
             f.end();
         }
-        Profile profile = new Profile(d.text("tool_version"), JsonDocument.readFiles(d, "files"), JsonDocument.readArchitecture(d), d.integer("layers"), d.textMap("options"),
+        Profile profile = new Profile(d.text("tool_version"), JsonDocument.readFiles(d, "files"), JsonDocument.readArchitecture(d), d.integer("layers"), options(d),
                 modules, plain, prequantized, dropped);
         d.end();
         return profile;
+    }
+
+    /// The settings that later steps ask for must be there.
+    private static SortedMap<String, String> options(JsonFields d) {
+        SortedMap<String, String> options = d.textMap("options");
+        if (!Set.of("rtn", "mse").contains(options.getOrDefault("quantizer", ""))) {
+            throw d.wrong("options", "name no quantizer that this version knows");
+        }
+        if (DType.fromTorchName(options.getOrDefault("dtype", "")).isEmpty()) {
+            throw d.wrong("options", "name no dtype");
+        }
+        return options;
     }
 
     private static ModuleProfile readModule(JsonFields f) {

@@ -97,7 +97,11 @@ public final class ProfileParts {
             if (own.stream().mapToLong(ProfilePart.Tensor::parameters).sum() != head.parameters()) {
                 throw InputException.in(where, "and the other parts do not make up the module " + head.path() + "; analyze all parts again");
             }
-            modules.add(module(head, own, Arrays.copyOfRange(sensitivities, next, next + own.size())));
+            try {
+                modules.add(module(head, own, Arrays.copyOfRange(sensitivities, next, next + own.size())));
+            } catch (IllegalArgumentException e) {
+                throw new InputException(where + ": the figures of the module " + head.path() + " cannot be right (" + e.getMessage() + "); analyze the model again", e);
+            }
             next += own.size();
         }
         Profile frame = parts.getFirst().frame();

@@ -9,6 +9,7 @@ import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.IdentityHashMap;
 import java.util.List;
@@ -36,6 +37,7 @@ import ram.numeric.Workers;
 import ram.sensitivity.ModuleWeights;
 import ram.sensitivity.Propagation;
 import ram.sensitivity.Term;
+import ram.safetensors.Shape;
 import ram.tensor.Rows;
 
 /// Analyses whole checkpoints.
@@ -130,6 +132,17 @@ public final class Profiles {
         List<String> then = profile.files().stream().map(f -> f.name() + " " + f.bytes() + " " + f.headerSha256()).toList();
         if (!now.equals(then)) {
             throw InputException.in(where, "was measured on other files than those in " + model.checkpoint().folder() + "; analyze this model");
+        }
+        Map<String, Shape> measured = new HashMap<>();
+        profile.modules().forEach(m -> measured.put(m.path(), m.shape()));
+        Map<String, Shape> modules = new HashMap<>();
+        model.layout().modules().forEach(m -> modules.put(m.path(), m.weight().shape()));
+        Map<String, Shape> copied = new HashMap<>();
+        profile.plain().forEach(p -> copied.put(p.name(), p.shape()));
+        Map<String, Shape> plain = new HashMap<>();
+        model.layout().plain().forEach(p -> plain.put(p.name(), p.view().shape()));
+        if (!measured.equals(modules) || !copied.equals(plain)) {
+            throw InputException.in(where, "does not have the modules and tensors of " + model.checkpoint().folder() + "; analyze this model");
         }
     }
 

@@ -2,6 +2,7 @@ package ram.safetensors;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.CharConversionException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
@@ -100,13 +101,16 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     private static Map<String, String> readIndex(Path index) throws IOException {
+        if (!Files.isRegularFile(index)) {
+            throw InputException.in(index, "is not a regular file; download it again");
+        }
         if (Files.size(index) > MAX_INDEX_BYTES) {
             throw InputException.in(index, "is over " + MAX_INDEX_BYTES + " bytes long; it is not an index");
         }
         JsonNode map;
         try {
             map = new ObjectMapper().readTree(Files.readAllBytes(index)).path("weight_map");
-        } catch (com.fasterxml.jackson.core.JsonProcessingException e) {
+        } catch (com.fasterxml.jackson.core.JsonProcessingException | CharConversionException e) {
             throw new InputException(index + ": is not valid JSON; download it again", e);
         }
         if (!map.isObject() || map.isEmpty()) {

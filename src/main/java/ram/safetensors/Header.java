@@ -6,6 +6,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
+import java.io.CharConversionException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -85,6 +86,8 @@ public record Header(Map<String, TensorInfo> tensors, Map<String, String> metada
             if (parser.nextToken() != null) {
                 throw InputException.in(file, "has text after the end of its header's JSON; it is corrupt");
             }
+        } catch (CharConversionException e) {
+            throw new InputException(file + ": has a header that is not UTF-8 text; it is corrupt, download it again", e);
         } catch (JsonProcessingException e) {
             throw new InputException(file + ": has a header that is not valid JSON (" + firstLine(e.getOriginalMessage()) + "); it is corrupt, download it again", e);
         }

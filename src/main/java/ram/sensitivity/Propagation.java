@@ -33,6 +33,9 @@ public final class Propagation {
         }
     }
 
+    /// A configuration without an embedding of its size is not believed beyond this.
+    private static final int WIDEST = 1 << 20;
+
     private final Layout layout;
     private final String family;
     private final Dense dense;
@@ -67,7 +70,7 @@ public final class Propagation {
         Optional<Module> embedding = outside.stream().filter(m -> m.kind() == Kind.EMBEDDING && m.weight().shape().rank() == 2)
                 .filter(m -> m.weight().shape().columns() == dense.number("hidden_size", m.weight().shape().columns())).findFirst();
         Optional<Module> head = outside.stream().filter(m -> m.kind() == Kind.HEAD && m.weight().shape().rank() == 2).findFirst();
-        int hidden = embedding.or(() -> head).map(m -> (int) m.weight().shape().columns()).orElse((int) dense.number("hidden_size", 0));
+        int hidden = embedding.or(() -> head).map(m -> (int) m.weight().shape().columns()).orElseGet(() -> (int) Math.clamp(dense.number("hidden_size", 0), 0, WIDEST));
         // The sums serve the start, and, for a tied head, the end.
         Optional<double[]> embeddingSums = embedding.map(m -> columnSums(m));
         double embeddingGain = embeddingGain(hidden);

@@ -1,0 +1,109 @@
+package ram.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.function.Consumer;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+import ram.SyntheticModel;
+
+/// What fuzzing has found, one by one.
+class HostileInputTest {
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    @TempDir
+    Path dir;
+    private Path model;
+
+    @BeforeEach
+    void model() throws IOException {
+        model = dir.resolve("m");
+        SyntheticModel.writeTiny(true, model);
+    }
+
+    private static void change(Path file, Consumer<ObjectNode> how) throws IOException {
+        ObjectNode root = (ObjectNode) JSON.readTree(file.toFile());
+        how.accept(root);
+        Files.writeString(file, root.toString());
+    }
+
+    private static void refused(String end, Object... args) {
+        Cli.Result r = Cli.run(args);
+        assertEquals(5, r.exitCode(), r.err());
+        assertTrue(r.sentence().startsWith("ram: ") && r.sentence().endsWith(end), r.err());
+    }
+
+    @Test
+    @EnabledOnOs(OS.LINUX)
+    void filesThatNeverEnd() throws IOException {
+        Path tokens = Files.createSymbolicLink(dir.resolve("tokens.i32"), Path.of("/dev/zero"));
+        refused(tokens + ": is not a regular file; give the name of one", "eval", model, "--tokens", tokens);
+        refused(tokens + ": is not a regular file; give the name of one", "eval", Cli.TINY, "--text", tokens);
+        Path index = Files.createSymbolicLink(model.resolve("model.safetensors.index.json"), Path.of("/dev/zero"));
+        refused(index + ": is not a regular file; download it again", "inspect", model);
+    }
+
+    @Test
+    void sizesThatCannotBe() throws IOException {
+        Path config = model.resolve("config.json");
+        change(config, c -> c.put("hidden_size", Integer.MAX_VALUE + 1L));
+        assertEquals(0, Cli.run("analyze", model, "-o", dir.resolve("p.json"), "--quiet").exitCode());
+        change(config, c -> c.put("hidden_size", -1));
+        assertEquals(0, Cli.run("analyze", model, "-o", dir.resolve("p.json"), "--force", "--quiet").exitCode());
+        change(config, c -> c.put("hidden_size", 64).put("num_experts", Double.MAX_VALUE));
+        refused("config.json: holds a number that is out of range for this model; download it again", "inspect", model);
+        SyntheticModel.writeTiny(false, dir.resolve("dense"));
+        change(dir.resolve("dense/config.json"), c -> c.put("num_hidden_layers", Integer.MAX_VALUE));
+        Path tokens = Files.write(dir.resolve("tokens.i32"), new byte[64]);
+        refused("config.json: has no usable num_hidden_layers; download it again", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);
+        change(dir.resolve("dense/config.json"), c -> c.put("num_hidden_layers", -1));
+        refused("check config.json, or download the model again", "quantize", dir.resolve("dense"), "--budget", "150kB", "-o", dir.resolve("out"));
+    }
+
+    @Test
+    void aConfigurationOfAnotherArchitecture() throws IOException {
+        change(model.resolve("config.json"), c -> c.put("model_type", "mamba"));
+        refused("; its config.json may not fit its tensors, otherwise report this", "quantize", model, "--policy", "uniform", "-o", dir.resolve("out"));
+    }
+
+    @Test
+    void namesOfAnyLength() throws IOException {
+        Files.writeString(model.resolve("model.safetensors.index.json"), "{\"weight_map\":{\"a\":\"" + "x".repeat(3_000_000) + "\"}}");
+        Cli.Result r = Cli.run("inspect", model);
+        assertEquals(5, r.exitCode());
+        assertTrue(r.err().length() < 2100, r.err().length() + " characters");
+    }
+
+    @Test
+    void otherEncodings() throws IOException {
+        Files.write(model.resolve("config.json"), new byte[] {'{', 0, 0, 0, 't', '^', 't', 'd', 1, 2, 3, 4});
+        refused("config.json: is not UTF-8 text; download it again", "inspect", model);
+    }
+
+    @Test
+    void profilesThatCannotBe() throws IOException {
+        Path profile = dir.resolve("p.json");
+        assertEquals(0, Cli.run("analyze", model, "-o", profile, "--quiet").exitCode());
+        String sound = Files.readString(profile);
+        change(profile, p -> ((ObjectNode) p.get("options")).remove("quantizer"));
+        refused("name no quantizer that this version knows; create the file again", "plan", profile, "--budget", "300kB");
+        Files.writeString(profile, sound);
+        change(profile, p -> ((ArrayNode) p.get("modules")).remove(3));
+        refused("does not have the modules and tensors of " + model + "; analyze this model", "quantize", model, "--profile", profile, "--budget", "300kB", "-o", dir.resolve("out"));
+        Path part = dir.resolve("part.json");
+        assertEquals(0, Cli.run("analyze", model, "--part", "1/1", "-o", part, "--quiet").exitCode());
+        Files.writeString(part, Files.readString(part).replaceFirst("\"frobenius\" : [0-9.E-]+", "\"frobenius\" : 1.7976931348623157E308"));
+        refused("analyze the model again", "merge", part, "-o", dir.resolve("merged.json"));
+        refused("is not a regular file; give the name of one", "plan", dir, "--budget", "300kB");
+    }
+}
