@@ -4,6 +4,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import ram.UsageException;
 import ram.format.Format;
@@ -12,6 +13,7 @@ import ram.layout.LayoutOptions;
 import ram.layout.Model;
 import ram.profile.AnalysisOptions;
 import ram.profile.Profile;
+import ram.rewrite.Rewriting;
 import ram.safetensors.DType;
 
 /// Options that influence what is measured and written.
@@ -34,17 +36,44 @@ final class AnalysisArguments {
     @Option(names = "--hash", description = "Record the SHA-256 of every source file.")
     boolean hash;
 
+    @Option(names = "--rewrite", description = "First rescale channels by powers of two, which leaves the model's function as it is, wherever that lowers the error.")
+    boolean rewrite;
+
     Optional<DType> dtype() {
         return Optional.ofNullable(dtype).map(name -> DType.fromTorchName(name).orElseThrow(() -> new UsageException("--dtype: '" + name
                 + "' is not bfloat16, float16 or float32")));
     }
 
     AnalysisOptions options(List<Format> formats, int threads) {
-        return new AnalysisOptions(quantizer == null ? Quantizer.MSE : quantizer, formats, exact, dtype(), hash, keepNonFinite, threads);
+        return new AnalysisOptions(quantizer == null ? Quantizer.MSE : quantizer, formats, exact, dtype(), hash, keepNonFinite, rewrite, threads);
     }
 
     Model open(Path folder) {
         return Model.open(folder, new LayoutOptions(requantize));
+    }
+
+    /// The model as it is analysed and written. It shares the checkpoint of `model`.
+    Model rewritten(Model model, GlobalOptions global, CommandSpec spec) {
+        return rewrite ? rewrite(model, global, spec) : model;
+    }
+
+    static Model rewrite(Model model, GlobalOptions global, CommandSpec spec) {
+        Rewriting done;
+        try (Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "rewrite", Rewriting.work(model))) {
+            done = Rewriting.of(model, global.threads(), progress::advance);
+        }
+        if (global.verbosity() > 0) {
+            done.changes().forEach(c -> spec.commandLine().getErr().println(String.format(Locale.ROOT, "rewrite   %s: %d channels, relative error at 3 and 4 bits %.4g, was %.4g",
+                    c.path(), c.channels(), c.after(), c.before())));
+        }
+        return done.model();
+    }
+
+    /// @throws UsageException when the profile is of a model that was rewritten and this one is not, or the other way round
+    void requireSameRewriting(Profile measured) {
+        if (rewrite != measured.options().containsKey(AnalysisOptions.REWRITE)) {
+            throw new UsageException(rewrite ? "--rewrite: the profile was measured without it; analyze with --rewrite" : "the profile was measured with --rewrite; give --rewrite here too");
+        }
     }
 
     /// The quantizer to write with.

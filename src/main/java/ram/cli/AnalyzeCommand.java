@@ -63,7 +63,8 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
         if (!json) {
             OutputFiles.refuseExisting(file, force);
         }
-        try (Model m = analysis.open(model)) {
+        try (Model source = analysis.open(model)) {
+            Model m = analysis.rewritten(source, root.global, spec);
             if (json) {
                 measure(m, file, Optional.empty());
                 return ExitCode.DONE;

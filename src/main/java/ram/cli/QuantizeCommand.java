@@ -107,6 +107,9 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         if (output == null && !dryRun) {
             throw new ParameterException(spec.commandLine(), "Missing required option: '--output=OUT' (or --dry-run)");
         }
+        if (analysis.rewrite && refine.wanted()) {
+            throw new ParameterException(spec.commandLine(), "--rewrite changes the inputs of modules that --refine learns from, so it excludes --refine");
+        }
         if (dryRun && reproducibleCheck) {
             throw new ParameterException(spec.commandLine(), "--reproducible-check compares what is written, so it excludes --dry-run");
         }
@@ -117,8 +120,8 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             SizeBounds bounds = SizeBounds.of(m.layout(), OutputTypes.of(m.layout(), m.config(), analysis.dtype()), requests.getFirst());
             requests.forEach(r -> r.budget().ifPresent(bounds::require));
             if (dryRun) {
-                Profile measured = measured(m, Optional.empty());
-                print(plan(m, measured, requests));
+                Model planned = analysis.rewritten(m, root.global, spec);
+                print(plan(planned, measured(planned, Optional.empty()), requests));
             } else {
                 if (!StagedFolder.resumable(output)) {
                     OutputFolder.requireSpace(output, Math.multiplyExact(bounds.smallest(), requests.size()));
@@ -152,6 +155,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         }
         Profiles.requireMatch(measured, m, profile);
         analysis.requireSameType(measured);
+        analysis.requireSameRewriting(measured);
         return measured;
     }
 
@@ -191,9 +195,10 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     /// Everything from the analysis on, in a hidden folder. It stays for the next run when this one is stopped or runs out of something;
     /// after a mistake in the input or in the command nothing stays.
-    private List<Manifest> stage(Model m, List<PlanRequest> requests) {
+    private List<Manifest> stage(Model source, List<PlanRequest> requests) {
         try (StagedFolder folder = StagedFolder.open(output, force, fresh)) {
             try {
+                Model m = analysis.rewritten(source, root.global, spec);
                 Profile measured = measured(m, Optional.of(folder.journal("analyze")));
                 return publish(m, measured, plan(m, measured, requests), folder);
             } catch (UncheckedIOException | CancellationException e) {

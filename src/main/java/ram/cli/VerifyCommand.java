@@ -17,11 +17,13 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
+import ram.InputException;
 import ram.layout.LayoutOptions;
 import ram.layout.Model;
 import ram.numeric.Workers;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
+import ram.profile.AnalysisOptions;
 import ram.verify.Receipts;
 import ram.verify.Verifier;
 
@@ -55,8 +57,17 @@ final class VerifyCommand implements Callable<Integer> {
             return report(verify(folder, Optional.empty(), expected, nonFinite, root.global, spec).with(receipts.get()));
         }
         try (Model model = Model.open(source, new LayoutOptions(requantize))) {
-            return report(verify(folder, Optional.of(model), expected, nonFinite, root.global, spec).with(receipts.get()));
+            return report(verify(folder, Optional.of(as(model, manifest)), expected, nonFinite, root.global, spec).with(receipts.get()));
         }
+    }
+
+    /// The source as it was when the folder was made from it.
+    private Model as(Model model, Optional<Manifest> manifest) {
+        Optional<String> how = manifest.flatMap(Manifest::rewrite);
+        how.filter(h -> !h.equals(AnalysisOptions.POWER_OF_TWO)).ifPresent(h -> {
+            throw InputException.in(folder.resolve("manifest.json"), "says that the source was rewritten by '" + h + "', which this version does not know; verify with the version that made it");
+        });
+        return how.isPresent() ? AnalysisArguments.rewrite(model, root.global, spec) : model;
     }
 
     /// What differs from the files that the manifest lists.

@@ -50,6 +50,11 @@ public record Module(String path, Kind kind, int layer, TensorView weight, List<
         }
     }
 
+    /// @param view of the same shape and parts
+    public Module withWeight(TensorView view) {
+        return new Module(path, kind, layer, view, parts, preset, mustStayDense, expert, sharedExpert);
+    }
+
     /// The formats that this module can have, dense included.
     public List<Format> possible(List<Format> offered) {
         return offered.stream().filter(f -> f.isDense() || mustStayDense.isEmpty() && f.fits(weight.shape())).toList();

@@ -213,6 +213,11 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         return names.isEmpty() ? Set.of() : Set.of(names.split(","));
     }
 
+    /// How the model was rewritten before it was analysed.
+    public Optional<String> rewrite() {
+        return Optional.ofNullable(analysis.get(AnalysisOptions.REWRITE));
+    }
+
     /// The chosen format per module path.
     public Map<String, Format> formats() {
         Map<String, Format> out = new HashMap<>();

@@ -15,10 +15,16 @@ import ram.safetensors.DType;
 /// @param dtype type of what stays dense; empty for the source's
 /// @param hash whether the content of every file is hashed
 /// @param keepNonFinite whether a tensor with values that are infinite or not a number stays dense; otherwise it is refused
+/// @param rewrite whether the model is one that [ram.rewrite.Rewriting] made
 /// @param threads worker threads; results do not depend on it
-public record AnalysisOptions(Quantizer quantizer, List<Format> formats, boolean exact, Optional<DType> dtype, boolean hash, boolean keepNonFinite, int threads) {
+public record AnalysisOptions(Quantizer quantizer, List<Format> formats, boolean exact, Optional<DType> dtype, boolean hash, boolean keepNonFinite,
+                              boolean rewrite, int threads) {
     /// In the options of profile and manifest: the tensors of the output that hold such values, separated by commas.
     public static final String KEPT_NON_FINITE = "keep_nonfinite";
+    /// In the options of profile and manifest: how the model was rewritten before; absent when it was not.
+    public static final String REWRITE = "rewrite";
+    /// The only value of [#REWRITE].
+    public static final String POWER_OF_TWO = "power-of-two";
 
     public AnalysisOptions {
         Objects.requireNonNull(quantizer);
@@ -33,6 +39,6 @@ public record AnalysisOptions(Quantizer quantizer, List<Format> formats, boolean
     ///
     /// @param threads 1 or more
     public static AnalysisOptions defaults(int threads) {
-        return new AnalysisOptions(Quantizer.MSE, Format.allAffine(), false, Optional.empty(), false, false, threads);
+        return new AnalysisOptions(Quantizer.MSE, Format.allAffine(), false, Optional.empty(), false, false, false, threads);
     }
 }

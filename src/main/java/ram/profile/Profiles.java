@@ -289,6 +289,9 @@ public final class Profiles {
         if (options.keepNonFinite()) {
             texts.put(AnalysisOptions.KEPT_NON_FINITE, String.join(",", nonFinite));
         }
+        if (options.rewrite()) {
+            texts.put(AnalysisOptions.REWRITE, AnalysisOptions.POWER_OF_TWO);
+        }
         texts.put("dtype", types.main().torchName().orElseThrow());
         return texts;
     }

@@ -139,6 +139,24 @@ public final class Views {
         });
     }
 
+    /// Multiplies each column of each matrix by a factor of its own that is exact in the tensor's type.
+    ///
+    /// @param factors one per column of each matrix, matrix after matrix; of length a multiple of the columns that divides the tensor evenly
+    public static TensorView scaleColumns(TensorView view, float[] factors) {
+        long columns = view.shape().columns();
+        long perMatrix = columns == 0 || factors.length == 0 ? 0 : view.shape().elements() / (factors.length / columns);
+        return new Computed(view, List.of(), view.dtype(), (values, first, count) -> {
+            for (int i = 0; i < count;) {
+                long at = first + i;
+                int factor = Math.toIntExact(at / perMatrix * columns + at % columns);
+                int end = (int) Math.min(count, i + columns - at % columns);
+                for (; i < end; i++) {
+                    values[i] = values[i] * factors[factor++];
+                }
+            }
+        });
+    }
+
     /// 8-bit floats with float scales: decoded, multiplied in float32, rounded. Along each of the last two axes there may be one scale for all, one per
     /// index, or one per block, partial blocks at the edges included; a tensor of three axes has scales for each of its matrices, or one.
     ///

@@ -23,7 +23,7 @@ class DivergenceTest {
     @BeforeAll
     static void analyze() {
         try (Model model = Model.open(Path.of("examples/tiny-qwen3"))) {
-            profile = Profiles.analyze(model, new AnalysisOptions(Quantizer.MSE, Format.allAffine(), false, Optional.empty(), false, false, 2), "test", _ -> { });
+            profile = Profiles.analyze(model, new AnalysisOptions(Quantizer.MSE, Format.allAffine(), false, Optional.empty(), false, false, false, 2), "test", _ -> { });
         }
     }
 
