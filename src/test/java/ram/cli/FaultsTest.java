@@ -10,9 +10,11 @@ import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
@@ -78,7 +80,7 @@ class FaultsTest {
     private static List<String> command(String limits, String heap, Path source, Path target) {
         String java = String.join(" ", Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:+UseParallelGC", heap, "--enable-native-access=ALL-UNNAMED",
                 "--add-modules jdk.incubator.vector -cp", System.getProperty("java.class.path"), Main.class.getName(), "quantize", source.toString(), "--bpw 4.5 --quiet -o", target.toString());
-        return List.of("/bin/sh", "-c", limits + " exec " + java);
+        return List.of("/bin/sh", "-c", limits.startsWith("setpriv") ? "exec " + limits + " " + java : limits + " exec " + java);
     }
 
     private static Process start(String limits, String heap, Path source, Path target) throws IOException {
@@ -114,6 +116,46 @@ class FaultsTest {
                 assertEquals(-1, Files.mismatch(file, out.resolve(file.getFileName())), file.toString());
             }
         }
+    }
+
+    /// Even the superuser needs permissions then.
+    private static String unprivileged() {
+        boolean superuser = System.getProperty("user.name").equals("root");
+        assumeTrue(!superuser || Files.isExecutable(Path.of("/usr/bin/setpriv")), "permissions do not hold for the superuser, and there is no setpriv");
+        return superuser ? "setpriv --bounding-set=-all --inh-caps=-all" : "";
+    }
+
+    @Test
+    void aSourceThatMayNotBeRead() throws Exception {
+        String unprivileged = unprivileged();
+        Path weights = model.resolve("model.safetensors");
+        Files.setPosixFilePermissions(weights, Set.of());
+        assertOneSentence(run(unprivileged, "-Xmx512m", model, out), 1, weights.toString(), "may not be accessed; check its permissions");
+        Files.setPosixFilePermissions(weights, PosixFilePermissions.fromString("rw-r--r--"));
+        assertTheNextRunCompletes();
+    }
+
+    @Test
+    void theRightToWriteIsLostMeanwhile() throws Exception {
+        Process process = start(unprivileged(), "-Xmx512m", model, out);
+        Path staged = folder.resolve(".out.partial/out");
+        while (process.isAlive() && !Files.exists(staged)) {
+            Thread.sleep(2);
+        }
+        Files.setPosixFilePermissions(staged, PosixFilePermissions.fromString("r-x------"));
+        assertOneSentence(end(process), 1, "may not be accessed; check its permissions");
+        Files.setPosixFilePermissions(staged, PosixFilePermissions.fromString("rwx------"));
+        assertTheNextRunCompletes();
+    }
+
+    @Test
+    void aFolderThatMayNotBeWrittenTo() throws Exception {
+        String unprivileged = unprivileged();
+        Path closed = Files.createDirectory(folder.resolve("closed"), PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("r-x------")));
+        Path there = closed.resolve("out");
+        Result result = run(unprivileged, "-Xmx512m", model, there);
+        assertOneSentence(result, 1, closed.toString());
+        assertFalse(Files.exists(there));
     }
 
     /// A write fails after so many blocks of 512 bytes of any one file.
