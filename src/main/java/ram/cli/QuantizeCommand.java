@@ -1,5 +1,6 @@
 package ram.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -29,12 +30,13 @@ import ram.InputException;
 import ram.convert.Converter;
 import ram.convert.ModelCard;
 import ram.convert.OutputFolder;
+import ram.convert.Receipts;
 import ram.convert.StagedFolder;
 import ram.format.Format;
 import ram.layout.Model;
 import ram.layout.OutputTypes;
-import ram.plan.ByteSize;
 import ram.numeric.Workers;
+import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.plan.MlxVersion;
@@ -52,7 +54,6 @@ import ram.refine.RefineStore;
 import ram.safetensors.DType;
 import ram.safetensors.Shard;
 import ram.safetensors.ShardPlan;
-import ram.verify.Receipts;
 import ram.verify.Verifier;
 
 @Command(name = "quantize", sortOptions = false,
@@ -76,7 +77,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
     @Option(names = "--fresh", description = "Start over instead of going on where an earlier run of the same command was stopped.")
     boolean fresh;
 
-    @Option(names = "--reproducible-check", description = "Afterwards do everything again with another number of threads, and require the same bytes.")
+    @Option(names = "--reproducible-check", description = "Do everything twice, the second time with another number of threads, and keep the output only if every byte is the same.")
     boolean reproducibleCheck;
 
     @Option(names = "--json", description = "Print the manifest instead of the table.")
@@ -99,6 +100,8 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     @Spec
     CommandSpec spec;
+
+    private int reproducedFiles;
 
     @Override
     public Integer call() {
@@ -127,12 +130,13 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
                     OutputFolder.requireSpace(output, Math.multiplyExact(bounds.smallest(), requests.size()));
                 }
                 print(stage(m, requests));
-                if (reproducibleCheck) {
-                    reproduce(m, requests);
-                }
             }
         }
         if (!dryRun && !json && !root.global.quiet) {
+            if (reproducibleCheck) {
+                int threads = root.global.threads();
+                spec.commandLine().getOut().println("reproduced with " + threads + (threads == 1 ? " thread: " : " threads: ") + reproducedFiles + " files are the same, byte for byte");
+            }
             spec.commandLine().getOut().println("written   " + output + ", verified against " + model);
         }
         return ExitCode.DONE;
@@ -173,34 +177,17 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         return manifests;
     }
 
-    /// Does it again beside the output, compares every file, and removes the second one.
-    private void reproduce(Model m, List<PlanRequest> requests) {
-        Path first = output;
-        Path absolute = output.toAbsolutePath().normalize();
-        output = absolute.resolveSibling("." + absolute.getFileName() + ".again");
-        force = true;
-        fresh = true;
-        root.global.threads = root.global.threads() == 1 ? 2 : 1;
-        try {
-            stage(m, requests);
-            int files = SameFiles.require(first, output);
-            if (!json && !root.global.quiet) {
-                spec.commandLine().getOut().println("reproduced with " + root.global.threads + (root.global.threads == 1 ? " thread: " : " threads: ") + files + " files are the same, byte for byte");
-            }
-        } finally {
-            SameFiles.delete(output);
-            output = first;
-        }
-    }
-
     /// Everything from the analysis on, in a hidden folder. It stays for the next run when this one is stopped or runs out of something;
     /// after a mistake in the input or in the command nothing stays.
     private List<Manifest> stage(Model source, List<PlanRequest> requests) {
         try (StagedFolder folder = StagedFolder.open(output, force, fresh)) {
             try {
-                Model m = analysis.rewritten(source, root.global, spec);
-                Profile measured = measured(m, Optional.of(folder.journal("analyze")));
-                return publish(m, measured, plan(m, measured, requests), folder);
+                List<Manifest> finished = fill(folder, source, requests);
+                if (reproducibleCheck) {
+                    reproduce(folder, source, requests);
+                }
+                folder.publish();
+                return finished;
             } catch (UncheckedIOException | CancellationException e) {
                 throw e;
             } catch (RuntimeException e) {
@@ -210,8 +197,39 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         }
     }
 
-    /// Writes one output under the name of OUT, or several into OUT, under the names of their budgets. All appear together, or none does.
-    private List<Manifest> publish(Model m, Profile measured, List<Manifest> planned, StagedFolder folder) {
+    /// Does it again in another hidden folder with another number of threads, and compares every file before anything gets the name of the output.
+    private void reproduce(StagedFolder first, Model source, List<PlanRequest> requests) {
+        root.global.threads = root.global.threads() == 1 ? 2 : 1;
+        try (StagedFolder second = StagedFolder.open(again(), true, true)) {
+            try {
+                fill(second, source, requests);
+                SameFiles.Comparison compared = SameFiles.compare(first.path(), second.path());
+                if (compared.difference().isPresent()) {
+                    first.discard();
+                    throw new UncheckedIOException(output.toString(), new IOException("is not reproducible, so it was not kept: " + compared.difference().get()
+                            + "; check that MODEL does not change meanwhile, otherwise report this"));
+                }
+                reproducedFiles = compared.files();
+            } finally {
+                second.discard();
+            }
+        }
+    }
+
+    private Path again() {
+        Path absolute = output.toAbsolutePath().normalize();
+        return absolute.resolveSibling("." + absolute.getFileName() + ".again");
+    }
+
+    /// Analyses, plans, writes and verifies.
+    private List<Manifest> fill(StagedFolder folder, Model source, List<PlanRequest> requests) {
+        Model m = analysis.rewritten(source, root.global, spec);
+        Profile measured = measured(m, Optional.of(folder.beside("analyze.journal")));
+        return write(m, measured, plan(m, measured, requests), folder);
+    }
+
+    /// Writes one output, or several into folders with the names of their budgets.
+    private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, StagedFolder folder) {
         List<ShardPlan> shards = planned.stream().map(p -> {
             Map<String, Format> formats = p.formats();
             return OutputSize.of(measured, measured.modules().stream().map(x -> formats.get(x.path())).toList());
@@ -224,7 +242,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
                 Path own = planned.size() == 1 ? folder.path() : OutputFolder.create(folder.path().resolve(plan.budgets.get(i).text()));
                 Manifest manifest = planned.get(i);
                 if (refine.wanted()) {
-                    RefineStore store = new RefineStore(refineFolder(i), refine.fingerprint(model, manifest, types(m, measured)));
+                    RefineStore store = new RefineStore(folder.beside("refine-" + i), refine.fingerprint(model, manifest, types(m, measured)));
                     stores.add(store);
                     refined.add(refine.refine(m, model, manifest, types(m, measured), store, root.global, spec));
                     variants.add(new Converter.Variant(manifest.formats(), shards.get(i), own, store::module));
@@ -234,7 +252,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
                 }
             }
             List<Manifest> finished;
-            try (Journal journal = open(folder.journal("write"), fingerprint(m, measured, refined, variants))) {
+            try (Journal journal = open(folder.beside("write.journal"), fingerprint(m, measured, refined, variants))) {
                 folder.keepOnly(journal.earlier().isEmpty() ? Set.of() : files(folder.path(), variants));
                 long total = shards.stream().mapToLong(ShardPlan::totalBytes).reduce(0, Math::addExact);
                 OutputFolder.requireSpace(output, Math.max(0, total - Converter.written(journal)));
@@ -243,8 +261,6 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             if (planned.size() > 1) {
                 OutputFolder.write(folder.path().resolve("family.json"), family(finished).json());
             }
-            folder.publish();
-            stores.forEach(RefineStore::delete);
             return finished;
         } finally {
             stores.forEach(RefineStore::close);
@@ -269,12 +285,6 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     private static OutputTypes types(Model m, Profile measured) {
         return OutputTypes.of(m.layout(), m.config(), DType.fromTorchName(measured.options().get("dtype")));
-    }
-
-    /// A hidden folder beside the output; what it holds is taken up again when the same command runs again.
-    private Path refineFolder(int variant) {
-        Path absolute = output.toAbsolutePath().normalize();
-        return absolute.resolveSibling("." + absolute.getFileName() + ".refine" + (variant == 0 ? "" : "-" + variant));
     }
 
     private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants, Journal journal) {

@@ -18,13 +18,13 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
 import ram.InputException;
+import ram.convert.Receipts;
 import ram.layout.LayoutOptions;
 import ram.layout.Model;
 import ram.numeric.Workers;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.profile.AnalysisOptions;
-import ram.verify.Receipts;
 import ram.verify.Verifier;
 
 @Command(name = "verify", sortOptions = false, description = "Proves an MLX folder, whoever made it: that mlx_lm loads it and, with --source, that every number is right.")

@@ -41,11 +41,14 @@ import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.plan.MlxVersion;
 import ram.plan.OutputSize;
+import ram.profile.AnalysisOptions;
 import ram.profile.Journal;
 import ram.profile.Profile;
 import ram.profile.Profiles;
+import ram.rewrite.Rewriting;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
+import ram.safetensors.Shard;
 import ram.safetensors.ShardPlan;
 import ram.tensor.Rows;
 import ram.tensor.TensorView;
@@ -177,15 +180,23 @@ public final class Converter {
 
     /// Writes a planned model as an MLX folder: tensors, config.json, tokenizer, index, model card and manifest. Nothing has the name of `out` before all is there.
     ///
+    /// @param model as it was opened; it is rewritten here where the profile was measured so
     /// @param profile of the same model
     /// @param plan made from the profile
     /// @param out must not exist
     /// @param progress is told the bytes of source that were read, from several threads
-    /// @return the plan with the errors of what was written
+    /// @return the plan with the errors of what was written and the SHA-256 of every file
     /// @throws ram.UsageException when `out` exists
     /// @throws InputException when a weight is not finite or the source cannot be read
     public static Manifest convert(Model model, Profile profile, Manifest plan, Path out, int threads, LongConsumer progress) {
-        Profiles.requireMatch(profile, model, out);
+        Profiles.requireMatch(profile, model, Path.of("profile"));
+        if (profile.options().containsKey(AnalysisOptions.REWRITE)) {
+            return write(Rewriting.of(model, threads, _ -> { }).model(), profile, plan, out, threads, progress);
+        }
+        return write(model, profile, plan, out, threads, progress);
+    }
+
+    private static Manifest write(Model model, Profile profile, Manifest plan, Path out, int threads, LongConsumer progress) {
         StagedFolder.refuseExisting(out, false);
         Map<String, Format> formats = plan.formats();
         ShardPlan shards = OutputSize.of(profile, profile.modules().stream().map(m -> formats.get(m.path())).toList());
@@ -201,6 +212,9 @@ public final class Converter {
             Manifest written = plan.withQuantizer(quantizer, quantizer).withWrittenErrors(errors);
             OutputFolder.writeSideFiles(model, shards, quantized, plan.mlxVersion().map(MlxVersion::knowsMode).orElse(true), folder.path());
             OutputFolder.write(folder.path().resolve("README.md"), ModelCard.write(model.checkpoint().folder(), written));
+            try (Workers workers = new Workers(threads)) {
+                written = written.withFiles(Receipts.of(model.checkpoint().shards().stream().map(Shard::file).toList(), workers), Receipts.of(folder.path(), workers));
+            }
             OutputFolder.write(folder.path().resolve("manifest.json"), ManifestJson.write(written));
             folder.publish();
             return written;

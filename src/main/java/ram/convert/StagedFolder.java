@@ -19,14 +19,18 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Arrays;
 import java.util.Set;
 import java.util.UUID;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 import ram.UsageException;
 
 /// An output folder that does not exist under its own name until it is complete.
 ///
 /// Everything is written into a hidden sibling `.OUT.partial`: the output itself in a folder within it, which [#publish()] renames, and journals of what is
-/// finished beside that. What a run leaves that was killed, interrupted or ran out of space is taken up by the next run into the same place; [#discard()]
-/// removes it. A lock keeps two runs apart.
+/// finished, and parts of it, beside that. What a run leaves that was killed, interrupted or ran out of space is taken up by the next run into the same place;
+/// [#discard()] removes it. A lock keeps two runs apart.
 public final class StagedFolder implements AutoCloseable {
+    private static final Logger LOG = LoggerFactory.getLogger(StagedFolder.class);
+
     private final Path target;
     private final Path staging;
     private final Path output;
@@ -35,6 +39,7 @@ public final class StagedFolder implements AutoCloseable {
     private final FileChannel lockChannel;
     private final FileLock lock;
     private boolean remove;
+    private boolean published;
 
     private StagedFolder(Path target, boolean replace, FileChannel lockChannel, FileLock lock, Path lockFile) {
         this.target = target;
@@ -129,9 +134,15 @@ public final class StagedFolder implements AutoCloseable {
         return output;
     }
 
-    /// Where the journal of this name belongs, which is not published.
-    public Path journal(String name) {
-        return staging.resolve(name + ".journal");
+    /// Where a journal or other work in progress of this name belongs: beside what is written, not published.
+    ///
+    /// @throws IllegalArgumentException when the name is that of the folder to write into
+    public Path beside(String name) {
+        Path file = staging.resolve(name);
+        if (file.equals(output)) {
+            throw new IllegalArgumentException(name);
+        }
+        return file;
     }
 
     /// Removes from the folder to write into all files but these.
@@ -162,14 +173,31 @@ public final class StagedFolder implements AutoCloseable {
             }
             Path old = sibling(target, ".old");
             deleteTree(old);
-            if (replace && Files.exists(target)) {
+            boolean replaces = replace && Files.exists(target);
+            if (replaces) {
                 Files.move(target, old, StandardCopyOption.ATOMIC_MOVE);
             }
-            Files.move(output, target, StandardCopyOption.ATOMIC_MOVE);
-            remove = true;
-            deleteTree(old);
+            try {
+                Files.move(output, target, StandardCopyOption.ATOMIC_MOVE);
+            } catch (IOException e) {
+                if (replaces) {
+                    Files.move(old, target, StandardCopyOption.ATOMIC_MOVE);
+                }
+                throw e;
+            }
+            published = true;
+            cleanUp(old);
         } catch (IOException e) {
             throw new UncheckedIOException(target + ": cannot be published", e);
+        }
+    }
+
+    /// The output is complete, so what cannot be removed beside it is no failure.
+    private void cleanUp(Path left) {
+        try {
+            deleteTree(left);
+        } catch (IOException e) {
+            LOG.warn("{} is complete, but {} cannot be removed ({}); remove it by hand", target, left, e.getMessage());
         }
     }
 
@@ -183,11 +211,16 @@ public final class StagedFolder implements AutoCloseable {
     @Override
     public void close() {
         try {
-            if (remove) {
-                deleteTree(staging);
+            if (published) {
+                cleanUp(staging);
+                cleanUp(lockFile);
+            } else {
+                if (remove) {
+                    deleteTree(staging);
+                }
+                // While it is locked: another run that opens the file before this and locks it after sees that it is gone.
+                Files.deleteIfExists(lockFile);
             }
-            // While it is locked: another run that opens the file before this and locks it after sees that it is gone.
-            Files.deleteIfExists(lockFile);
             lock.release();
             lockChannel.close();
         } catch (IOException e) {

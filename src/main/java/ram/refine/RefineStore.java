@@ -144,11 +144,7 @@ public final class RefineStore implements AutoCloseable {
         }
     }
 
-    /// Removes the folder; to be called when its modules have been written elsewhere.
-    public void delete() {
-        if (!Files.exists(folder)) {
-            return;
-        }
+    private void delete() {
         try (Stream<Path> files = Files.list(folder)) {
             for (Path file : files.toList()) {
                 Files.delete(file);

@@ -10,8 +10,8 @@ import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -23,6 +23,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
+import ram.Folders;
 import ram.SyntheticModel;
 
 /// What a process meets that is short of something, or whose files change under its hands. Limits are real ones, set by the shell that starts it.
@@ -49,25 +50,10 @@ class FaultsTest {
     void copyModel() throws IOException {
         model = folder.resolve("model");
         out = folder.resolve("out");
-        delete(model);
-        delete(out);
-        delete(folder.resolve(".out.partial"));
-        Files.createDirectory(model);
-        try (Stream<Path> files = Files.list(original)) {
-            for (Path file : files.toList()) {
-                Files.copy(file, model.resolve(file.getFileName()));
-            }
-        }
-    }
-
-    private static void delete(Path root) throws IOException {
-        if (Files.exists(root)) {
-            try (Stream<Path> files = Files.walk(root)) {
-                for (Path file : files.sorted((a, b) -> b.compareTo(a)).toList()) {
-                    Files.delete(file);
-                }
-            }
-        }
+        Folders.delete(model);
+        Folders.delete(out);
+        Folders.delete(folder.resolve(".out.partial"));
+        Folders.copy(original, model);
     }
 
     private record Result(int exitCode, List<String> lines) {
@@ -195,7 +181,7 @@ class FaultsTest {
         while (process.isAlive() && !Files.exists(partial.resolve("write.journal"))) {
             Thread.sleep(1);
         }
-        delete(partial.resolve("out"));
+        Folders.delete(partial.resolve("out"));
         assertOneSentence(end(process), 1, ".out.partial");
         assertTheNextRunCompletes();
     }
@@ -214,7 +200,7 @@ class FaultsTest {
             if (result.lines().stream().anyMatch(l -> l.startsWith("ram: "))) {
                 assertOneSentence(result, 1);
             } else if (result.exitCode() == 0) {
-                delete(out);
+                Folders.delete(out);
             }
         }
         assertTheNextRunCompletes();

@@ -28,12 +28,13 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.Folders;
 import ram.SyntheticModel;
 
 /// Valid files with something wrong in them, through the commands that read them. Whatever is wrong ends in one sentence and an exit code, soon, and leaves
 /// nothing outside the output. `-Dram.fuzz.seconds` and `-Dram.fuzz.seed` say how long and which; `scripts/fuzz` runs it by hand.
 class FuzzTest {
-    private static final int SECONDS = Integer.getInteger("ram.fuzz.seconds", 20);
+    private static final int SECONDS = Integer.getInteger("ram.fuzz.seconds", 60);
     private static final long SEED = Long.getLong("ram.fuzz.seed", 1);
     private static final long ONE_CASE = Long.getLong("ram.fuzz.case", -1);
     private static final int PATIENCE_SECONDS = 30;
@@ -132,14 +133,9 @@ class FuzzTest {
     private static long tryOne(long number, Path area, Map<Integer, Integer> codes) throws Exception {
         SplittableRandom random = new SplittableRandom(SEED * 1_000_003 + number);
         Target target = TARGETS.get(random.nextInt(TARGETS.size()));
-        Path in = Files.createDirectories(area.resolve("in"));
         Path work = Files.createDirectories(area.resolve("work"));
         Files.writeString(area.resolve("canary"), "alive");
-        try (Stream<Path> files = Files.list(base.resolve(target.folder()))) {
-            for (Path file : files.toList()) {
-                Files.copy(file, in.resolve(file.getFileName()));
-            }
-        }
+        Path in = Folders.copy(base.resolve(target.folder()), area.resolve("in"));
         Path changed = in.resolve(target.file());
         String how = FuzzInputs.change(changed, random);
         Map<Path, String> before = contents(area, work);
@@ -152,7 +148,7 @@ class FuzzTest {
             check(r, what);
             assertEquals(before, contents(area, work), what + "files outside the output have changed");
         }
-        SameFiles.delete(area);
+        Folders.delete(area);
         return target.commands().size();
     }
 

@@ -14,6 +14,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.Folders;
 import ram.Schemas;
 import ram.SyntheticModel;
 
@@ -77,12 +78,8 @@ class JsonOutputTest {
     void verification() throws IOException {
         JsonNode sound = valid(0, "verification", "verify", out, "--source", Cli.TINY);
         assertTrue(sound.path("sound").asBoolean() && sound.path("relative_errors").size() == 29, sound.toString());
-        Path broken = Files.createDirectories(dir.resolve("broken"));
-        try (Stream<Path> files = Files.list(out)) {
-            for (Path file : files.filter(f -> !f.endsWith("README.md")).toList()) {
-                Files.copy(file, broken.resolve(file.getFileName()));
-            }
-        }
+        Path broken = Folders.copy(out, dir.resolve("broken"));
+        Files.delete(broken.resolve("README.md"));
         JsonNode document = valid(5, "verification", "verify", broken);
         assertEquals(1, document.path("problems").size(), document.toString());
     }

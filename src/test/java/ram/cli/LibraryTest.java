@@ -4,6 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -25,6 +27,11 @@ class LibraryTest {
         for (String name : List.of("model.safetensors", "config.json", "model.safetensors.index.json", "tokenizer.json")) {
             assertArrayEquals(Files.readAllBytes(dir.resolve("out").resolve(name)), Files.readAllBytes(out.resolve(name)), name);
         }
+        JsonMapper json = new JsonMapper();
+        JsonNode ours = json.readTree(out.resolve("manifest.json").toFile());
+        JsonNode theirs = json.readTree(dir.resolve("out").resolve("manifest.json").toFile());
+        assertEquals(theirs.path("source").path("files"), ours.path("source").path("files"), "receipts of the source");
+        assertEquals(theirs.path("files").size(), ours.path("files").size());
         assertEquals(0, Cli.run("diff", out, dir.resolve("out")).exitCode());
         assertEquals(0, Cli.run("verify", out, "--source", Cli.TINY).exitCode());
     }

@@ -1,5 +1,6 @@
 package ram.cli;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -7,12 +8,15 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
@@ -21,9 +25,13 @@ import java.util.stream.StreamSupport;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
+import ram.Folders;
 import ram.SyntheticModel;
+import ram.format.Format;
+import ram.numeric.Decoder;
 import ram.safetensors.Checkpoint;
+import ram.safetensors.DType;
 import ram.safetensors.TensorInfo;
 
 /// Weights that are infinite, not a number, or finite and extreme.
@@ -31,20 +39,12 @@ class NonFiniteTest {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final int NAN = 0x7fc0;
     private static final int INFINITE = 0xff80;
+    private static final int COLUMNS = 128;
+    private static final int EXTREME_ROWS = 8;
     private static final String UP = "model.layers.1.mlp.up_proj.weight";
 
     @TempDir
     Path dir;
-
-    private static Path copy(Path from, Path to) throws IOException {
-        Files.createDirectories(to);
-        try (Stream<Path> files = Files.list(from)) {
-            for (Path file : files.toList()) {
-                Files.copy(file, to.resolve(file.getFileName()));
-            }
-        }
-        return to;
-    }
 
     /// Overwrites bfloat16 elements of a tensor.
     private static void poke(Path folder, String tensor, Map<Integer, Integer> values) throws IOException {
@@ -66,7 +66,7 @@ class NonFiniteTest {
 
     @Test
     void refusedByNameIndexAndCount() throws IOException {
-        Path model = copy(Cli.TINY, dir.resolve("m"));
+        Path model = Folders.copy(Cli.TINY, dir.resolve("m"));
         poke(model, UP, Map.of(5, NAN, 9, INFINITE));
         for (Object[] command : new Object[][] {{"analyze", model, "-o", dir.resolve("p.json")}, {"quantize", model, "--budget", "1MB", "-o", dir.resolve("out")}}) {
             Cli.Result r = Cli.run(command);
@@ -79,7 +79,7 @@ class NonFiniteTest {
 
     @Test
     void keptDenseOnRequest() throws IOException {
-        Path model = copy(Cli.TINY, dir.resolve("m"));
+        Path model = Folders.copy(Cli.TINY, dir.resolve("m"));
         poke(model, UP, Map.of(5, NAN, 9, INFINITE));
         poke(model, "model.norm.weight", Map.of(3, INFINITE));
         Path profile = dir.resolve("p.json");
@@ -107,7 +107,7 @@ class NonFiniteTest {
 
     @Test
     void aKeptTensorIsComparedBitByBit() throws IOException {
-        Path model = copy(Cli.TINY, dir.resolve("m"));
+        Path model = Folders.copy(Cli.TINY, dir.resolve("m"));
         poke(model, UP, Map.of(5, NAN));
         Path out = dir.resolve("out");
         assertEquals(0, Cli.run("quantize", model, "--keep-nonfinite", "--budget", "1.2MB", "-o", out, "--quiet").exitCode());
@@ -134,7 +134,7 @@ class NonFiniteTest {
 
     /// Rows of zeros, of one value, of denormals, of the largest values there are, with one huge outlier; and a matrix of nothing.
     private static Path extreme(Path dir) throws IOException {
-        Path model = copy(Cli.TINY, dir.resolve("m"));
+        Path model = Folders.copy(Cli.TINY, dir.resolve("m"));
         Map<Integer, Integer> values = new TreeMap<>();
         for (int c = 0; c < 128; c++) {
             values.put(c, 0);
@@ -152,13 +152,107 @@ class NonFiniteTest {
         return model;
     }
 
+    static Stream<Format> affine() {
+        return Format.allAffine().stream();
+    }
+
+    /// A group as MLX codes it on a CPU, in float32, each step rounded once.
+    private record Coded(short scale, short bias, int[] codes) {
+        static Coded nearest(float[] w, int bits) {
+            int n = (1 << bits) - 1;
+            float high = Float.NEGATIVE_INFINITY;
+            float low = Float.POSITIVE_INFINITY;
+            for (float v : w) {
+                high = Math.max(high, v);
+                low = Math.min(low, v);
+            }
+            boolean positive = Math.abs(low) > Math.abs(high);
+            float scale = Math.max((high - low) / n, 1e-7f) * (positive ? 1 : -1);
+            float edge = positive ? low : high;
+            float zero = (float) Math.rint(edge / scale);
+            float bias = zero == 0 ? 0 : edge;
+            scale = zero == 0 ? scale : edge / zero;
+            int[] codes = new int[w.length];
+            for (int i = 0; i < w.length; i++) {
+                codes[i] = (int) Math.min(Math.max(Math.rint((w[i] - bias) / scale), 0), n);
+            }
+            return new Coded(Decoder.toBf16(scale), Decoder.toBf16(bias), codes);
+        }
+
+        /// Σ (w − ŵ)² in double precision.
+        double error(float[] w) {
+            double sum = 0;
+            for (int i = 0; i < w.length; i++) {
+                double r = w[i] - ((double) Decoder.fromBf16(scale) * codes[i] + Decoder.fromBf16(bias));
+                sum += r * r;
+            }
+            return sum;
+        }
+    }
+
+    /// Reads back from an output what a group is stored as.
+    private record Output(Checkpoint checkpoint, int bits, int group, int columns) {
+        Coded group(int row, int number) {
+            long at = (long) row * columns / group + number;
+            int[] codes = new int[group];
+            MemorySegment words = checkpoint.data(UP);
+            for (int i = 0; i < group; i++) {
+                long first = ((long) row * columns + (long) number * group + i) * bits;
+                for (int bit = 0; bit < bits; bit++) {
+                    codes[i] |= (words.get(ValueLayout.JAVA_BYTE, (first + bit) / 8) >> (first + bit) % 8 & 1) << bit;
+                }
+            }
+            return new Coded(half("scales", at), half("biases", at), codes);
+        }
+
+        private short half(String suffix, long at) {
+            return checkpoint.data(UP.replace(".weight", "." + suffix)).get(ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN), 2 * at);
+        }
+    }
+
     @ParameterizedTest
-    @CsvSource({"rtn,2,32", "rtn,3,64", "rtn,4,128", "rtn,5,32", "rtn,6,64", "rtn,8,128", "mse,2,128", "mse,3,32", "mse,4,64", "mse,5,128", "mse,6,32", "mse,8,64"})
-    void extremeRowsGiveFiniteScales(String quantizer, int bits, int group) throws IOException {
-        Path out = dir.resolve("out");
-        Cli.Result r = Cli.run("quantize", extreme(dir), "--policy", "uniform", "--bits", bits, "--group", group, "--quantizer", quantizer, "--allow-unsafe", "-o", out, "--quiet", "-vv");
-        assertEquals(0, r.exitCode(), r.err());
-        assertEquals(0, Cli.run("verify", out, "--source", dir.resolve("m")).exitCode());
+    @MethodSource("affine")
+    void extremeRowsGiveFiniteScalesAndTheRightCodes(Format format) throws IOException {
+        Path model = extreme(dir);
+        for (String quantizer : List.of("rtn", "mse")) {
+            Path out = dir.resolve(quantizer);
+            Cli.Result r = Cli.run("quantize", model, "--policy", "uniform", "--bits", format.bits(), "--group", format.groupSize(), "--quantizer", quantizer, "--allow-unsafe", "-o", out, "--quiet", "-vv");
+            assertEquals(0, r.exitCode(), r.err());
+            assertEquals(0, Cli.run("verify", out, "--source", model).exitCode());
+            JSON.readTree(out.resolve("manifest.json").toFile()).path("modules").forEach(m -> assertTrue(Double.isFinite(m.path("written_error").asDouble(0)), m.toString()));
+            try (Checkpoint source = Checkpoint.open(model); Checkpoint written = Checkpoint.open(out)) {
+                Output output = new Output(written, format.bits(), format.groupSize(), COLUMNS);
+                for (int row = 0; row < EXTREME_ROWS; row++) {
+                    for (int g = 0; g < COLUMNS / format.groupSize(); g++) {
+                        float[] w = new float[format.groupSize()];
+                        Decoder.decode(DType.BF16, source.data(UP), (long) row * COLUMNS + (long) g * w.length, w, 0, w.length);
+                        Coded expected = Coded.nearest(w, format.bits());
+                        Coded actual = output.group(row, g);
+                        String where = quantizer + " row " + row + " group " + g;
+                        assertTrue(Float.isFinite(Decoder.fromBf16(actual.scale())) && Float.isFinite(Decoder.fromBf16(actual.bias())), where);
+                        if (quantizer.equals("rtn")) {
+                            assertEquals(expected.scale(), actual.scale(), where);
+                            assertEquals(expected.bias(), actual.bias(), where);
+                            assertArrayEquals(expected.codes(), actual.codes(), where);
+                        } else {
+                            assertTrue(actual.error(w) <= expected.error(w) * (1 + 1e-5), where + ": " + actual.error(w) + " where rounding to nearest has " + expected.error(w));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    @Test
+    void errorsOfExtremeRowsAreFinite() throws IOException {
+        Path profile = dir.resolve("p.json");
+        assertEquals(0, Cli.run("analyze", extreme(dir), "--formats", "affine,mxfp4,nvfp4,mxfp8", "-o", profile, "--quiet").exitCode());
+        assertFalse(Files.readString(profile).matches("(?s).*(NaN|Infinity).*"));
+        for (String path : List.of("model.layers.1.mlp.up_proj", "model.layers.2.self_attn.o_proj")) {
+            JsonNode errors = module(profile, path).path("errors");
+            assertEquals(21, errors.size(), "18 affine formats and three others: " + errors);
+            errors.forEach(e -> assertTrue(e.isNumber() && e.asDouble() >= 0 && e.asDouble() <= 1.0001, path + " " + errors));
+        }
     }
 
     @Test

@@ -20,6 +20,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.Folders;
 import ram.eval.TinyModel;
 import ram.layout.CasesTest;
 import ram.safetensors.DType;
@@ -77,13 +78,9 @@ class PlantedFaultsTest {
         final Map<String, Tensor> all = new TreeMap<>();
 
         Tensors(Path from, boolean keepManifest) throws IOException {
-            Files.createDirectory(out);
-            try (Stream<Path> files = Files.list(from)) {
-                for (Path file : files.toList()) {
-                    if (keepManifest || !file.getFileName().toString().equals("manifest.json")) {
-                        Files.copy(file, out.resolve(file.getFileName()));
-                    }
-                }
+            Folders.copy(from, out);
+            if (!keepManifest) {
+                Files.deleteIfExists(out.resolve("manifest.json"));
             }
             byte[] bytes = Files.readAllBytes(from.resolve("model.safetensors"));
             int header = (int) ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN).getLong();

@@ -17,6 +17,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.Folders;
 import ram.Schemas;
 
 class ReceiptsTest {
@@ -28,12 +29,7 @@ class ReceiptsTest {
 
     @BeforeEach
     void quantize() throws IOException {
-        model = Files.createDirectory(folder.resolve("model"));
-        try (Stream<Path> files = Files.list(Cli.TINY)) {
-            for (Path file : files.toList()) {
-                Files.copy(file, model.resolve(file.getFileName()));
-            }
-        }
+        model = Folders.copy(Cli.TINY, folder.resolve("model"));
         out = folder.resolve("out");
         assertEquals(0, Cli.run("quantize", model, "--policy", "uniform", "-o", out).exitCode());
     }

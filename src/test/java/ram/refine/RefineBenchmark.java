@@ -1,5 +1,6 @@
 package ram.refine;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
@@ -7,6 +8,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
 import java.util.stream.IntStream;
+import ram.Folders;
 import ram.eval.EvalModel;
 import ram.eval.SelfText;
 import ram.format.Format;
@@ -22,7 +24,7 @@ final class RefineBenchmark {
     }
 
     /// @param args a model folder, an empty folder for working files, threads, sequences of 256 tokens, drift
-    public static void main(String[] args) {
+    public static void main(String[] args) throws IOException {
         int threads = Integer.parseInt(args[2]);
         Refinement how = Refinement.parse("self:passes=0,sequences=" + args[3] + ",drift=" + args[4]);
         SelfText text = how.text();
@@ -44,7 +46,7 @@ final class RefineBenchmark {
             System.out.printf(Locale.ROOT, "%d tokens, %d threads: %.1f s for %s, %.0f GFLOP/s; matrix peak before %.0f, after %.0f GFLOP/s%n", text.tokens(), threads, seconds, cost.work(),
                     cost.operations() / seconds / 1e9, peak / 1e9, peak(workers) / 1e9);
             refiner.seconds().forEach((part, s) -> System.out.printf(Locale.ROOT, "  %-14s %7.1f s%n", part.toString().toLowerCase(Locale.ROOT), s));
-            store.delete();
+            Folders.delete(Path.of(args[1]));
         }
     }
 

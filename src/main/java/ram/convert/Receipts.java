@@ -1,4 +1,4 @@
-package ram.verify;
+package ram.convert;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
