@@ -16,7 +16,6 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
-import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -289,9 +288,13 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants, Journal journal) {
         List<Map<String, Converter.Measured>> written;
-        Supplier<List<Manifest.OutputFile>> sources = Receipts.meanwhile(() -> receipts(m));
+        Receipts.Meanwhile<List<Manifest.OutputFile>> sources = new Receipts.Meanwhile<>(() -> receipts(m));
         try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "write", Converter.work(m.layout()))) {
-            written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types(m, measured), variants, Optional.of(journal), progress::advance);
+            written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types(m, measured), variants, Optional.of(journal), bytes -> {
+                // not before the first block is done and the code compiled
+                sources.begin();
+                progress.advance(bytes);
+            });
         }
         List<Manifest> finished = new ArrayList<>();
         for (int i = 0; i < variants.size(); i++) {
@@ -308,7 +311,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     /// Adds what belongs beside the tensors, and verifies.
     private Manifest finish(Model m, Profile measured, Manifest planned, Converter.Variant variant, Map<String, Converter.Measured> written,
-                            Supplier<List<Manifest.OutputFile>> sources) {
+                            Receipts.Meanwhile<List<Manifest.OutputFile>> sources) {
         SortedMap<String, Format> quantized = new TreeMap<>();
         variant.formats().forEach((path, format) -> {
             if (!format.isDense()) {
@@ -325,15 +328,19 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             manifest = manifest.withEvaluation(evaluation.evaluate(model, folder, root.global, spec));
         }
         OutputFolder.write(folder.resolve("README.md"), ModelCard.write(model, manifest));
-        try (Workers workers = new Workers(root.global.threads())) {
-            manifest = manifest.withFiles(sources.get(), Receipts.of(folder, workers));
-        }
-        OutputFolder.write(folder.resolve("manifest.json"), ManifestJson.write(manifest));
+        Receipts.Meanwhile<List<Manifest.OutputFile>> files = new Receipts.Meanwhile<>(() -> {
+            try (Workers workers = new Workers(root.global.threads())) {
+                return Receipts.of(folder, workers);
+            }
+        });
+        files.begin();
         Verifier.Report report = VerifyCommand.verify(folder, Optional.of(m), errors, manifest.nonFinite(), root.global, spec);
         if (!report.sound()) {
             throw InputException.in(model, "does not give a sound output: " + report.problems().getFirst() + (report.problems().size() > 1 ? " (and " + (report.problems().size() - 1) + " more)" : "")
                     + "; its config.json may not fit its tensors, otherwise report this");
         }
+        manifest = manifest.withFiles(sources.get(), files.get());
+        OutputFolder.write(folder.resolve("manifest.json"), ManifestJson.write(manifest));
         return manifest;
     }
 

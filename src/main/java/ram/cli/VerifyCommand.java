@@ -10,7 +10,6 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
-import java.util.function.Supplier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -52,7 +51,8 @@ final class VerifyCommand implements Callable<Integer> {
         Optional<Manifest> manifest = Optional.of(folder.resolve("manifest.json")).filter(Files::exists).map(ManifestJson::read);
         Map<String, Double> expected = manifest.<Map<String, Double>>map(Manifest::writtenErrors).orElse(Map.of());
         Set<String> nonFinite = manifest.map(Manifest::nonFinite).orElse(Set.of());
-        Supplier<List<String>> receipts = Receipts.meanwhile(() -> manifest.map(this::receipts).orElse(List.of()));
+        Receipts.Meanwhile<List<String>> receipts = new Receipts.Meanwhile<>(() -> manifest.map(this::receipts).orElse(List.of()));
+        receipts.begin();
         if (source == null) {
             return report(verify(folder, Optional.empty(), expected, nonFinite, root.global, spec).with(receipts.get()));
         }

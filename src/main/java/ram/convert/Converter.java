@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -26,7 +27,6 @@ import ram.InputException;
 import ram.Stage;
 import ram.convert.FinishedBlocks.Finished;
 import ram.convert.FinishedBlocks.Region;
-import ram.format.BlockCoder;
 import ram.format.CodedMatrix;
 import ram.format.Format;
 import ram.format.Quantizer;
@@ -68,14 +68,14 @@ public final class Converter {
             return squaredNorm == 0 ? 0 : squaredError / squaredNorm;
         }
 
-        /// Of one block; sums of blocks of the same size and order are the same to the bit.
+        /// Of the first `count` values; sums of blocks of the same size and order are the same to the bit.
         ///
         /// @param decoded is overwritten
-        public static Measured between(float[] source, float[] decoded) {
-            for (int i = 0; i < source.length; i++) {
+        public static Measured between(float[] source, float[] decoded, int count) {
+            for (int i = 0; i < count; i++) {
                 decoded[i] = source[i] - decoded[i];
             }
-            return new Measured(Kernels.sumOfSquares(decoded, 0, decoded.length), Kernels.sumOfSquares(source, 0, source.length));
+            return new Measured(Kernels.sumOfSquares(decoded, 0, count), Kernels.sumOfSquares(source, 0, count));
         }
 
         public Measured plus(Measured other) {
@@ -170,6 +170,9 @@ public final class Converter {
         }
     }
 
+    /// Weights that stay in the second cache of a processor as float32, twice.
+    private static final int CACHED = 1 << 16;
+
     private final Quantizer quantizer;
     private final int threads;
 
@@ -221,6 +224,11 @@ public final class Converter {
         }
     }
 
+    /// How many rows of a block are worked on together, 1 or more.
+    public static int rowsAtOnce(int columns) {
+        return Math.max(1, CACHED / columns);
+    }
+
     /// Bytes of source that a conversion reports to its progress.
     public static long work(Layout layout) {
         long sum = 0;
@@ -255,7 +263,7 @@ public final class Converter {
             FinishedBlocks finished = new FinishedBlocks(journal, files, channels);
             int[] next = {0};
             try (Workers workers = new Workers(threads)) {
-                workers.forEach(IntStream.range(0, blocks.size()).boxed().toList(), i -> {
+                workers.forEachAfterFirst(IntStream.range(0, blocks.size()).boxed().toList(), i -> {
                     Block block = blocks.get(i);
                     try (Stage _ = Stage.of(block.stage(), block.module())) {
                         Finished done = finished.earlier(i).orElseGet(() -> switch (block) {
@@ -399,46 +407,40 @@ public final class Converter {
         }
     }
 
+    /// Codes a few rows at a time, which stay in the processor's second cache from decoding the source to measuring the result.
     private Finished code(Coded block) {
         int rows = block.rows();
         int columns = Math.toIntExact(block.view().shape().columns());
-        float[] values = new float[Math.multiplyExact(rows, columns)];
-        Rows.of(block.view(), block.firstRow(), rows).read(0, rows, values);
+        int step = Math.min(rows, rowsAtOnce(columns));
+        float[] values = new float[Math.multiplyExact(step, columns)];
         float[] decoded = new float[values.length];
-        List<Region> regions = new ArrayList<>();
-        List<Measured> measured = block.targets().stream().map(t -> code(block, t, values, decoded, regions)).toList();
-        return new Finished(List.copyOf(regions), measured);
-    }
-
-    /// @param decoded is overwritten
-    /// @param regions receives what was written
-    private Measured code(Coded block, Target target, float[] values, float[] decoded, List<Region> regions) {
-        int rows = block.rows();
-        int columns = values.length / rows;
-        BlockCoder coder = new BlockCoder(target.format(), quantizer, block.dtype());
+        Rows source = Rows.of(block.view(), block.firstRow(), rows);
         try (Arena arena = Arena.ofConfined()) {
-            Map<String, MemorySegment> parts = new HashMap<>();
-            if (target.ready().isPresent()) {
-                CodedMatrix ready = target.ready().get().slice(block.firstRow(), rows);
-                parts.put("weight", ready.codes());
-                parts.put("scales", ready.scales());
-                parts.put("biases", ready.biases());
-                parts.values().removeIf(Objects::isNull);
-            } else {
-                for (Format.Component c : target.format().components(Shape.of(rows, columns), block.dtype())) {
-                    parts.put(c.suffix(), arena.allocate(c.bytes(), 8));
+            List<CodedMatrix> coded = block.targets().stream().map(t -> t.ready().map(ready -> ready.slice(block.firstRow(), rows))
+                    .orElseGet(() -> CodedMatrix.allocate(t.format(), block.dtype(), rows, columns, arena))).toList();
+            List<Measured> measured = new ArrayList<>(Collections.nCopies(coded.size(), new Measured(0, 0)));
+            for (int first = 0; first < rows; first += step) {
+                int count = Math.min(step, rows - first);
+                source.read(first, count, values);
+                for (int t = 0; t < coded.size(); t++) {
+                    CodedMatrix some = coded.get(t).slice(first, count);
+                    if (block.targets().get(t).ready().isEmpty()) {
+                        some.encode(quantizer, values);
+                    }
+                    some.read(0, count, decoded);
+                    measured.set(t, measured.get(t).plus(Measured.between(values, decoded, count * columns)));
                 }
-                coder.encode(values, rows, columns, null, parts.get("weight"), parts.get("scales"), parts.get("biases"));
             }
-            for (Map<String, Place> places : target.places()) {
-                parts.forEach((suffix, data) -> regions.add(places.get(suffix).write(data, block.firstRow() * (data.byteSize() / rows))));
-            }
-            coder.decode(parts.get("weight"), parts.get("scales"), parts.get("biases"), rows, columns, decoded);
-            Measured measured = Measured.between(values, decoded);
-            if (!Double.isFinite(measured.squaredNorm())) {
+            if (measured.stream().anyMatch(m -> !Double.isFinite(m.squaredNorm()))) {
                 throw new InputException("module '" + block.module() + "' holds weights that are infinite or not a number; the checkpoint is damaged, get another copy");
             }
-            return measured;
+            List<Region> regions = new ArrayList<>();
+            for (int t = 0; t < coded.size(); t++) {
+                for (Map<String, Place> places : block.targets().get(t).places()) {
+                    coded.get(t).components().forEach((suffix, data) -> regions.add(places.get(suffix).write(data, block.firstRow() * (data.byteSize() / rows))));
+                }
+            }
+            return new Finished(List.copyOf(regions), measured);
         }
     }
 

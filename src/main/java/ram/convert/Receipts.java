@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
 import ram.numeric.Workers;
@@ -42,15 +43,29 @@ public final class Receipts {
         return workers.map(files, f -> new Manifest.OutputFile(f.getFileName().toString(), size(f), sha256(f)));
     }
 
-    /// Begins something in a thread of its own, because hashing keeps one processor busy beside work that reads the same files.
-    ///
-    /// @return waits for the result, and throws what was thrown
-    public static <T> Supplier<T> meanwhile(Supplier<T> work) {
-        FutureTask<T> task = new FutureTask<>(work::get);
-        Thread thread = new Thread(task, "ram-receipts");
-        thread.setDaemon(true);
-        thread.start();
-        return () -> {
+    /// Something that is computed in a thread of its own, because hashing keeps one processor busy beside work that reads the same files.
+    public static final class Meanwhile<T> {
+        private final FutureTask<T> task;
+        private final AtomicBoolean begun = new AtomicBoolean();
+
+        public Meanwhile(Supplier<T> work) {
+            task = new FutureTask<>(work::get);
+        }
+
+        /// Begins, unless that was done before.
+        public void begin() {
+            if (begun.compareAndSet(false, true)) {
+                Thread thread = new Thread(task, "ram-receipts");
+                thread.setDaemon(true);
+                thread.start();
+            }
+        }
+
+        /// Waits for the result, and throws what was thrown.
+        ///
+        /// @throws CancellationException when the caller's thread is interrupted
+        public T get() {
+            begin();
             try {
                 return task.get();
             } catch (InterruptedException e) {
@@ -59,7 +74,7 @@ public final class Receipts {
             } catch (ExecutionException e) {
                 throw e.getCause() instanceof RuntimeException known ? known : new IllegalStateException(e.getCause());
             }
-        };
+        }
     }
 
     private static long size(Path file) {

@@ -4,6 +4,7 @@ import static ram.format.Batch.LANES;
 
 import java.lang.foreign.MemorySegment;
 import ram.numeric.Decoder;
+import ram.numeric.Kernels;
 import ram.safetensors.DType;
 import ram.safetensors.LittleEndian;
 
@@ -109,13 +110,14 @@ public final class BlockCoder {
         int groups = groups(out.length, rows, columns);
         int size = format.groupSize();
         long groupBytes = (long) size * format.bits() / 8;
-        // On the heap, where reading a long needs no check that the memory is still mapped.
-        MemorySegment packed = MemorySegment.ofArray(codes.asSlice(0, groups * groupBytes).toArray(LittleEndian.BYTE));
-        byte[] q = new byte[size];
+        // On the heap, where reading needs no check that the memory is still mapped.
+        byte[] packed = new byte[Math.toIntExact(groups * groupBytes + Kernels.PADDING)];
+        MemorySegment.copy(codes, LittleEndian.BYTE, 0, packed, 0, (int) (groups * groupBytes));
         if (format.mode() != Format.Mode.AFFINE) {
+            byte[] q = new byte[size];
             float[] elements = FloatGroups.elements(format.mode());
             for (int g = 0; g < groups; g++) {
-                unpack(packed, g * groupBytes, q);
+                unpack(MemorySegment.ofArray(packed), g * groupBytes, q);
                 float s = FloatGroups.scale(format.mode(), scales.get(LittleEndian.BYTE, g) & 255);
                 for (int e = 0; e < size; e++) {
                     out[g * size + e] = s * elements[q[e] & 255];
@@ -127,14 +129,7 @@ public final class BlockCoder {
         float[] bias = new float[groups];
         Decoder.decode(stored, scales, 0, scale, 0, groups);
         Decoder.decode(stored, biases, 0, bias, 0, groups);
-        for (int g = 0; g < groups; g++) {
-            unpack(packed, g * groupBytes, q);
-            float s = scale[g];
-            float b = bias[g];
-            for (int e = 0; e < size; e++) {
-                out[g * size + e] = (q[e] & 255) * s + b;
-            }
-        }
+        Kernels.decodeAffine(packed, format.bits(), size, groups, scale, bias, out);
     }
 
     /// Reads a group's codes, a stream of bits whose first bit is the lowest of the first byte: eight codes take as many bytes as a code has bits.

@@ -1,7 +1,11 @@
 package ram.format;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
+import java.util.Map;
 import java.util.Objects;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
 import ram.tensor.Rows;
@@ -23,9 +27,14 @@ public record CodedMatrix(Format format, DType stored, long rows, int columns, M
 
     /// An empty one on the heap.
     public static CodedMatrix allocate(Format format, DType stored, int rows, int columns) {
+        return allocate(format, stored, rows, columns, (bytes, _) -> MemorySegment.ofArray(new byte[Math.toIntExact(bytes)]));
+    }
+
+    /// An empty one.
+    public static CodedMatrix allocate(Format format, DType stored, int rows, int columns, SegmentAllocator memory) {
         MemorySegment[] parts = new MemorySegment[3];
         for (Format.Component c : format.components(Shape.of(rows, columns), stored)) {
-            MemorySegment bytes = MemorySegment.ofArray(new byte[Math.toIntExact(c.bytes())]);
+            MemorySegment bytes = memory.allocate(c.bytes(), Long.BYTES);
             switch (c.suffix()) {
                 case "weight" -> parts[0] = bytes;
                 case "scales" -> parts[1] = bytes;
@@ -33,6 +42,15 @@ public record CodedMatrix(Format format, DType stored, long rows, int columns, M
             }
         }
         return new CodedMatrix(format, stored, rows, columns, parts[0], parts[1], parts[2]);
+    }
+
+    /// What is stored of it, by the suffix of the tensor's name.
+    public SortedMap<String, MemorySegment> components() {
+        SortedMap<String, MemorySegment> out = new TreeMap<>(Map.of("weight", codes, "scales", scales));
+        if (biases != null) {
+            out.put("biases", biases);
+        }
+        return out;
     }
 
     /// Rows `first … first + count`, sharing memory.

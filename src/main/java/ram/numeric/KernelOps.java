@@ -40,4 +40,6 @@ interface KernelOps {
     void narrowBf16(float[] in, int at, int count, MemorySegment target, long targetAt);
 
     void lookUpBytes(float[] table, MemorySegment source, long at, float[] out, int outAt, int count);
+
+    void decodeAffine(byte[] packed, int bits, int groupSize, int groups, float[] scale, float[] bias, float[] out);
 }

@@ -4,6 +4,9 @@ package ram.numeric;
 public final class Kernels {
     static final KernelOps OPS = VectorSupport.bits() > 0 ? new VectorKernels() : new ScalarKernels();
 
+    /// What vectors may read beyond the last code.
+    public static final int PADDING = 16;
+
     private Kernels() {
     }
 
@@ -95,5 +98,14 @@ public final class Kernels {
     /// [#multiplyAdd] for matrices without gaps between their rows.
     public static void multiplyAdd(int m, int n, int k, float[] a, float[] b, float[] c) {
         OPS.multiplyAdd(m, n, k, a, 0, k, b, 0, k, c, 0, n);
+    }
+
+    /// Decodes whole groups of packed codes: `code · scale + bias`, each step rounded once.
+    ///
+    /// @param packed a stream of bits whose first bit is the lowest of the first byte, and [#PADDING] bytes of anything
+    /// @param bits 1 to 8
+    /// @param groupSize a multiple of 8
+    public static void decodeAffine(byte[] packed, int bits, int groupSize, int groups, float[] scale, float[] bias, float[] out) {
+        OPS.decodeAffine(packed, bits, groupSize, groups, scale, bias, out);
     }
 }

@@ -197,4 +197,20 @@ class ScalarKernels implements KernelOps {
             out[outAt + i] = table[source.get(LittleEndian.BYTE, at + i) & 255];
         }
     }
+
+    @Override
+    public void decodeAffine(byte[] packed, int bits, int groupSize, int groups, float[] scale, float[] bias, float[] out) {
+        MemorySegment codes = MemorySegment.ofArray(packed);
+        int mask = (1 << bits) - 1;
+        for (int g = 0; g < groups; g++) {
+            float s = scale[g];
+            float b = bias[g];
+            for (int e = g * groupSize; e < (g + 1) * groupSize; e += 8) {
+                long eight = codes.get(LittleEndian.LONG, (long) e / 8 * bits);
+                for (int k = 0; k < 8; k++) {
+                    out[e + k] = (int) (eight >>> k * bits & mask) * s + b;
+                }
+            }
+        }
+    }
 }

@@ -3,6 +3,8 @@ package ram.numeric;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import java.util.Arrays;
+import java.util.stream.IntStream;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -10,6 +12,7 @@ import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorShuffle;
 import jdk.incubator.vector.VectorSpecies;
 
 /// The Vector API twin of [ScalarKernels]. A pass covers two vectors' worth of the 32 lanes, so the sums do not depend on the vectors' width.
@@ -31,6 +34,12 @@ final class VectorKernels extends ScalarKernels {
     /// Rows that are packed together: more of them at a power-of-two distance push each other out of the first cache.
     private static final int STRIP = 8;
     private static final ThreadLocal<float[]> PANEL = ThreadLocal.withInitial(() -> new float[DEPTH * TILE]);
+    /// Eight floats, in one vector or two, and how the bytes of eight codes get there, by bits.
+    private static final VectorSpecies<Float> E = VectorSpecies.of(float.class, VectorShape.forBitSize(Math.min(SHAPE.vectorBitSize(), 256)));
+    private static final int EIGHT_FLOATS = 8 / E.length();
+    @SuppressWarnings({"unchecked", "rawtypes"})
+    private static final VectorShuffle<Byte>[] SPREAD = IntStream.rangeClosed(0, 8).mapToObj(VectorKernels::spread).toArray(VectorShuffle[]::new);
+    private static final ShortVector[] UP = IntStream.rangeClosed(0, 8).mapToObj(bits -> up(Math.max(1, bits))).toArray(ShortVector[]::new);
     private static final int WORTH_A_VECTOR = 128;
 
     @Override
@@ -498,5 +507,36 @@ final class VectorKernels extends ScalarKernels {
         VectorMask<Integer> nan = bits.and(0x7fffffff).compare(VectorOperators.GT, 0x7f800000);
         IntVector high = bits.lanewise(VectorOperators.LSHR, 16);
         return bits.add(0x7fff).add(high.and(1)).lanewise(VectorOperators.LSHR, 16).blend(high.or(0x40), nan);
+    }
+
+    /// Eight codes at a time: their bytes are spread to the low or both halves of eight shorts, a multiplication brings each code to the upper end of its short,
+    /// and one shift brings all of them down.
+    @Override
+    public void decodeAffine(byte[] packed, int bits, int groupSize, int groups, float[] scale, float[] bias, float[] out) {
+        VectorShuffle<Byte> spread = SPREAD[bits];
+        ShortVector up = UP[bits];
+        int down = Short.SIZE - bits;
+        for (int g = 0; g < groups; g++) {
+            float s = scale[g];
+            float b = bias[g];
+            for (int e = g * groupSize; e < (g + 1) * groupSize; e += 8) {
+                ShortVector codes = ByteVector.fromArray(ByteVector.SPECIES_128, packed, e / 8 * bits).rearrange(spread).reinterpretAsShorts().mul(up).lanewise(VectorOperators.LSHR, down);
+                for (int part = 0; part < EIGHT_FLOATS; part++) {
+                    ((FloatVector) codes.convertShape(VectorOperators.S2F, E, part)).mul(s).add(b).intoArray(out, e + part * E.length());
+                }
+            }
+        }
+    }
+
+    private static VectorShuffle<Byte> spread(int bits) {
+        return VectorShuffle.fromOp(ByteVector.SPECIES_128, i -> i / 2 * bits / 8 + i % 2);
+    }
+
+    private static ShortVector up(int bits) {
+        short[] factors = new short[8];
+        for (int i = 0; i < 8; i++) {
+            factors[i] = (short) (1 << Short.SIZE - bits - i * bits % 8);
+        }
+        return ShortVector.fromArray(ShortVector.SPECIES_128, factors, 0);
     }
 }

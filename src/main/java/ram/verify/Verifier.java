@@ -25,9 +25,8 @@ import ram.InputException;
 import ram.Stage;
 import ram.convert.Converter;
 import ram.convert.Converter.Measured;
-import ram.format.BlockCoder;
+import ram.format.CodedMatrix;
 import ram.format.Format;
-import ram.format.Quantizer;
 import ram.layout.Layout;
 import ram.layout.Model;
 import ram.layout.ModelConfig;
@@ -341,7 +340,8 @@ public final class Verifier {
     }
 
     private SortedMap<String, Double> run(List<Check> checks, Map<String, Double> expected) {
-        List<Outcome> outcomes = workers.map(checks, check -> {
+        List<Outcome> outcomes = new ArrayList<>();
+        workers.forEachAfterFirst(checks, check -> {
             try (Stage _ = Stage.of("verify", switch (check) {
                 case Same same -> same.name();
                 case Coded coded -> coded.module().path();
@@ -353,7 +353,7 @@ public final class Verifier {
                 progress.accept(check.bytes());
                 return outcome;
             }
-        });
+        }, outcomes::add);
         SortedMap<String, Measured> sums = new TreeMap<>();
         Map<Module.Part, Measured> parts = new IdentityHashMap<>();
         List<Coded> owners = new ArrayList<>();
@@ -422,14 +422,22 @@ public final class Verifier {
 
     private static Outcome compare(Coded coded) {
         int columns = Math.toIntExact(coded.module().weight().shape().columns());
-        int n = Math.multiplyExact(coded.rows(), columns);
-        float[] values = new float[n];
-        Rows.of(coded.module().weight(), coded.firstRow(), coded.rows()).read(0, coded.rows(), values);
-        float[] decoded = new float[n];
+        int rows = coded.rows();
+        int step = Math.min(rows, Converter.rowsAtOnce(columns));
+        float[] values = new float[Math.multiplyExact(step, columns)];
+        float[] decoded = new float[values.length];
+        Rows source = Rows.of(coded.module().weight(), coded.firstRow(), rows);
         long total = coded.module().weight().shape().rows();
-        new BlockCoder(coded.format(), Quantizer.RTN, coded.scaleType()).decode(slice(coded, coded.codes(), total), slice(coded, coded.scales(), total),
-                coded.biases() == null ? null : slice(coded, coded.biases(), total), coded.rows(), columns, decoded);
-        return new Outcome(Optional.empty(), Measured.between(values, decoded));
+        CodedMatrix stored = new CodedMatrix(coded.format(), coded.scaleType(), rows, columns, slice(coded, coded.codes(), total), slice(coded, coded.scales(), total),
+                coded.biases() == null ? null : slice(coded, coded.biases(), total));
+        Measured sum = Outcome.NOTHING;
+        for (int first = 0; first < rows; first += step) {
+            int count = Math.min(step, rows - first);
+            source.read(first, count, values);
+            stored.read(first, count, decoded);
+            sum = sum.plus(Measured.between(values, decoded, count * columns));
+        }
+        return new Outcome(Optional.empty(), sum);
     }
 
     private static MemorySegment slice(Coded coded, MemorySegment all, long totalRows) {

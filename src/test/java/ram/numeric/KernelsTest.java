@@ -4,6 +4,8 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import java.util.BitSet;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -61,6 +63,32 @@ class KernelsTest {
             BEST.addSquares(a, 3, count, squares);
         }
         assertArrayEquals(squaresScalar, squares);
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 3, 4, 5, 6, 7, 8})
+    void packedCodes(int bits) {
+        Random random = new Random(bits);
+        for (int size : new int[] {8, 16, 32, 64, 128}) {
+            int groups = 5;
+            int[] codes = random.ints((long) groups * size, 0, 1 << bits).toArray();
+            BitSet stream = new BitSet();
+            for (int i = 0; i < codes.length * bits; i++) {
+                stream.set(i, (codes[i / bits] >> i % bits & 1) == 1);
+            }
+            byte[] packed = Arrays.copyOf(stream.toByteArray(), codes.length * bits / 8 + Kernels.PADDING);
+            Arrays.fill(packed, codes.length * bits / 8, packed.length, (byte) 0xa5);
+            float[] scale = gaussian(groups, bits);
+            float[] bias = gaussian(groups, bits + 1);
+            float[] scalar = new float[codes.length];
+            float[] best = new float[codes.length];
+            SCALAR.decodeAffine(packed, bits, size, groups, scale, bias, scalar);
+            BEST.decodeAffine(packed, bits, size, groups, scale, bias, best);
+            for (int i = 0; i < codes.length; i++) {
+                assertEquals(codes[i] * scale[i / size] + bias[i / size], scalar[i]);
+                assertEquals(scalar[i], best[i]);
+            }
+        }
     }
 
     @Test
