@@ -16,11 +16,11 @@ import java.util.SplittableRandom;
 import java.util.StringJoiner;
 import ram.numeric.Decoder;
 
-/// Writes checkpoints with the true shapes of real models, fewer layers, and random weights: near-Gaussian with a few outliers, bfloat16. Two more have the
+/// Writes checkpoints with the true shapes of real models, fewer layers, and random weights: near-Gaussian with a few outliers, bfloat16. `small` is a narrow model of about so many MB. Two more have the
 /// shapes that need most memory: `large`, one tensor with a given number of MB, all zeros and a hole in the file, and `many`, a given number of tiny matrices.
 ///
 ///     java -cp target/classes:target/test-classes ram.SyntheticModel qwen3-8b|qwen3-30b-a3b LAYERS FOLDER
-///     java -cp target/classes:target/test-classes ram.SyntheticModel large|many NUMBER FOLDER
+///     java -cp target/classes:target/test-classes ram.SyntheticModel small|large|many NUMBER FOLDER
 public final class SyntheticModel {
     private SyntheticModel() {
     }
@@ -33,13 +33,14 @@ public final class SyntheticModel {
     }
 
     public static void main(String[] args) throws IOException {
-        if (args.length != 3 || !args[0].matches("qwen3-8b|qwen3-30b-a3b|large|many")) {
-            System.err.println("usage: SyntheticModel qwen3-8b|qwen3-30b-a3b|large|many NUMBER FOLDER");
+        if (args.length != 3 || !args[0].matches("qwen3-8b|qwen3-30b-a3b|small|large|many")) {
+            System.err.println("usage: SyntheticModel qwen3-8b|qwen3-30b-a3b|small|large|many NUMBER FOLDER");
             System.exit(2);
         }
         int number = Integer.parseInt(args[1]);
         Path folder = Path.of(args[2]);
         switch (args[0]) {
+            case "small" -> writeSmall(number, folder);
             case "large" -> writeLarge(number * 1_000_000L, folder);
             case "many" -> write(new Size(1024, 128, 1, 1, 64, 128, Math.ceilDiv(number, 3 * 128), false), folder);
             default -> write(args[0].equals("qwen3-30b-a3b"), number, folder);

@@ -154,7 +154,7 @@ class FaultsTest {
 
     @Test
     void aLackOfMemory() throws Exception {
-        assertOneSentence(run("", "-Xmx24m", model, out), 1, "memory");
+        assertOneSentence(run("", "-Xmx10m", model, out), 1, "memory");
         assertTheNextRunCompletes();
     }
 
