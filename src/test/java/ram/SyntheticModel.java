@@ -9,15 +9,19 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.SplittableRandom;
 import java.util.StringJoiner;
 import ram.numeric.Decoder;
 
-/// Writes checkpoints with the true shapes of real models, fewer layers, and random weights: near-Gaussian with a few outliers, bfloat16. `small` is a narrow model of about so many MB. Two more have the
-/// shapes that need most memory: `large`, one tensor with a given number of MB, all zeros and a hole in the file, and `many`, a given number of tiny matrices.
+/// Writes checkpoints with the true shapes of real models, a given number of layers, and random weights: near-Gaussian with a few outliers, bfloat16. `small` is a narrow
+/// model of about so many MB. Two more have the shapes that need most memory: `large`, one tensor with a given number of MB, all zeros and a hole in the file, and
+/// `many`, a given number of tiny matrices.
 ///
 ///     java -cp target/classes:target/test-classes ram.SyntheticModel qwen3-8b|qwen3-30b-a3b LAYERS FOLDER
 ///     java -cp target/classes:target/test-classes ram.SyntheticModel small|large|many NUMBER FOLDER
@@ -103,24 +107,51 @@ public final class SyntheticModel {
                 + "\"tie_word_embeddings\":true,\"torch_dtype\":\"bfloat16\""
                 + (size.experts > 0 ? ",\"num_experts\":" + size.experts + ",\"num_experts_per_tok\":8,\"moe_intermediate_size\":" + size.inner
                 + ",\"decoder_sparse_step\":1,\"mlp_only_layers\":[],\"norm_topk_prob\":true" : "") + "}");
-        Path file = folder.resolve("model.safetensors");
-        byte[] header = header(shapes);
-        try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(file), 1 << 20)) {
-            out.write(ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).array());
-            out.write(header);
-            if (!size.sparse) {
-                SplittableRandom random = new SplittableRandom(1);
-                for (long[] shape : shapes.values()) {
-                    weights(shape, random, out);
+        List<Map<String, long[]>> shards = size.sparse ? List.of(shapes) : shards(shapes);
+        StringJoiner index = new StringJoiner(",", "{\"metadata\":{},\"weight_map\":{", "}}");
+        SplittableRandom random = new SplittableRandom(1);
+        for (int i = 0; i < shards.size(); i++) {
+            String name = shards.size() == 1 ? "model.safetensors" : String.format(Locale.ROOT, "model-%05d-of-%05d.safetensors", i + 1, shards.size());
+            shards.get(i).keySet().forEach(tensor -> index.add("\"" + tensor + "\":\"" + name + "\""));
+            byte[] header = header(shards.get(i));
+            try (OutputStream out = new BufferedOutputStream(Files.newOutputStream(folder.resolve(name)), 1 << 20)) {
+                out.write(ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).array());
+                out.write(header);
+                if (!size.sparse) {
+                    for (long[] shape : shards.get(i).values()) {
+                        weights(shape, random, out);
+                    }
+                }
+            }
+            if (size.sparse) {
+                try (RandomAccessFile hole = new RandomAccessFile(folder.resolve(name).toFile(), "rw")) {
+                    hole.setLength(8 + header.length + shapes.values().stream().mapToLong(SyntheticModel::bytes).sum());
                 }
             }
         }
-        if (size.sparse) {
-            long elements = shapes.values().stream().mapToLong(s -> Arrays.stream(s).reduce(1, Math::multiplyExact)).sum();
-            try (RandomAccessFile hole = new RandomAccessFile(file.toFile(), "rw")) {
-                hole.setLength(8 + header.length + 2 * elements);
-            }
+        if (shards.size() > 1) {
+            Files.writeString(folder.resolve("model.safetensors.index.json"), index.toString());
         }
+    }
+
+    /// In files of at most 5 GB, as on Hugging Face.
+    private static List<Map<String, long[]>> shards(Map<String, long[]> shapes) {
+        List<Map<String, long[]>> out = new ArrayList<>();
+        long room = 0;
+        for (Map.Entry<String, long[]> tensor : shapes.entrySet()) {
+            long bytes = bytes(tensor.getValue());
+            if (out.isEmpty() || bytes > room) {
+                out.add(new LinkedHashMap<>());
+                room = 5_000_000_000L;
+            }
+            out.getLast().put(tensor.getKey(), tensor.getValue());
+            room -= bytes;
+        }
+        return out;
+    }
+
+    private static long bytes(long[] shape) {
+        return Arrays.stream(shape).reduce(2, Math::multiplyExact);
     }
 
     private static void feedForward(Map<String, long[]> shapes, String prefix, long inner, long hidden) {

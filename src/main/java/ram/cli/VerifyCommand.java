@@ -72,12 +72,13 @@ final class VerifyCommand implements Callable<Integer> {
 
     /// What differs from the files that the manifest lists.
     private List<String> receipts(Manifest manifest) {
+        List<Receipts.Listed> files = new ArrayList<>();
+        manifest.files().forEach(f -> files.add(new Receipts.Listed(folder, f, "make the folder again")));
+        if (source != null) {
+            manifest.sources().forEach(f -> files.add(new Receipts.Listed(source, f, "this is not the source that the folder was made from")));
+        }
         try (Workers workers = new Workers(root.global.threads())) {
-            List<String> problems = new ArrayList<>(Receipts.problems(folder, manifest.files(), "make the folder again", workers));
-            if (source != null) {
-                problems.addAll(Receipts.problems(source, manifest.sources(), "this is not the source that the folder was made from", workers));
-            }
-            return problems;
+            return Receipts.problems(files, workers);
         }
     }
 

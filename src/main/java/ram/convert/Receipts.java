@@ -8,9 +8,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
-import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HexFormat;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
@@ -101,17 +104,23 @@ public final class Receipts {
         }
     }
 
-    /// One sentence for each file that is missing or is not the one that was recorded.
+    /// A file as a manifest lists it.
     ///
-    /// @param remedy what to do about it
-    public static List<String> problems(Path folder, List<Manifest.OutputFile> recorded, String remedy, Workers workers) {
-        List<String> problems = new ArrayList<>();
-        workers.forEach(recorded, r -> problem(folder.resolve(r.name()), r), problem -> {
-            if (!problem.isEmpty()) {
-                problems.add(problem + "; " + remedy);
+    /// @param remedy what to do when it is missing or another one
+    public record Listed(Path folder, Manifest.OutputFile file, String remedy) {
+    }
+
+    /// One sentence for each file that is missing or is not the one that was recorded, in the order of the list. Large files begin first.
+    public static List<String> problems(List<Listed> files, Workers workers) {
+        List<Listed> largestFirst = files.stream().sorted(Comparator.comparingLong(f -> -f.file().bytes())).toList();
+        Map<Listed, String> problems = new IdentityHashMap<>();
+        List<String> found = workers.map(largestFirst, f -> problem(f.folder().resolve(f.file().name()), f.file()));
+        for (int i = 0; i < found.size(); i++) {
+            if (!found.get(i).isEmpty()) {
+                problems.put(largestFirst.get(i), found.get(i) + "; " + largestFirst.get(i).remedy());
             }
-        });
-        return problems;
+        }
+        return files.stream().map(problems::get).filter(Objects::nonNull).toList();
     }
 
     private static String problem(Path file, Manifest.OutputFile recorded) {

@@ -19,7 +19,7 @@ import ram.tensor.Rows;
 /// @param energy sum of squares of the whole matrix
 record RowSample(int[] rows, double[] factor, int[] line, double energy) {
     /// Matrices up to this many elements are always measured whole.
-    static final long WHOLE = 1 << 20;
+    static final long WHOLE = 1 << 19;
     /// Otherwise at least this many elements, or one in [#SHARE] when that is more.
     private static final long FEWEST = 1 << 17;
     private static final long SHARE = 128;
