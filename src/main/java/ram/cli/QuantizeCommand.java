@@ -199,7 +199,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
     /// Does it again in another hidden folder with another number of threads, and compares every file before anything gets the name of the output.
     private void reproduce(StagedFolder first, Model source, List<PlanRequest> requests) {
         root.global.threads = root.global.threads() == 1 ? 2 : 1;
-        try (StagedFolder second = StagedFolder.open(again(), true, true)) {
+        try (StagedFolder second = StagedFolder.open(first.beside("again"), true, true)) {
             try {
                 fill(second, source, requests);
                 SameFiles.Comparison compared = SameFiles.compare(first.path(), second.path());
@@ -213,11 +213,6 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
                 second.discard();
             }
         }
-    }
-
-    private Path again() {
-        Path absolute = output.toAbsolutePath().normalize();
-        return absolute.resolveSibling("." + absolute.getFileName() + ".again");
     }
 
     /// Analyses, plans, writes and verifies.
