@@ -70,7 +70,9 @@ final class ExplainCommand implements Callable<Integer> {
         out.println();
         out.println(String.format(Locale.ROOT, "its errors count %.3f %% of the model's; sensitivity is %s", 100 * e.weightShare(), e.sensitivitySource()));
         e.ingredients().forEach((name, value) -> out.println(String.format(Locale.ROOT, "  %s %.4g", name, value)));
-        out.println(String.format(Locale.ROOT, "a byte more saves %.3g of damage at this budget", e.price()));
+        if (e.price() > 0) {
+            out.println(String.format(Locale.ROOT, "a byte more saves %.3g of damage at this budget", e.price()));
+        }
         out.println("with 5 % less budget it would get " + e.atLess().map(Object::toString).orElse("nothing, that cannot be met") + ", with 5 % more "
                 + e.atMore().map(Object::toString).orElse("the same"));
         read.refinement().map(r -> r.path("modules").path(module)).filter(g -> g.isObject()).ifPresent(g -> out.println(String.format(Locale.ROOT,

@@ -11,6 +11,7 @@ import ram.format.Format;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
+import ram.plan.Policy;
 
 /// A plan as a person reads it.
 final class PlanTable {
@@ -19,7 +20,7 @@ final class PlanTable {
 
     /// @param modules whether every module gets a row of its own
     static void print(Manifest manifest, boolean modules, PrintWriter out) {
-        double damage = manifest.modules().stream().mapToDouble(ModulePlan::damage).sum();
+        double damage = manifest.predictedDamage();
         Table kinds = new Table("kind", ">modules", ">parameters", ">size", ">bits/weight", ">share of damage", "formats (bits:group × modules)");
         Map<String, List<ModulePlan>> byKind = manifest.modules().stream()
                 .collect(Collectors.groupingBy(m -> m.kind().label(), LinkedHashMap::new, Collectors.toList()));
@@ -40,12 +41,12 @@ final class PlanTable {
         out.println(String.format(Locale.ROOT, "size      %s (%d bytes)%s, %.3f bits per weight", ByteSize.format(sizes.files()), sizes.files(), of, sizes.bitsPerWeight()));
         out.println("possible  " + ByteSize.format(sizes.smallestSafe()) + " (smallest safe) to " + ByteSize.format(sizes.dense()) + " (dense)");
         Manifest.SolverReport solver = manifest.solver();
-        if (solver.name().equals("rule")) {
-            out.println(String.format(Locale.ROOT, "policy    %s, predicted damage %.4g", manifest.policy(), solver.objective()));
-        } else {
-            out.println(String.format(Locale.ROOT, "policy    %s, predicted damage %.4g, lower bound %.4g, %s", manifest.policy(), solver.objective(), solver.lowerBound(),
-                    solver.proven() ? "proven best" : String.format(Locale.ROOT, "gap %.3g", solver.gap())));
-        }
+        String policy = String.format(Locale.ROOT, "policy    %s, predicted damage %.4g", manifest.policy(), manifest.predictedDamage());
+        // what mint minimises has a scale of its own
+        String objective = manifest.policy().equals(Policy.MINT.label()) ? String.format(Locale.ROOT, "; weighted NRMSE %.4g", solver.objective()) : "";
+        String bound = solver.name().equals("rule") ? "" : String.format(Locale.ROOT, ", lower bound %.4g, %s", solver.lowerBound(),
+                solver.proven() ? "proven best" : String.format(Locale.ROOT, "gap %.3g", solver.gap()));
+        out.println(policy + objective + bound);
         manifest.notes().forEach(n -> out.println("note      " + n));
     }
 

@@ -91,7 +91,7 @@ final class SweepCommand implements Callable<Integer> {
         machines.print(out);
         out.println(Devices.RULE);
         out.println(frontier.inNats() ? String.format(Locale.ROOT, "Predicted damage is a mean KL divergence in nats per token; in brackets the range of a factor of %.1f within which it was right on small trained models.", Damage.TRUST)
-                : "Predicted damage has no unit: the profile has no sensitivities.");
+                : "Predicted damage has no unit: it is what mint minimises, or the profile has no sensitivities.");
     }
 
     private static String damage(Frontier frontier, Frontier.Point p) {

@@ -24,7 +24,7 @@ import ram.profile.TensorProfile;
 /// @param weightShare how much its errors count: damage per unit of relative squared error, as a part of the model's sum
 /// @param sensitivitySource `propagated`, or where the value was borrowed
 /// @param ingredients of the sensitivity, by name; means over the module's matrices, weighted by size
-/// @param price damage that a byte saves at the margin of this plan
+/// @param price damage that a byte saves at the margin of this plan; 0 of a policy that does not minimise it
 /// @param atLess its format with 5 % less budget, empty when that cannot be met or the plan is not priced
 /// @param atMore its format with 5 % more budget
 public record Explain(ModulePlan module, String rule, List<Point> curve, double weightShare, String sensitivitySource, SortedMap<String, Double> ingredients, double price,
@@ -58,7 +58,7 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
         Prepared prepared = new Prepared(profile, request);
         ModulePlan plan = manifest.modules().get(index);
         ModuleProfile m = profile.modules().get(index);
-        return new Explain(plan, rule(plan, manifest.solver()), curve(prepared.choices.get(index), Optional.of(plan.format())), share(profile, index), m.sensitivitySource(), ingredients(m), manifest.solver().price(),
+        return new Explain(plan, rule(plan, manifest), curve(prepared.choices.get(index), Optional.of(plan.format())), share(profile, index), m.sensitivitySource(), ingredients(m), manifest.damagePrice(),
                 at(prepared, index, 0.95), at(prepared, index, 1.05));
     }
 
@@ -79,13 +79,13 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
         return curve;
     }
 
-    private static String rule(ModulePlan m, Manifest.SolverReport solver) {
+    private static String rule(ModulePlan m, Manifest manifest) {
         return switch (m.why()) {
             case CANNOT_QUANTIZE -> "It cannot be quantized: " + m.reason() + ".";
             case OVERRIDE -> "It was asked for with " + m.reason() + ".";
             case FLOOR -> "A floor holds it: " + m.reason() + ".";
             case POLICY -> "The policy decided: " + m.reason() + ".";
-            case BUDGET -> m.better().map(a -> a.price() <= solver.price()
+            case BUDGET -> manifest.policy().equals(Policy.MINT.label()) ? "The policy weighs errors its own way: " + m.reason() + "." : m.better().map(a -> a.price() <= manifest.damagePrice()
                     ? "The next better format, " + a.format() + ", would save less damage per byte than bytes save elsewhere."
                     : "The next better format, " + a.format() + ", would be worth its bytes, but no longer fits.").orElse("No allowed format does less damage.");
         };

@@ -89,7 +89,7 @@ public record Frontier(List<Point> points, int knee, List<Machine> machines, lon
             long budget = Devices.weightBytes(gib);
             machines.add(new Machine(gib, budget, budget < low ? Optional.empty() : Optional.of(point(prepared, budget, prepared.solve(budget, true)))));
         }
-        return new Frontier(points, knee(points), machines, low, profile.modules().stream().anyMatch(m -> m.sensitivity() > 0));
+        return new Frontier(points, knee(points), machines, low, request.policy() != Policy.MINT && profile.modules().stream().anyMatch(m -> m.sensitivity() > 0));
     }
 
     private static Point point(Prepared prepared, long budget, Prepared.Solved solved) {

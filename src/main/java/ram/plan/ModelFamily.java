@@ -33,7 +33,7 @@ public record ModelFamily(String toolVersion, List<Member> members) {
         /// @param manifest of a plan with a budget
         public static Member of(String folder, Manifest manifest) {
             return new Member(folder, manifest.limit().budget().orElseThrow(), manifest.sizes().files(), manifest.sizes().bitsPerWeight(),
-                    manifest.modules().stream().mapToDouble(Manifest.ModulePlan::damage).sum());
+                    manifest.predictedDamage());
         }
 
         /// The smallest usual memory in GiB that has room for the weights by the rule of [Devices]; empty when none is enough.

@@ -57,7 +57,7 @@ public record Payoffs(List<Payoff> modules, int cheapest, double price) {
             }
         }
         modules.sort(Comparator.comparingDouble(Payoff::perByte).reversed());
-        return new Payoffs(modules, choices.size() - modules.size(), manifest.solver().price());
+        return new Payoffs(modules, choices.size() - modules.size(), manifest.damagePrice());
     }
 
     /// Of a module with a rule, what it could have without.

@@ -39,12 +39,13 @@ public final class Planner {
     static Manifest priced(Prepared prepared, long limit) {
         Prepared.Solved solved = prepared.solve(limit);
         List<Decision> decisions = new ArrayList<>();
+        String reason = "least " + (prepared.request.policy() == Policy.MINT ? "weighted NRMSE" : "predicted damage") + " at the price of a byte";
         for (int i = 0; i < prepared.choices.size(); i++) {
             Choice c = prepared.choices.get(i);
             Format format = solved.formats().get(i);
             decisions.add(settled(c).orElseGet(() -> c.floor().isPresent() && format.equals(c.smallest().format())
                     ? new Decision(format, Why.FLOOR, c.floor().get())
-                    : new Decision(format, Why.BUDGET, "least predicted damage at the price of a byte")));
+                    : new Decision(format, Why.BUDGET, reason)));
         }
         Solver.Solution s = solved.solution();
         ShardPlan files = OutputSize.of(prepared.profile, solved.formats());

@@ -82,13 +82,9 @@ public final class Gate {
             }
         }));
         if (out.isEmpty()) {
-            out.add(new Divergence("predicted mean KL divergence", damage(manifest.orElseThrow(() -> new UsageException("--max-kl: the evaluation has no reference; run ram eval with --reference")))));
+            out.add(new Divergence("predicted mean KL divergence", manifest.orElseThrow(() -> new UsageException("--max-kl: the evaluation has no reference; run ram eval with --reference")).predictedDamage()));
         }
         return out;
-    }
-
-    private static double damage(Manifest manifest) {
-        return manifest.modules().stream().mapToDouble(ModulePlan::damage).sum();
     }
 
     private static Check atMost(String name, String what, double value, double most, String unit) {
@@ -129,7 +125,7 @@ public final class Gate {
         List<Check> checks = new ArrayList<>();
         checks.add(new Check("baseline-size", now.sizes().files() <= before.sizes().files(),
                 "size is " + ByteSize.format(now.sizes().files()) + ", was " + ByteSize.format(before.sizes().files())));
-        checks.add(regression("predicted damage", damage(now), damage(before)));
+        checks.add(regression("predicted damage", now.predictedDamage(), before.predictedDamage()));
         OptionalDouble measured = measured(now);
         OptionalDouble was = measured(before);
         if (measured.isPresent() && was.isPresent()) {

@@ -89,7 +89,7 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
         SortedMap<String, Figure> out = new TreeMap<>();
         out.put("file_bytes", new Figure(before.sizes().files(), after.sizes().files()));
         out.put("bits_per_weight", new Figure(before.sizes().bitsPerWeight(), after.sizes().bitsPerWeight()));
-        out.put("predicted_damage", new Figure(damage(before), damage(after)));
+        out.put("predicted_damage", new Figure(before.predictedDamage(), after.predictedDamage()));
         for (String name : List.of("divergence/mean_kl", "perplexity", "sequence_perplexity/median")) {
             OptionalDouble was = measured(before, name);
             OptionalDouble is = measured(after, name);
@@ -98,10 +98,6 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
             }
         }
         return out;
-    }
-
-    private static double damage(Manifest m) {
-        return m.modules().stream().mapToDouble(ModulePlan::damage).sum();
     }
 
     /// The second model of an evaluation is what was written; the first is its source.

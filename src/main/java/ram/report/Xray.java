@@ -100,7 +100,7 @@ public final class Xray {
         manifest.ifPresent(m -> {
             entry(out, "size", ByteSize.format(m.sizes().files()), m.limit().budget().isPresent() ? "of a budget of " + ByteSize.format(m.limit().budget().getAsLong()) : "");
             entry(out, "bits per weight", String.format(Locale.ROOT, "%.3f", m.sizes().bitsPerWeight()), "scales and biases included");
-            double damage = m.modules().stream().mapToDouble(ModulePlan::damage).sum();
+            double damage = m.predictedDamage();
             entry(out, "predicted damage", String.format(Locale.ROOT, "%.3g", damage), String.format(Locale.ROOT, "nats per token, %.2g to %.2g", damage / Damage.TRUST, damage * Damage.TRUST));
             entry(out, "policy", m.policy(), m.solver().name().equals("rule") ? "" : m.solver().proven() ? "proven best" : "within " + String.format(Locale.ROOT, "%.2g", m.solver().gap()) + " of the best");
         });
@@ -157,7 +157,7 @@ public final class Xray {
         ObjectNode out = JsonDocument.object().put("nats", f.inNats()).put("trust", Damage.TRUST).put("knee", f.knee());
         ArrayNode points = out.putArray("points");
         f.points().forEach(x -> points.addArray().add(x.bytes()).add(round(x.damage())).add(round(x.bitsPerWeight())));
-        manifest.ifPresent(m -> out.putArray("chosen").add(m.sizes().files()).add(round(m.modules().stream().mapToDouble(ModulePlan::damage).sum())).add(round(m.sizes().bitsPerWeight())));
+        manifest.ifPresent(m -> out.putArray("chosen").add(m.sizes().files()).add(round(m.predictedDamage())).add(round(m.sizes().bitsPerWeight())));
         ArrayNode machines = out.putArray("machines");
         for (Frontier.Machine x : f.machines()) {
             if (x.point().isPresent()) {

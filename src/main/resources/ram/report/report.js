@@ -174,7 +174,7 @@
   // Frontier.
   if (data.frontier) {
     const f = data.frontier;
-    const s = section('frontier', 'Frontier', 'The least predicted damage for every size' + (f.nats ? ', in nats per token of KL divergence; right to within a factor of ' + f.trust + ' on small trained models.' : '; it has no unit, because the profile has no sensitivities.'));
+    const s = section('frontier', 'Frontier', 'The least predicted damage for every size' + (f.nats ? ', in nats per token of KL divergence; right to within a factor of ' + f.trust + ' on small trained models.' : '; it has no unit, because mint minimises something else or the profile has no sensitivities.'));
     const points = f.points.filter((p, i) => p[1] > 0 && (i === 0 || p[0] !== f.points[i - 1][0]));
     const text = p => bytes(p[0]) + ', ' + number(p[2]) + ' bits per weight\npredicted damage ' + number(p[1]);
     const knee = f.knee >= 0 ? f.points[f.knee] : null;

@@ -10,6 +10,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -47,6 +48,24 @@ class SweepAndExplainTest {
         assertTrue(r.out().lines().filter(l -> l.matches(".*dense: 100.*")).count() >= 2, r.out());
         assertEquals(2, Cli.run("sweep", profile, "--policy", "uniform").exitCode());
         assertEquals(2, Cli.run("sweep", profile, "--csv", csv).exitCode(), "an existing file is kept");
+    }
+
+    /// What mint minimises is no divergence, and is not called one.
+    @Test
+    void mintHasAScaleOfItsOwn() throws IOException {
+        Path manifest = folder.resolve("mint.json");
+        Cli.Result plan = Cli.run("plan", profile, "--policy", "mint", "--budget", "900kB", "-o", manifest);
+        assertEquals(0, plan.exitCode(), plan.err());
+        JsonNode m = new ObjectMapper().readTree(manifest.toFile());
+        double damage = 0;
+        for (JsonNode module : m.path("modules")) {
+            damage += module.path("damage").asDouble();
+        }
+        assertTrue(damage > 0 && damage < 0.1, "nats: " + damage);
+        assertTrue(plan.out().contains(String.format(Locale.ROOT, "policy    mint, predicted damage %.4g; weighted NRMSE %.4g, lower bound", damage, m.path("solver").path("objective").asDouble())), plan.out());
+        Cli.Result explained = Cli.run("explain", manifest, "model.layers.0.mlp.down_proj", "--profile", profile);
+        assertTrue(explained.out().contains("The policy weighs errors its own way: least weighted NRMSE at the price of a byte.") && !explained.out().contains("a byte more saves"), explained.out());
+        assertTrue(Cli.run("sweep", profile, "--policy", "mint").out().contains("Predicted damage has no unit"));
     }
 
     @Test
