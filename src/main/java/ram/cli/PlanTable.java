@@ -11,7 +11,6 @@ import ram.format.Format;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
-import ram.plan.Policy;
 
 /// A plan as a person reads it.
 final class PlanTable {
@@ -43,7 +42,7 @@ final class PlanTable {
         Manifest.SolverReport solver = manifest.solver();
         String policy = String.format(Locale.ROOT, "policy    %s, predicted damage %.4g", manifest.policy(), manifest.predictedDamage());
         // what mint minimises has a scale of its own
-        String objective = manifest.policy().equals(Policy.MINT.label()) ? String.format(Locale.ROOT, "; weighted NRMSE %.4g", solver.objective()) : "";
+        String objective = manifest.weighsNrmse() ? String.format(Locale.ROOT, "; weighted NRMSE %.4g", solver.objective()) : "";
         String bound = solver.name().equals("rule") ? "" : String.format(Locale.ROOT, ", lower bound %.4g, %s", solver.lowerBound(),
                 solver.proven() ? "proven best" : String.format(Locale.ROOT, "gap %.3g", solver.gap()));
         out.println(policy + objective + bound);

@@ -51,7 +51,6 @@ import ram.profile.ProfileJson;
 import ram.profile.Profiles;
 import ram.refine.RefineStore;
 import ram.safetensors.DType;
-import ram.safetensors.Shard;
 import ram.safetensors.ShardPlan;
 import ram.verify.Verifier;
 
@@ -300,7 +299,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     private List<Manifest.OutputFile> receipts(Model m) {
         try (Workers workers = new Workers(1)) {
-            return Receipts.of(m.checkpoint().shards().stream().map(Shard::file).toList(), workers);
+            return Receipts.of(m, workers);
         }
     }
 

@@ -48,7 +48,6 @@ import ram.profile.Profiles;
 import ram.rewrite.Rewriting;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
-import ram.safetensors.Shard;
 import ram.safetensors.ShardPlan;
 import ram.tensor.Rows;
 import ram.tensor.TensorView;
@@ -193,30 +192,24 @@ public final class Converter {
     /// @throws InputException when a weight is not finite or the source cannot be read
     public static Manifest convert(Model model, Profile profile, Manifest plan, Path out, int threads, LongConsumer progress) {
         Profiles.requireMatch(profile, model, Path.of("profile"));
-        if (profile.options().containsKey(AnalysisOptions.REWRITE)) {
-            return write(Rewriting.of(model, threads, _ -> { }).model(), profile, plan, out, threads, progress);
-        }
-        return write(model, profile, plan, out, threads, progress);
-    }
-
-    private static Manifest write(Model model, Profile profile, Manifest plan, Path out, int threads, LongConsumer progress) {
         StagedFolder.refuseExisting(out, false);
+        Model source = profile.options().containsKey(AnalysisOptions.REWRITE) ? Rewriting.of(model, threads, _ -> { }).model() : model;
         Map<String, Format> formats = plan.formats();
         ShardPlan shards = OutputSize.of(profile, profile.modules().stream().map(m -> formats.get(m.path())).toList());
-        OutputTypes types = OutputTypes.of(model.layout(), model.config(), DType.fromTorchName(profile.options().get("dtype")));
+        OutputTypes types = OutputTypes.of(source.layout(), source.config(), DType.fromTorchName(profile.options().get("dtype")));
         Quantizer quantizer = Quantizer.valueOf(profile.options().get("quantizer").toUpperCase(Locale.ROOT));
         try (StagedFolder folder = StagedFolder.open(out, false, true)) {
             Map<String, Double> errors = new HashMap<>();
-            new Converter(quantizer, threads).write(model.layout(), types, List.of(new Variant(formats, shards, folder.path())), Optional.empty(), progress).getFirst()
+            new Converter(quantizer, threads).write(source.layout(), types, List.of(new Variant(formats, shards, folder.path())), Optional.empty(), progress).getFirst()
                     .forEach((path, measured) -> errors.put(path, measured.relativeError()));
             SortedMap<String, Format> quantized = new TreeMap<>();
             formats.entrySet().stream().filter(e -> !e.getValue().isDense()).forEach(e -> quantized.put(e.getKey(), e.getValue()));
             profile.prequantized().forEach(p -> quantized.put(p.path(), p.format()));
             Manifest written = plan.withQuantizer(quantizer, quantizer).withWrittenErrors(errors);
-            OutputFolder.writeSideFiles(model, shards, quantized, plan.mlxVersion().map(MlxVersion::knowsMode).orElse(true), folder.path());
+            OutputFolder.writeSideFiles(source, shards, quantized, plan.mlxVersion().map(MlxVersion::knowsMode).orElse(true), folder.path());
             OutputFolder.write(folder.path().resolve("README.md"), ModelCard.write(model.checkpoint().folder(), written));
             try (Workers workers = new Workers(threads)) {
-                written = written.withFiles(Receipts.of(model.checkpoint().shards().stream().map(Shard::file).toList(), workers), Receipts.of(folder.path(), workers));
+                written = written.withFiles(Receipts.of(model, workers), Receipts.of(folder.path(), workers));
             }
             OutputFolder.write(folder.path().resolve("manifest.json"), ManifestJson.write(written));
             folder.publish();

@@ -20,8 +20,10 @@ import java.util.concurrent.FutureTask;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Supplier;
 import java.util.stream.Stream;
+import ram.layout.Model;
 import ram.numeric.Workers;
 import ram.plan.Manifest;
+import ram.safetensors.Shard;
 
 /// SHA-256 of whole files, as the manifest records them.
 public final class Receipts {
@@ -41,8 +43,12 @@ public final class Receipts {
         }
     }
 
-    /// Of some files, in their order.
-    public static List<Manifest.OutputFile> of(List<Path> files, Workers workers) {
+    /// Of the files that a model's tensors are in, in their order.
+    public static List<Manifest.OutputFile> of(Model source, Workers workers) {
+        return of(source.checkpoint().shards().stream().map(Shard::file).toList(), workers);
+    }
+
+    private static List<Manifest.OutputFile> of(List<Path> files, Workers workers) {
         return workers.map(files, f -> new Manifest.OutputFile(f.getFileName().toString(), size(f), sha256(f)));
     }
 

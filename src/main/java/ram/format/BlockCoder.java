@@ -114,10 +114,11 @@ public final class BlockCoder {
         byte[] packed = new byte[Math.toIntExact(groups * groupBytes + Kernels.PADDING)];
         MemorySegment.copy(codes, LittleEndian.BYTE, 0, packed, 0, (int) (groups * groupBytes));
         if (format.mode() != Format.Mode.AFFINE) {
+            MemorySegment heap = MemorySegment.ofArray(packed);
             byte[] q = new byte[size];
             float[] elements = FloatGroups.elements(format.mode());
             for (int g = 0; g < groups; g++) {
-                unpack(MemorySegment.ofArray(packed), g * groupBytes, q);
+                unpack(heap, g * groupBytes, q);
                 float s = FloatGroups.scale(format.mode(), scales.get(LittleEndian.BYTE, g) & 255);
                 for (int e = 0; e < size; e++) {
                     out[g * size + e] = s * elements[q[e] & 255];

@@ -80,12 +80,15 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
     }
 
     private static String rule(ModulePlan m, Manifest manifest) {
+        if (m.why() == Manifest.Why.BUDGET && manifest.weighsNrmse()) {
+            return "The policy weighs errors its own way: " + m.reason() + ".";
+        }
         return switch (m.why()) {
             case CANNOT_QUANTIZE -> "It cannot be quantized: " + m.reason() + ".";
             case OVERRIDE -> "It was asked for with " + m.reason() + ".";
             case FLOOR -> "A floor holds it: " + m.reason() + ".";
             case POLICY -> "The policy decided: " + m.reason() + ".";
-            case BUDGET -> manifest.policy().equals(Policy.MINT.label()) ? "The policy weighs errors its own way: " + m.reason() + "." : m.better().map(a -> a.price() <= manifest.damagePrice()
+            case BUDGET -> m.better().map(a -> a.price() <= manifest.damagePrice()
                     ? "The next better format, " + a.format() + ", would save less damage per byte than bytes save elsewhere."
                     : "The next better format, " + a.format() + ", would be worth its bytes, but no longer fits.").orElse("No allowed format does less damage.");
         };

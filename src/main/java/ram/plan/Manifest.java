@@ -177,9 +177,14 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         return modules.stream().mapToDouble(ModulePlan::damage).sum();
     }
 
+    /// Whether the solver's numbers are weighted NRMSEs, as `mint` has them, and not damage.
+    public boolean weighsNrmse() {
+        return policy.equals(Policy.MINT.label());
+    }
+
     /// Predicted damage that one more byte saves at the margin; 0 of a policy that does not minimise it.
     double damagePrice() {
-        return policy.equals(Policy.MINT.label()) ? 0 : solver.price();
+        return weighsNrmse() ? 0 : solver.price();
     }
 
     /// Written by this quantizer, which is noted where it is not the one that the profile was measured with.
