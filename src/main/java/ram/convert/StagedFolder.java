@@ -16,7 +16,7 @@ import java.nio.file.SimpleFileVisitor;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
-import java.util.Arrays;
+import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
 import org.slf4j.Logger;
@@ -37,16 +37,18 @@ public final class StagedFolder implements AutoCloseable {
     private final Path lockFile;
     private final boolean replace;
     private final FileChannel lockChannel;
+    private final FileChannel witness;
     private final FileLock lock;
     private boolean remove;
     private boolean published;
 
-    private StagedFolder(Path target, boolean replace, FileChannel lockChannel, FileLock lock, Path lockFile) {
+    private StagedFolder(Path target, boolean replace, FileChannel lockChannel, FileChannel witness, FileLock lock, Path lockFile) {
         this.target = target;
         this.staging = sibling(target, ".partial");
         this.output = staging.resolve("out");
         this.replace = replace;
         this.lockChannel = lockChannel;
+        this.witness = witness;
         this.lock = lock;
         this.lockFile = lockFile;
     }
@@ -67,12 +69,13 @@ public final class StagedFolder implements AutoCloseable {
                     channel.close();
                     throw new UsageException(target + " is being written by another run; wait for it or choose another output folder");
                 }
-                if (!isAt(lockFile, channel)) {
+                Optional<FileChannel> witness = witness(lockFile, channel);
+                if (witness.isEmpty()) {
                     // The run that held the lock has ended and removed the file in between.
                     channel.close();
                     continue;
                 }
-                StagedFolder folder = new StagedFolder(absolute, replace, channel, lock, lockFile);
+                StagedFolder folder = new StagedFolder(absolute, replace, channel, witness.get(), lock, lockFile);
                 try {
                     if (fresh) {
                         deleteTree(folder.staging);
@@ -109,15 +112,24 @@ public final class StagedFolder implements AutoCloseable {
         }
     }
 
-    /// Whether the locked file is still the one of that name, shown by something written into it.
-    private static boolean isAt(Path lockFile, FileChannel channel) throws IOException {
-        byte[] token = UUID.randomUUID().toString().getBytes(StandardCharsets.US_ASCII);
-        channel.truncate(0).write(ByteBuffer.wrap(token), 0);
+    /// Opens the file of that name if it still is the locked one, shown by something written into that. To be closed no sooner than the lock is given up:
+    /// on Unix a process loses its locks on a file as soon as it closes any channel to it.
+    private static Optional<FileChannel> witness(Path lockFile, FileChannel locked) throws IOException {
+        ByteBuffer token = ByteBuffer.wrap(UUID.randomUUID().toString().getBytes(StandardCharsets.US_ASCII));
+        locked.truncate(0).write(token.duplicate(), 0);
+        FileChannel witness;
         try {
-            return Arrays.equals(Files.readAllBytes(lockFile), token);
+            witness = FileChannel.open(lockFile);
         } catch (NoSuchFileException _) {
-            return false;
+            return Optional.empty();
         }
+        ByteBuffer found = ByteBuffer.allocate(token.capacity());
+        witness.read(found, 0);
+        if (found.flip().equals(token)) {
+            return Optional.of(witness);
+        }
+        witness.close();
+        return Optional.empty();
     }
 
     /// Whether an earlier run into this place was stopped and left something to go on with.
@@ -222,6 +234,7 @@ public final class StagedFolder implements AutoCloseable {
                 Files.deleteIfExists(lockFile);
             }
             lock.release();
+            witness.close();
             lockChannel.close();
         } catch (IOException e) {
             throw new UncheckedIOException(staging + ": cannot be removed", e);

@@ -186,6 +186,26 @@ class FaultsTest {
         assertTheNextRunCompletes();
     }
 
+    /// The lock holds between processes, not only within one.
+    @Test
+    void aSecondProcessIntoTheSamePlace() throws Exception {
+        Process process = start("", "-Xmx512m", model, out);
+        while (process.isAlive() && !Files.exists(folder.resolve(".out.partial/analyze.journal"))) {
+            Thread.sleep(1);
+        }
+        Cli.Result second = Cli.run("quantize", model, "--bpw", "4.5", "-o", out);
+        assertTrue(process.isAlive(), "the first one has not ended meanwhile");
+        assertEquals(2, second.exitCode(), second.err());
+        assertEquals("ram: " + out + " is being written by another run; wait for it or choose another output folder", second.sentence());
+        assertEquals(0, end(process).exitCode());
+        try (Stream<Path> files = Files.list(expected)) {
+            for (Path file : files.toList()) {
+                assertEquals(-1, Files.mismatch(file, out.resolve(file.getFileName())), file.toString());
+            }
+        }
+        assertFalse(Files.exists(folder.resolve(".out.partial")));
+    }
+
     @Test
     void aSourceThatVanishesBeforeItIsOpened() throws Exception {
         Files.delete(model.resolve("model.safetensors"));
