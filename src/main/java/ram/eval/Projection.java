@@ -3,6 +3,7 @@ package ram.eval;
 import java.util.stream.IntStream;
 import ram.InputException;
 import ram.numeric.Kernels;
+import ram.numeric.PackedMatrix;
 import ram.numeric.Workers;
 import ram.tensor.Rows;
 
@@ -16,6 +17,7 @@ final class Projection {
     private static final int TOKENS = 1024;
 
     private final Workers workers;
+    private final ThreadLocal<PackedMatrix.Room> room = ThreadLocal.withInitial(PackedMatrix.Room::new);
     private long operations;
     private long nanos;
 
@@ -35,8 +37,7 @@ final class Projection {
         int block = Math.clamp(fair < WHOLE_TILES ? fair : fair / WHOLE_TILES * WHOLE_TILES, 1, BLOCK_ROWS);
         workers.forEach(IntStream.iterate(0, r -> r < rows, r -> r + block).boxed().toList(), r -> {
             int n = Math.min(block, rows - r);
-            float[] tile = new float[n * k];
-            w.read(first + r, n, tile);
+            PackedMatrix tile = PackedMatrix.ofColumns(k, n, WHOLE_TILES, room.get(), (from, count, values) -> w.read(first + r + from, count, values));
             for (int t = 0; t < tokens; t += TOKENS) {
                 int m = Math.min(TOKENS, tokens - t);
                 if (bias != null) {
@@ -44,7 +45,7 @@ final class Projection {
                         System.arraycopy(bias, r, out, i * rows + r, n);
                     }
                 }
-                Kernels.multiplyAdd(m, n, k, x, t * k, k, tile, 0, k, out, t * rows + r, rows);
+                Kernels.multiplyAdd(m, x, t * k, k, tile, out, t * rows + r, rows);
             }
             return r;
         }, _ -> { });

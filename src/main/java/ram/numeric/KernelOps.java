@@ -31,9 +31,10 @@ interface KernelOps {
 
     void multiply(float[] a, int aFrom, float[] b, int bFrom, float[] out, int outFrom, int count);
 
-    void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride);
-
-    void multiplyAddByRows(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride);
+    /// C += A · B for one strip of a [PackedMatrix]: element `(p, j)` of B is at `stripFrom + p · 64 + j`. A product sums up row after row of B, each step rounded once.
+    ///
+    /// @param width columns of B; those up to the end of the strip may be read too, without effect
+    void multiplyStrip(int m, int width, int depth, float[] a, int aFrom, int aStride, float[] strip, int stripFrom, float[] c, int cFrom, int cStride);
 
     void widenBf16(MemorySegment source, long at, float[] out, int outAt, int count);
 

@@ -84,7 +84,7 @@ public final class Kernels {
     /// @param n rows of B, columns of C
     /// @param k columns of A and B
     public static void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
-        OPS.multiplyAdd(m, n, k, a, aFrom, aStride, b, bFrom, bStride, c, cFrom, cStride);
+        PackedMatrix.product(OPS, m, n, k, a, aFrom, aStride, b, bFrom, bStride, 1, c, cFrom, cStride);
     }
 
     /// `C += A · B`: as [#multiplyAdd], with B stored the other way round.
@@ -92,12 +92,30 @@ public final class Kernels {
     /// @param n columns of B and C
     /// @param k columns of A, rows of B
     public static void multiplyAddByRows(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
-        OPS.multiplyAddByRows(m, n, k, a, aFrom, aStride, b, bFrom, bStride, c, cFrom, cStride);
+        PackedMatrix.product(OPS, m, n, k, a, aFrom, aStride, b, bFrom, 1, bStride, c, cFrom, cStride);
     }
 
     /// [#multiplyAdd] for matrices without gaps between their rows.
     public static void multiplyAdd(int m, int n, int k, float[] a, float[] b, float[] c) {
-        OPS.multiplyAdd(m, n, k, a, 0, k, b, 0, k, c, 0, n);
+        multiplyAdd(m, n, k, a, 0, k, b, 0, k, c, 0, n);
+    }
+
+    /// `C += A · B` with the same bits as the others.
+    ///
+    /// @param m rows of A and C
+    public static void multiplyAdd(int m, float[] a, int aFrom, int aStride, PackedMatrix b, float[] c, int cFrom, int cStride) {
+        b.multiplyAdd(OPS, m, a, aFrom, aStride, 0, b.rows(), 0, b.columns(), c, cFrom, cStride);
+    }
+
+    /// `C += A · B` with some rows and columns of B.
+    ///
+    /// @param m rows of A and C
+    /// @param row the first one of B
+    /// @param rows of B, columns of A
+    /// @param column the first one of B, a multiple of 32
+    /// @param columns of B and C
+    public static void multiplyAdd(int m, float[] a, int aFrom, int aStride, PackedMatrix b, int row, int rows, int column, int columns, float[] c, int cFrom, int cStride) {
+        b.multiplyAdd(OPS, m, a, aFrom, aStride, row, rows, column, columns, c, cFrom, cStride);
     }
 
     /// Decodes whole groups of packed codes: `code · scale + bias`, each step rounded once.

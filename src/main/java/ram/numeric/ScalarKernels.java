@@ -128,51 +128,15 @@ class ScalarKernels implements KernelOps {
     }
 
     @Override
-    public void multiplyAddByRows(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
+    public void multiplyStrip(int m, int width, int depth, float[] a, int aFrom, int aStride, float[] strip, int stripFrom, float[] c, int cFrom, int cStride) {
         for (int i = 0; i < m; i++) {
-            for (int p = 0; p < k; p++) {
+            int ci = cFrom + i * cStride;
+            for (int p = 0; p < depth; p++) {
                 float v = a[aFrom + i * aStride + p];
-                for (int j = 0; j < n; j++) {
-                    int ci = cFrom + i * cStride + j;
-                    c[ci] = Math.fma(v, b[bFrom + p * bStride + j], c[ci]);
+                int bp = stripFrom + p * PackedMatrix.STRIP;
+                for (int j = 0; j < width; j++) {
+                    c[ci + j] = Math.fma(v, strip[bp + j], c[ci + j]);
                 }
-            }
-        }
-    }
-
-    @Override
-    public void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
-        for (int i = 0; i < m; i++) {
-            int ai = aFrom + i * aStride;
-            int j = 0;
-            // four sums at once hide the latency of the additions
-            for (; j + 4 <= n; j += 4) {
-                int ci = cFrom + i * cStride + j;
-                int bj = bFrom + j * bStride;
-                float s0 = c[ci];
-                float s1 = c[ci + 1];
-                float s2 = c[ci + 2];
-                float s3 = c[ci + 3];
-                for (int p = 0; p < k; p++) {
-                    float v = a[ai + p];
-                    s0 = Math.fma(v, b[bj + p], s0);
-                    s1 = Math.fma(v, b[bj + bStride + p], s1);
-                    s2 = Math.fma(v, b[bj + 2 * bStride + p], s2);
-                    s3 = Math.fma(v, b[bj + 3 * bStride + p], s3);
-                }
-                c[ci] = s0;
-                c[ci + 1] = s1;
-                c[ci + 2] = s2;
-                c[ci + 3] = s3;
-            }
-            for (; j < n; j++) {
-                int ci = cFrom + i * cStride + j;
-                int bj = bFrom + j * bStride;
-                float s = c[ci];
-                for (int p = 0; p < k; p++) {
-                    s = Math.fma(a[ai + p], b[bj + p], s);
-                }
-                c[ci] = s;
             }
         }
     }

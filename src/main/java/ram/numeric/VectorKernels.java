@@ -2,7 +2,6 @@ package ram.numeric;
 
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
-import java.util.Arrays;
 import java.util.stream.IntStream;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.DoubleVector;
@@ -26,14 +25,10 @@ final class VectorKernels extends ScalarKernels {
     private static final int VL = F.length();
     /// Whether there are 32 vector registers (AVX-512, Neon) and not 16: then a tile of the matrix product is four vectors wide, else two.
     private static final boolean WIDE = SHAPE.vectorBitSize() != 256;
-    /// Columns and rows of a tile, and how many products deep it goes before it moves on: what it reads of both factors stays in the nearer caches.
+    /// Columns and rows of a tile.
     private static final int TILE = (WIDE ? 4 : 2) * VL;
     private static final int NARROW = 2 * VL;
     private static final int ROWS = 6;
-    private static final int DEPTH = 256;
-    /// Rows that are packed together: more of them at a power-of-two distance push each other out of the first cache.
-    private static final int STRIP = 8;
-    private static final ThreadLocal<float[]> PANEL = ThreadLocal.withInitial(() -> new float[DEPTH * TILE]);
     /// Eight floats, in one vector or two, and how the bytes of eight codes get there, by bits.
     private static final VectorSpecies<Float> E = VectorSpecies.of(float.class, VectorShape.forBitSize(Math.min(SHAPE.vectorBitSize(), 256)));
     private static final int EIGHT_FLOATS = 8 / E.length();
@@ -189,102 +184,54 @@ final class VectorKernels extends ScalarKernels {
     }
 
     @Override
-    public void multiplyAdd(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
-        product(m, n, k, a, aFrom, aStride, b, bFrom, bStride, 1, c, cFrom, cStride);
+    public void multiplyStrip(int m, int width, int depth, float[] a, int aFrom, int aStride, float[] strip, int stripFrom, float[] c, int cFrom, int cStride) {
+        for (int j = 0; j < width;) {
+            int tile = width - j <= NARROW ? NARROW : TILE;
+            int columns = Math.min(tile, width - j);
+            if (columns == tile) {
+                tiles(m, depth, a, aFrom, aStride, strip, stripFrom + j, tile, c, cFrom + j, cStride);
+            } else {
+                edge(m, columns, depth, a, aFrom, aStride, strip, stripFrom + j, tile, c, cFrom + j, cStride);
+            }
+            j += columns;
+        }
     }
 
-    @Override
-    public void multiplyAddByRows(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bStride, float[] c, int cFrom, int cStride) {
-        product(m, n, k, a, aFrom, aStride, b, bFrom, 1, bStride, c, cFrom, cStride);
-    }
-
-    /// C += A · B with element `(p, j)` of B at `bFrom + j · bAcross + p · bDown`, one of the two being 1.
-    private static void product(int m, int n, int k, float[] a, int aFrom, int aStride, float[] b, int bFrom, int bAcross, int bDown, float[] c, int cFrom, int cStride) {
-        float[] panel = PANEL.get();
+    /// A tile that is wider than what is left of C.
+    private static void edge(int m, int columns, int depth, float[] a, int aFrom, int aStride, float[] strip, int from, int tile, float[] c, int cFrom, int cStride) {
         float[] edge = new float[ROWS * TILE];
-        for (int p = 0; p < k; p += DEPTH) {
-            int depth = Math.min(DEPTH, k - p);
-            for (int j = 0; j < n; j += TILE) {
-                int width = Math.min(TILE, n - j);
-                int tile = width <= NARROW ? NARROW : TILE;
-                if (bDown == 1) {
-                    pack(b, bFrom + j * bAcross + p, bAcross, width, depth, panel, tile);
-                } else {
-                    packByRows(b, bFrom + j + p * bDown, bDown, width, depth, panel, tile);
-                }
-                int ai = aFrom + p;
-                if (width == tile) {
-                    tiles(m, depth, a, ai, aStride, panel, tile, c, cFrom + j, cStride);
-                    continue;
-                }
-                for (int i = 0; i < m; i += ROWS) {
-                    int rows = Math.min(ROWS, m - i);
-                    int ci = cFrom + i * cStride + j;
-                    for (int r = 0; r < rows; r++) {
-                        System.arraycopy(c, ci + r * cStride, edge, r * TILE, width);
-                    }
-                    tiles(rows, depth, a, ai + i * aStride, aStride, panel, tile, edge, 0, TILE);
-                    for (int r = 0; r < rows; r++) {
-                        System.arraycopy(edge, r * TILE, c, ci + r * cStride, width);
-                    }
-                }
+        for (int i = 0; i < m; i += ROWS) {
+            int rows = Math.min(ROWS, m - i);
+            int ci = cFrom + i * cStride;
+            for (int r = 0; r < rows; r++) {
+                System.arraycopy(c, ci + r * cStride, edge, r * TILE, columns);
+            }
+            tiles(rows, depth, a, aFrom + i * aStride, aStride, strip, from, tile, edge, 0, TILE);
+            for (int r = 0; r < rows; r++) {
+                System.arraycopy(edge, r * TILE, c, ci + r * cStride, columns);
             }
         }
     }
 
-    /// Turns a strip of B so that the elements that meet the same element of A lie together.
-    private static void pack(float[] b, int from, int stride, int width, int depth, float[] panel, int tile) {
-        if (width < tile) {
-            Arrays.fill(panel, 0, depth * tile, 0);
-        }
-        int j = 0;
-        for (; j <= width - STRIP; j += STRIP) {
-            int row = from + j * stride;
-            for (int p = 0, at = j; p < depth; p++, at += tile, row++) {
-                panel[at] = b[row];
-                panel[at + 1] = b[row + stride];
-                panel[at + 2] = b[row + 2 * stride];
-                panel[at + 3] = b[row + 3 * stride];
-                panel[at + 4] = b[row + 4 * stride];
-                panel[at + 5] = b[row + 5 * stride];
-                panel[at + 6] = b[row + 6 * stride];
-                panel[at + 7] = b[row + 7 * stride];
-            }
-        }
-        for (; j < width; j++) {
-            int row = from + j * stride;
-            for (int p = 0; p < depth; p++) {
-                panel[p * tile + j] = b[row + p];
-            }
-        }
-    }
-
-    private static void packByRows(float[] b, int from, int stride, int width, int depth, float[] panel, int tile) {
-        for (int p = 0; p < depth; p++) {
-            System.arraycopy(b, from + p * stride, panel, p * tile, width);
-            Arrays.fill(panel, p * tile + width, (p + 1) * tile, 0);
-        }
-    }
-
-    private static void tiles(int rows, int depth, float[] a, int ai, int aStride, float[] panel, int tile, float[] c, int ci, int cStride) {
+    private static void tiles(int rows, int depth, float[] a, int ai, int aStride, float[] strip, int from, int tile, float[] c, int ci, int cStride) {
         int i = 0;
         for (; i <= rows - ROWS; i += ROWS) {
             if (tile > NARROW) {
-                tile6x4(depth, a, ai + i * aStride, aStride, panel, c, ci + i * cStride, cStride);
+                tile6x4(depth, a, ai + i * aStride, aStride, strip, from, c, ci + i * cStride, cStride);
             } else {
-                tile6x2(depth, a, ai + i * aStride, aStride, panel, c, ci + i * cStride, cStride);
+                tile6x2(depth, a, ai + i * aStride, aStride, strip, from, c, ci + i * cStride, cStride);
             }
         }
         for (; i < rows; i++) {
             if (tile > NARROW) {
-                tile1x4(depth, a, ai + i * aStride, panel, c, ci + i * cStride);
+                tile1x4(depth, a, ai + i * aStride, strip, from, c, ci + i * cStride);
             } else {
-                tile1x2(depth, a, ai + i * aStride, panel, c, ci + i * cStride);
+                tile1x2(depth, a, ai + i * aStride, strip, from, c, ci + i * cStride);
             }
         }
     }
 
-    private static void tile6x4(int depth, float[] a, int a0, int aStride, float[] panel, float[] c, int c0, int cStride) {
+    private static void tile6x4(int depth, float[] a, int a0, int aStride, float[] strip, int from, float[] c, int c0, int cStride) {
         int a1 = a0 + aStride;
         int a2 = a1 + aStride;
         int a3 = a2 + aStride;
@@ -319,11 +266,11 @@ final class VectorKernels extends ScalarKernels {
         FloatVector s51 = FloatVector.fromArray(F, c, c5 + VL);
         FloatVector s52 = FloatVector.fromArray(F, c, c5 + 2 * VL);
         FloatVector s53 = FloatVector.fromArray(F, c, c5 + 3 * VL);
-        for (int p = 0, at = 0; p < depth; p++, at += 4 * VL) {
-            FloatVector b0 = FloatVector.fromArray(F, panel, at);
-            FloatVector b1 = FloatVector.fromArray(F, panel, at + VL);
-            FloatVector b2 = FloatVector.fromArray(F, panel, at + 2 * VL);
-            FloatVector b3 = FloatVector.fromArray(F, panel, at + 3 * VL);
+        for (int p = 0, at = from; p < depth; p++, at += PackedMatrix.STRIP) {
+            FloatVector b0 = FloatVector.fromArray(F, strip, at);
+            FloatVector b1 = FloatVector.fromArray(F, strip, at + VL);
+            FloatVector b2 = FloatVector.fromArray(F, strip, at + 2 * VL);
+            FloatVector b3 = FloatVector.fromArray(F, strip, at + 3 * VL);
             FloatVector v = FloatVector.broadcast(F, a[a0 + p]);
             s00 = v.fma(b0, s00);
             s01 = v.fma(b1, s01);
@@ -382,7 +329,7 @@ final class VectorKernels extends ScalarKernels {
     }
 
 
-    private static void tile6x2(int depth, float[] a, int a0, int aStride, float[] panel, float[] c, int c0, int cStride) {
+    private static void tile6x2(int depth, float[] a, int a0, int aStride, float[] strip, int from, float[] c, int c0, int cStride) {
         int a1 = a0 + aStride;
         int a2 = a1 + aStride;
         int a3 = a2 + aStride;
@@ -405,9 +352,9 @@ final class VectorKernels extends ScalarKernels {
         FloatVector s41 = FloatVector.fromArray(F, c, c4 + VL);
         FloatVector s50 = FloatVector.fromArray(F, c, c5);
         FloatVector s51 = FloatVector.fromArray(F, c, c5 + VL);
-        for (int p = 0, at = 0; p < depth; p++, at += 2 * VL) {
-            FloatVector b0 = FloatVector.fromArray(F, panel, at);
-            FloatVector b1 = FloatVector.fromArray(F, panel, at + VL);
+        for (int p = 0, at = from; p < depth; p++, at += PackedMatrix.STRIP) {
+            FloatVector b0 = FloatVector.fromArray(F, strip, at);
+            FloatVector b1 = FloatVector.fromArray(F, strip, at + VL);
             FloatVector v = FloatVector.broadcast(F, a[a0 + p]);
             s00 = v.fma(b0, s00);
             s01 = v.fma(b1, s01);
@@ -442,16 +389,16 @@ final class VectorKernels extends ScalarKernels {
     }
 
 
-    private static void tile1x4(int depth, float[] a, int a0, float[] panel, float[] c, int c0) {
+    private static void tile1x4(int depth, float[] a, int a0, float[] strip, int from, float[] c, int c0) {
         FloatVector s00 = FloatVector.fromArray(F, c, c0);
         FloatVector s01 = FloatVector.fromArray(F, c, c0 + VL);
         FloatVector s02 = FloatVector.fromArray(F, c, c0 + 2 * VL);
         FloatVector s03 = FloatVector.fromArray(F, c, c0 + 3 * VL);
-        for (int p = 0, at = 0; p < depth; p++, at += 4 * VL) {
-            FloatVector b0 = FloatVector.fromArray(F, panel, at);
-            FloatVector b1 = FloatVector.fromArray(F, panel, at + VL);
-            FloatVector b2 = FloatVector.fromArray(F, panel, at + 2 * VL);
-            FloatVector b3 = FloatVector.fromArray(F, panel, at + 3 * VL);
+        for (int p = 0, at = from; p < depth; p++, at += PackedMatrix.STRIP) {
+            FloatVector b0 = FloatVector.fromArray(F, strip, at);
+            FloatVector b1 = FloatVector.fromArray(F, strip, at + VL);
+            FloatVector b2 = FloatVector.fromArray(F, strip, at + 2 * VL);
+            FloatVector b3 = FloatVector.fromArray(F, strip, at + 3 * VL);
             FloatVector v = FloatVector.broadcast(F, a[a0 + p]);
             s00 = v.fma(b0, s00);
             s01 = v.fma(b1, s01);
@@ -465,12 +412,12 @@ final class VectorKernels extends ScalarKernels {
     }
 
 
-    private static void tile1x2(int depth, float[] a, int a0, float[] panel, float[] c, int c0) {
+    private static void tile1x2(int depth, float[] a, int a0, float[] strip, int from, float[] c, int c0) {
         FloatVector s00 = FloatVector.fromArray(F, c, c0);
         FloatVector s01 = FloatVector.fromArray(F, c, c0 + VL);
-        for (int p = 0, at = 0; p < depth; p++, at += 2 * VL) {
-            FloatVector b0 = FloatVector.fromArray(F, panel, at);
-            FloatVector b1 = FloatVector.fromArray(F, panel, at + VL);
+        for (int p = 0, at = from; p < depth; p++, at += PackedMatrix.STRIP) {
+            FloatVector b0 = FloatVector.fromArray(F, strip, at);
+            FloatVector b1 = FloatVector.fromArray(F, strip, at + VL);
             FloatVector v = FloatVector.broadcast(F, a[a0 + p]);
             s00 = v.fma(b0, s00);
             s01 = v.fma(b1, s01);

@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.List;
 import java.util.stream.IntStream;
 import ram.numeric.Workers;
 import ram.safetensors.LittleEndian;
@@ -23,6 +24,7 @@ final class Activations implements AutoCloseable {
     private final Path file;
     private final FileChannel channel;
     private final Workers workers;
+    private final ThreadLocal<MemorySegment> buffer = ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(BUFFER));
 
     /// @param tokens of each piece
     /// @param width values per token
@@ -48,11 +50,7 @@ final class Activations implements AutoCloseable {
             return held[piece];
         }
         float[] out = new float[Math.toIntExact(offsets[piece + 1] - offsets[piece])];
-        try {
-            transfer(out, offsets[piece], true);
-        } catch (IOException e) {
-            throw new UncheckedIOException(file + ": cannot be read", e);
-        }
+        read(out, offsets[piece]);
         return out;
     }
 
@@ -64,26 +62,30 @@ final class Activations implements AutoCloseable {
             held[piece] = values;
             return;
         }
-        try {
-            transfer(values, offsets[piece], false);
-        } catch (IOException e) {
-            throw new UncheckedIOException(file + ": cannot be written", e);
-        }
+        write(values, offsets[piece]);
     }
 
-    private void transfer(float[] values, long offset, boolean in) throws IOException {
+    private void read(float[] values, long offset) {
+        workers.forEach(blocks(values), from -> {
+            transfer(values, from, 4 * (offset + from), true);
+            return from;
+        }, _ -> { });
+    }
+
+    /// By one thread: several that write to a file wait for each other, busily.
+    private void write(float[] values, long offset) {
+        blocks(values).forEach(from -> transfer(values, from, 4 * (offset + from), false));
+    }
+
+    private static List<Integer> blocks(float[] values) {
+        return IntStream.iterate(0, from -> from < values.length, from -> from + BUFFER / 4).boxed().toList();
+    }
+
+    private void transfer(float[] values, int from, long position, boolean in) {
         try {
-            workers.forEach(IntStream.iterate(0, from -> from < values.length, from -> from + BUFFER / 4).boxed().toList(), from -> {
-                int count = Math.min(BUFFER / 4, values.length - from);
-                try (Arena arena = Arena.ofConfined()) {
-                    transfer(values, from, arena.allocate(4L * count), 4 * (offset + from), in);
-                } catch (IOException e) {
-                    throw new UncheckedIOException(e);
-                }
-                return from;
-            }, _ -> { });
-        } catch (UncheckedIOException e) {
-            throw e.getCause();
+            transfer(values, from, buffer.get().asSlice(0, 4L * Math.min(BUFFER / 4, values.length - from)), position, in);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + (in ? ": cannot be read" : ": cannot be written"), e);
         }
     }
 

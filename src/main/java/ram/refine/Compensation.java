@@ -12,6 +12,9 @@ import ram.safetensors.DType;
 /// Codes whole rows column by column, from the last to the first; each column is moved by what the columns after it got wrong, so that ‖E L‖² stays small
 /// (Frantar et al. 2022, in the form of Chee et al. 2023, which needs the factor of H and no inverse). Scales and biases of a group are chosen when its turn comes.
 final class Compensation {
+    /// Adding and subtracting it leaves the nearest whole number, of two the even one, of what is not negative and far smaller.
+    private static final float ROUNDING = 1 << 23;
+
     private final Format format;
     private final DType stored;
     private final Factor factor;
@@ -40,9 +43,13 @@ final class Compensation {
         float[] error = new float[Math.multiplyExact(rows, n)];
         float[] pull = new float[rows * size];
         float[] turnedPull = new float[rows * size];
+        float[] turnedWeight = new float[rows * size];
+        float[] turnedError = new float[rows * size];
         float[] target = new float[rows * size];
-        float[] e = new float[rows];
+        float[] code = new float[rows * size];
+        float[] missed = new float[rows];
         float[] scale = new float[rows];
+        float[] divisor = new float[rows];
         float[] bias = new float[rows];
         float[] importance = new float[size];
         byte[] q = new byte[rows * size];
@@ -58,6 +65,7 @@ final class Compensation {
                 float pivot = factor.get(a + k, a + k);
                 importance[k] = pivot * pivot;
                 for (int r = 0; r < rows; r++) {
+                    turnedWeight[k * rows + r] = w[r * n + a + k];
                     turnedPull[k * rows + r] = pull[r * size + k];
                     target[r * size + k] = w[r * n + a + k] + pull[r * size + k] / pivot;
                 }
@@ -65,24 +73,27 @@ final class Compensation {
             coder.encode(target, rows, size, importance, unused, s, b);
             Decoder.decode(stored, s, 0, scale, 0, rows);
             Decoder.decode(stored, b, 0, bias, 0, rows);
+            for (int r = 0; r < rows; r++) {
+                // without a scale every code is 0
+                divisor[r] = scale[r] == 0 ? Float.POSITIVE_INFINITY : scale[r];
+            }
             for (int k = size - 1; k >= 0; k--) {
+                int at = k * rows;
                 float pivot = factor.get(a + k, a + k);
+                codeColumn(rows, at, turnedWeight, turnedPull, pivot, scale, divisor, bias, maxCode, code, turnedError, missed);
                 for (int r = 0; r < rows; r++) {
-                    float t = w[r * n + a + k] + turnedPull[k * rows + r] / pivot;
-                    float x = scale[r] == 0 ? 0 : (t - bias[r]) / scale[r];
-                    float code = (float) Math.rint(Math.min(Math.max(x, 0), maxCode));
-                    q[r * size + k] = (byte) code;
-                    float v = code * scale[r] + bias[r];
-                    e[r] = w[r * n + a + k] - v;
-                    error[r * n + a + k] = e[r];
-                    double missed = (double) pivot * (t - v);
-                    weighted[r] += missed * missed;
+                    double m = (double) pivot * missed[r];
+                    weighted[r] += m * m;
                 }
                 for (int j = 0; j < k; j++) {
-                    Kernels.addScaled(factor.get(a + k, a + j), e, 0, turnedPull, j * rows, rows);
+                    Kernels.addScaled(factor.get(a + k, a + j), turnedError, at, turnedPull, j * rows, rows);
                 }
             }
             for (int r = 0; r < rows; r++) {
+                for (int k = 0; k < size; k++) {
+                    error[r * n + a + k] = turnedError[k * rows + r];
+                    q[r * size + k] = (byte) code[k * rows + r];
+                }
                 long group = (long) r * perRow + g;
                 coder.pack(q, r * size, codes, group * groupBytes);
                 MemorySegment.copy(s, (long) r * stored.bytes(), scales, group * stored.bytes(), stored.bytes());
@@ -90,5 +101,22 @@ final class Compensation {
             }
         }
         return weighted;
+    }
+
+    /// Codes one column of all rows; every step is one that a compiler can do for many rows at once.
+    ///
+    /// @param at where the column begins in arrays of columns
+    /// @param missed receives the distance of each coded weight from what it should have been
+    private static void codeColumn(int rows, int at, float[] weight, float[] pull, float pivot, float[] scale, float[] divisor, float[] bias, float maxCode, float[] code,
+                                   float[] error, float[] missed) {
+        for (int r = 0; r < rows; r++) {
+            float t = weight[at + r] + pull[at + r] / pivot;
+            float x = Math.min(Math.max((t - bias[r]) / divisor[r], 0), maxCode);
+            float nearest = x + ROUNDING - ROUNDING;
+            float v = nearest * scale[r] + bias[r];
+            code[at + r] = nearest;
+            error[at + r] = weight[at + r] - v;
+            missed[r] = t - v;
+        }
     }
 }

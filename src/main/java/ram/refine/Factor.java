@@ -2,7 +2,10 @@ package ram.refine;
 
 import static ram.refine.SecondMoments.PANEL;
 
+import java.util.ArrayList;
+import java.util.List;
 import ram.numeric.Kernels;
+import ram.numeric.PackedMatrix;
 import ram.numeric.Workers;
 
 /// H = L Lᵀ, with which the size of an error E of a weight is tr(E H Eᵀ) = ‖E L‖². Column k of E L takes the errors of column k and of the columns after it,
@@ -12,34 +15,41 @@ import ram.numeric.Workers;
 /// @param panels L in panels of [SecondMoments#PANEL] rows, each up to its last diagonal element, with zeros above the diagonal
 /// @param inverses of the diagonal blocks
 /// @param lifted pivots that were too small and have been raised
-record Factor(int size, float[][] panels, float[][] inverses, int lifted) {
+record Factor(int size, List<PackedMatrix> panels, float[][] inverses, int lifted) {
     /// That of H = I.
     static Factor identity(int size) {
-        SecondMoments none = new SecondMoments(size);
         try (Workers workers = new Workers(1)) {
             float[] unit = new float[size * size];
             for (int i = 0; i < size; i++) {
                 unit[i * size + i] = 1;
             }
-            none.add(unit, 0, unit, size, workers);
-            return none.factor(0, workers);
+            Inputs inputs = new Inputs(size, 0, workers);
+            inputs.add(unit, null);
+            return inputs.factor(0);
         }
     }
 
+    /// @param panels are used up
+    static Factor of(int size, float[][] panels, float[][] inverses, int lifted) {
+        List<PackedMatrix> packed = new ArrayList<>();
+        for (int p = 0; p < panels.length; p++) {
+            int width = Math.min(size, (p + 1) * PANEL);
+            packed.add(PackedMatrix.ofRows(panels[p].length / width, width, panels[p], 0, width));
+            panels[p] = null;
+        }
+        return new Factor(size, packed, inverses, lifted);
+    }
+
     int panelCount() {
-        return panels.length;
+        return panels.size();
     }
 
     int rows(int panel) {
         return Math.min(PANEL, size - panel * PANEL);
     }
 
-    int width(int panel) {
-        return Math.min(size, (panel + 1) * PANEL);
-    }
-
     float get(int i, int j) {
-        return panels[i / PANEL][i % PANEL * width(i / PANEL) + j];
+        return panels.get(i / PANEL).get(i % PANEL, j);
     }
 
     /// Adds columns `from … from + count` of E L, as far as they come from columns `after …` of E.
@@ -51,7 +61,7 @@ record Factor(int size, float[][] panels, float[][] inverses, int lifted) {
         for (int j = after; j < size; j = (j / PANEL + 1) * PANEL) {
             int p = j / PANEL;
             int k = Math.min(size, (p + 1) * PANEL) - j;
-            Kernels.multiplyAddByRows(rows, count, k, e, j, size, panels[p], j % PANEL * width(p) + from, width(p), out, 0, count);
+            Kernels.multiplyAdd(rows, e, j, size, panels.get(p), j % PANEL, k, from, count, out, 0, count);
         }
     }
 
@@ -77,7 +87,7 @@ record Factor(int size, float[][] panels, float[][] inverses, int lifted) {
         for (int p = 0; p < panelCount(); p++) {
             int from = p * PANEL;
             float[] rest = part(g, rows, from, rows(p));
-            Kernels.multiplyAdd(rows, rows(p), from, negated(g, rows, 0, from), 0, from, panels[p], 0, width(p), rest, 0, rows(p));
+            Kernels.multiplyAdd(rows, rows(p), from, negated(g, rows, 0, from), 0, from, panels.get(p).rowMajor(), 0, panels.get(p).columns(), rest, 0, rows(p));
             float[] solved = new float[rest.length];
             Kernels.multiplyAdd(rows, rows(p), rows(p), rest, inverses[p], solved);
             put(solved, g, rows, from, rows(p));

@@ -1,8 +1,10 @@
 package ram.refine;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
 import ram.numeric.Kernels;
+import ram.numeric.PackedMatrix;
 import ram.numeric.Workers;
 
 /// What is known of a module's inputs: x̂ as the modules coded before it make them, and x of the model itself.
@@ -14,8 +16,10 @@ final class Inputs {
 
     private final int columns;
     private final SecondMoments moments;
-    /// Σ (x − x̂) x̂ᵀ over the inputs whose x is known, in panels of rows, later that times H⁻¹; none when drift is left alone
+    /// Σ (x − x̂) x̂ᵀ over the inputs whose x is known, in panels of rows; none when drift is left alone
     private final float[][] drift;
+    /// That times H⁻¹, after [#factor]
+    private final List<PackedMatrix> correction = new ArrayList<>();
     private final Workers workers;
     private long followed;
 
@@ -65,35 +69,30 @@ final class Inputs {
     }
 
     private void add(float[] coded, float[] exact, int from, int count) {
-        int at = from * columns;
-        moments.add(coded, at, turn(coded, null, from, count), count, workers);
+        List<PackedMatrix> packed = workers.map(panels(), p -> panel(coded, from, count, p));
+        moments.add(packed, workers);
         if (exact != null) {
-            float[] difference = turn(exact, coded, from, count);
             workers.forEach(panels(), p -> {
-                Kernels.multiplyAddByRows(rows(p), columns, count, difference, p * SecondMoments.PANEL * count, count, coded, at, columns, drift[p], 0, columns);
+                float[] difference = panel(exact, from, count, p).columnMajor();
+                float[] own = packed.get(p).columnMajor();
+                for (int i = 0; i < own.length; i++) {
+                    difference[i] -= own[i];
+                }
+                for (int q : panels()) {
+                    Kernels.multiplyAdd(rows(p), difference, 0, count, packed.get(q), drift[p], q * SecondMoments.PANEL, columns);
+                }
                 return p;
             }, _ -> { });
         }
     }
 
-    private List<Integer> panels() {
-        return IntStream.range(0, drift.length).boxed().toList();
+    /// Some inputs' values in the columns of a panel.
+    private PackedMatrix panel(float[] x, int from, int count, int panel) {
+        return PackedMatrix.ofRows(count, rows(panel), x, from * columns + panel * SecondMoments.PANEL, columns);
     }
 
-    /// Column after column of some tokens of `x`, less those of `minus` where that is not null.
-    private float[] turn(float[] x, float[] minus, int from, int count) {
-        float[] out = new float[Math.multiplyExact(columns, count)];
-        int block = 64;
-        workers.forEach(IntStream.iterate(0, c -> c < columns, c -> c + block).boxed().toList(), c -> {
-            for (int t = 0; t < count; t++) {
-                int at = (from + t) * columns;
-                for (int i = c; i < Math.min(columns, c + block); i++) {
-                    out[i * count + t] = minus == null ? x[at + i] : x[at + i] - minus[at + i];
-                }
-            }
-            return c;
-        }, _ -> { });
-        return out;
+    private List<Integer> panels() {
+        return IntStream.range(0, Math.ceilDiv(columns, SecondMoments.PANEL)).boxed().toList();
     }
 
     int deadColumns() {
@@ -103,10 +102,12 @@ final class Inputs {
     /// Uses the moments up; to be called once, after the last input.
     Factor factor(double damping) {
         Factor factor = moments.factor(damping, workers);
-        workers.forEach(panels(), p -> {
+        workers.forEach(IntStream.range(0, drift.length).boxed().toList(), p -> {
             factor.solve(drift[p], rows(p));
-            return p;
-        }, _ -> { });
+            PackedMatrix solved = PackedMatrix.ofRows(rows(p), columns, drift[p], 0, columns);
+            drift[p] = null;
+            return solved;
+        }, correction::add);
         return factor;
     }
 
@@ -115,13 +116,13 @@ final class Inputs {
     ///
     /// @param w `rows · columns` values
     float[] aim(float[] w, int rows, double share) {
-        if (drift.length == 0 || share == 0) {
+        if (correction.isEmpty() || share == 0) {
             return w;
         }
         float[] g = new float[w.length];
         double whole = share * moments.tokens() / Math.max(1, followed);
-        for (int p = 0; p < drift.length; p++) {
-            Kernels.multiplyAddByRows(rows, columns, rows(p), w, p * SecondMoments.PANEL, columns, drift[p], 0, columns, g, 0, columns);
+        for (int p = 0; p < correction.size(); p++) {
+            Kernels.multiplyAdd(rows, w, p * SecondMoments.PANEL, columns, correction.get(p), g, 0, columns);
         }
         float[] out = w.clone();
         Kernels.addScaled((float) whole, g, 0, out, 0, out.length);

@@ -278,7 +278,7 @@ public final class Refiner {
             add(inputs, coded.attentionInput(l, List.of(states.get(i))), exactly(i, () -> exact.attentionInput(l, List.of(original.get(piece)))));
         }
         refine(first, inputs, DAMPING);
-        try (Activations mixed = temporary("mixed", tokens, width); Activations originalMixed = temporary("exact-mixed", tokens, width)) {
+        try (Activations mixed = temporary("mixed", tokens, width)) {
             inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 int piece = i;
@@ -286,15 +286,12 @@ public final class Refiner {
                 float[] y = coded.mix(l, coded.attentionInput(l, List.of(states.get(i))), pieces.get(i).lengths());
                 add(inputs, y, x);
                 if (follows(i)) {
-                    originalMixed.put(i, x);
+                    add(original, i, exact.apply(path + ".o_proj", x));
                 }
                 mixed.put(i, y);
             }
             refine(List.of(path + ".o_proj"), inputs, DAMPING);
             for (int i = 0; i < pieces.size(); i++) {
-                if (follows(i)) {
-                    add(original, i, exact.apply(path + ".o_proj", originalMixed.get(i)));
-                }
                 add(states, i, coded.apply(path + ".o_proj", mixed.get(i)));
             }
         }
@@ -324,7 +321,7 @@ public final class Refiner {
         }
         refine(List.of(path + ".gate_proj", path + ".up_proj"), inputs, DAMPING);
         int width = exact.matrix(path + ".down_proj").columns();
-        try (Activations gated = temporary("gated", tokens, width); Activations originalGated = temporary("exact-gated", tokens, width)) {
+        try (Activations gated = temporary("gated", tokens, width)) {
             inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 int piece = i;
@@ -332,15 +329,12 @@ public final class Refiner {
                 float[] y = gated(coded, path, coded.feedForwardInput(l, List.of(states.get(i))));
                 add(inputs, y, x);
                 if (follows(i)) {
-                    originalGated.put(i, x);
+                    add(original, i, exact.apply(path + ".down_proj", x));
                 }
                 gated.put(i, y);
             }
             refine(List.of(path + ".down_proj"), inputs, DAMPING);
             for (int i = 0; i < pieces.size(); i++) {
-                if (follows(i)) {
-                    add(original, i, exact.apply(path + ".down_proj", originalGated.get(i)));
-                }
                 add(states, i, coded.apply(path + ".down_proj", gated.get(i)));
             }
         }

@@ -1,7 +1,9 @@
 package ram.refine;
 
+import java.util.List;
 import java.util.stream.IntStream;
 import ram.numeric.Kernels;
+import ram.numeric.PackedMatrix;
 import ram.numeric.Workers;
 
 /// Second moments H = Σ x xᵀ of a module's inputs: the lower triangle, in panels of rows. [#factor] turns it into its Cholesky factor in place.
@@ -50,12 +52,15 @@ final class SecondMoments {
 
     /// Adds the outer products of inputs, one after the other: sums do not depend on how inputs are cut into calls.
     ///
-    /// @param x `count · size` values from `from` on, input after input
-    /// @param turned the same, `size · count` values: all inputs of the first column, of the second, …
-    void add(float[] x, int from, float[] turned, int count, Workers workers) {
+    /// @param x the inputs in panels of [#PANEL] columns, an input in each row
+    void add(List<PackedMatrix> x, Workers workers) {
+        int count = x.getFirst().rows();
         // the longest panels first, so that no thread is left with one at the end
         workers.forEach(IntStream.range(0, panels.length).mapToObj(p -> panels.length - 1 - p).toList(), p -> {
-            Kernels.multiplyAddByRows(rows(p), width(p), count, turned, p * PANEL * count, count, x, from, size, panels[p], 0, width(p));
+            float[] turned = x.get(p).columnMajor();
+            for (int q = 0; q <= p; q++) {
+                Kernels.multiplyAdd(rows(p), turned, 0, count, x.get(q), panels[p], q * PANEL, width(p));
+            }
             return p;
         }, _ -> { });
         tokens += count;
@@ -83,7 +88,7 @@ final class SecondMoments {
         for (int p = 0; p < panels.length; p++) {
             lifted += factorPanel(p, least / 2, inverses, workers);
         }
-        return new Factor(size, panels, inverses, lifted);
+        return Factor.of(size, panels, inverses, lifted);
     }
 
     /// Computes the columns of one diagonal block, from the columns before it.
@@ -91,20 +96,21 @@ final class SecondMoments {
         int n = rows(p);
         int from = p * PANEL;
         float[] own = panels[p];
-        float[] minus = new float[n * from];
-        for (int i = 0; i < n; i++) {
-            for (int j = 0; j < from; j++) {
-                minus[i * from + j] = -own[i * width(p) + j];
+        PackedMatrix before = PackedMatrix.ofColumns(from, n, PANEL, new PackedMatrix.Room(), (first, count, out) -> {
+            for (int i = 0; i < count; i++) {
+                for (int j = 0; j < from; j++) {
+                    out[i * from + j] = -own[(first + i) * width(p) + j];
+                }
             }
-        }
-        Kernels.multiplyAdd(n, n, from, own, 0, width(p), minus, 0, from, own, from, width(p));
+        });
+        Kernels.multiplyAdd(n, own, 0, width(p), before, own, from, width(p));
         int lifted = factorDiagonal(own, from, width(p), n, leastPivot);
         float[] inverse = inverse(own, from, width(p), n);
         inverses[p] = inverse;
         workers.forEach(IntStream.range(p + 1, panels.length).boxed().toList(), q -> {
             float[] below = panels[q];
             int w = width(q);
-            Kernels.multiplyAdd(rows(q), n, from, below, 0, w, minus, 0, from, below, from, w);
+            Kernels.multiplyAdd(rows(q), below, 0, w, before, below, from, w);
             float[] solved = new float[rows(q) * n];
             Kernels.multiplyAdd(rows(q), n, n, below, from, w, inverse, 0, n, solved, 0, n);
             for (int i = 0; i < rows(q); i++) {

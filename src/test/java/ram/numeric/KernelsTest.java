@@ -2,13 +2,16 @@ package ram.numeric;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.BitSet;
+import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import ram.safetensors.DType;
 
@@ -103,6 +106,45 @@ class KernelsTest {
     }
 
     @ParameterizedTest
+    @CsvSource({"1, 1, 0, 1, 0, 1", "5, 40, 0, 5, 32, 8", "300, 130, 0, 300, 0, 130", "300, 130, 10, 280, 64, 40", "520, 200, 250, 20, 96, 100", "600, 64, 256, 344, 0, 64"})
+    void productsWithAPackedMatrix(int rows, int columns, int row, int rowCount, int column, int columnCount) {
+        float[] b = gaussian(rows * (columns + 3) + 2, 1);
+        PackedMatrix.Room room = new PackedMatrix.Room();
+        PackedMatrix.ofColumns(rows + 1, columns + 1, 64, room, (_, count, out) -> Arrays.fill(out, 0, count * (rows + 1), Float.NaN));
+        PackedMatrix byRows = PackedMatrix.ofRows(rows, columns, b, 2, columns + 3);
+        PackedMatrix byColumns = PackedMatrix.ofColumns(rows, columns, 64, room, (first, count, out) -> {
+            for (int j = 0; j < count; j++) {
+                for (int p = 0; p < rows; p++) {
+                    out[j * rows + p] = b[2 + p * (columns + 3) + first + j];
+                }
+            }
+        });
+        float[] rowMajor = byColumns.rowMajor();
+        float[] columnMajor = byRows.columnMajor();
+        for (int p = 0; p < rows; p++) {
+            for (int j = 0; j < columns; j++) {
+                float value = b[2 + p * (columns + 3) + j];
+                assertEquals(value, byRows.get(p, j));
+                assertEquals(value, byColumns.get(p, j));
+                assertEquals(value, rowMajor[p * columns + j]);
+                assertEquals(value, columnMajor[j * rows + p]);
+            }
+        }
+        for (int m : new int[] {1, 6, 13}) {
+            float[] a = gaussian(m * (rowCount + 2), 2);
+            float[] start = gaussian(m * (columnCount + 1), 3);
+            float[] expected = start.clone();
+            PackedMatrix.product(SCALAR, m, columnCount, rowCount, a, 1, rowCount + 2, b, 2 + row * (columns + 3) + column, 1, columns + 3, expected, 0, columnCount + 1);
+            for (KernelOps ops : List.of(SCALAR, BEST)) {
+                float[] c = start.clone();
+                byRows.multiplyAdd(ops, m, a, 1, rowCount + 2, row, rowCount, column, columnCount, c, 0, columnCount + 1);
+                assertArrayEquals(expected, c);
+            }
+        }
+        assertThrows(IllegalArgumentException.class, () -> byRows.multiplyAdd(BEST, 1, new float[rows], 0, rows, 0, 1, 16, 1, new float[1], 0, 1));
+    }
+
+    @ParameterizedTest
     @ValueSource(ints = {1, 3, 4, 5, 31, 32, 33, 70, 300})
     void products(int k) {
         for (int m : new int[] {1, 3, 4, 9}) {
@@ -112,8 +154,8 @@ class KernelsTest {
                 float[] start = gaussian(m * (n + 1) + 3, 3);
                 float[] scalar = start.clone();
                 float[] best = start.clone();
-                SCALAR.multiplyAdd(m, n, k, a, 1, k + 3, b, 2, k + 2, scalar, 3, n + 1);
-                BEST.multiplyAdd(m, n, k, a, 1, k + 3, b, 2, k + 2, best, 3, n + 1);
+                PackedMatrix.product(SCALAR, m, n, k, a, 1, k + 3, b, 2, k + 2, 1, scalar, 3, n + 1);
+                PackedMatrix.product(BEST, m, n, k, a, 1, k + 3, b, 2, k + 2, 1, best, 3, n + 1);
                 assertArrayEquals(scalar, best);
                 float[] turned = new float[k * (n + 5) + 4];
                 for (int i = 0; i < n; i++) {
@@ -123,8 +165,8 @@ class KernelsTest {
                 }
                 float[] scalarByRows = start.clone();
                 float[] bestByRows = start.clone();
-                SCALAR.multiplyAddByRows(m, n, k, a, 1, k + 3, turned, 4, n + 5, scalarByRows, 3, n + 1);
-                BEST.multiplyAddByRows(m, n, k, a, 1, k + 3, turned, 4, n + 5, bestByRows, 3, n + 1);
+                PackedMatrix.product(SCALAR, m, n, k, a, 1, k + 3, turned, 4, 1, n + 5, scalarByRows, 3, n + 1);
+                PackedMatrix.product(BEST, m, n, k, a, 1, k + 3, turned, 4, 1, n + 5, bestByRows, 3, n + 1);
                 assertArrayEquals(scalar, scalarByRows);
                 assertArrayEquals(scalar, bestByRows);
                 double expected = start[3 + (m - 1) * (n + 1) + n - 1];
