@@ -282,7 +282,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants, Journal journal) {
         List<Map<String, Converter.Measured>> written;
-        Receipts.Meanwhile<List<Manifest.OutputFile>> sources = new Receipts.Meanwhile<>(() -> receipts(m));
+        Receipts.Meanwhile<List<Manifest.OutputFile>> sources = new Receipts.Meanwhile<>(root.global.threads(), () -> receipts(m));
         try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "write", Converter.work(m.layout()))) {
             written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types(m, measured), variants, Optional.of(journal), bytes -> {
                 // not before the first block is done and the code compiled
@@ -322,7 +322,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             manifest = manifest.withEvaluation(evaluation.evaluate(model, folder, root.global, spec));
         }
         OutputFolder.write(folder.resolve("README.md"), ModelCard.write(model, manifest));
-        Receipts.Meanwhile<List<Manifest.OutputFile>> files = new Receipts.Meanwhile<>(() -> {
+        Receipts.Meanwhile<List<Manifest.OutputFile>> files = new Receipts.Meanwhile<>(root.global.threads(), () -> {
             try (Workers workers = new Workers(root.global.threads())) {
                 return Receipts.of(folder, workers);
             }

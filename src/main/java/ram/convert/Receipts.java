@@ -52,18 +52,22 @@ public final class Receipts {
         return workers.map(files, f -> new Manifest.OutputFile(f.getFileName().toString(), size(f), sha256(f)));
     }
 
-    /// Something that is computed in a thread of its own, because hashing keeps one processor busy beside work that reads the same files.
+    /// Something that is computed in a thread of its own, because hashing keeps one processor busy beside work that reads the same files. With one thread in all it is
+    /// computed when it is asked for.
     public static final class Meanwhile<T> {
         private final FutureTask<T> task;
         private final AtomicBoolean begun = new AtomicBoolean();
+        private final boolean beside;
 
-        public Meanwhile(Supplier<T> work) {
+        /// @param threads that may work, 1 or more
+        public Meanwhile(int threads, Supplier<T> work) {
             task = new FutureTask<>(work::get);
+            beside = threads > 1;
         }
 
-        /// Begins, unless that was done before.
+        /// Begins, unless that was done before or is to be done later.
         public void begin() {
-            if (begun.compareAndSet(false, true)) {
+            if (beside && begun.compareAndSet(false, true)) {
                 Thread thread = new Thread(task, "ram-receipts");
                 thread.setDaemon(true);
                 thread.start();
@@ -75,6 +79,9 @@ public final class Receipts {
         /// @throws CancellationException when the caller's thread is interrupted
         public T get() {
             begin();
+            if (begun.compareAndSet(false, true)) {
+                task.run();
+            }
             try {
                 return task.get();
             } catch (InterruptedException e) {

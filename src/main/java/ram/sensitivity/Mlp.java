@@ -101,18 +101,28 @@ final class Mlp {
         double[][] gated = g == null ? null : new double[experts][inner];
         double[][] middle = new double[experts][inner];
         for (int e = 0; e < experts; e++) {
-            for (int i = 0; i < inner; i++) {
-                if (g == null) {
-                    linear[e][i] = activation.slopeMeanSquare(u[e][i]);
-                    middle[e][i] = activation.meanSquare(u[e][i]);
-                } else {
-                    linear[e][i] = activation.meanSquare(g[e][i]);
-                    gated[e][i] = activation.slopeMeanSquare(g[e][i]) * u[e][i];
-                    middle[e][i] = linear[e][i] * u[e][i];
-                }
+            if (g == null) {
+                activate(u[e], linear[e], middle[e]);
+            } else {
+                activate(g[e], u[e], linear[e], gated[e], middle[e]);
             }
         }
         return new State(input, linear, gated, middle);
+    }
+
+    private void activate(double[] u, double[] linear, double[] middle) {
+        for (int i = 0; i < u.length; i++) {
+            linear[i] = activation.slopeMeanSquare(u[i]);
+            middle[i] = activation.meanSquare(u[i]);
+        }
+    }
+
+    private void activate(double[] g, double[] u, double[] linear, double[] gated, double[] middle) {
+        for (int i = 0; i < g.length; i++) {
+            linear[i] = activation.meanSquare(g[i]);
+            gated[i] = activation.slopeMeanSquare(g[i]) * u[i];
+            middle[i] = linear[i] * u[i];
+        }
     }
 
     private double[][] split(Module module, double[] rows, int perExpert) {

@@ -251,9 +251,7 @@ public final class Propagation {
             outputs.add(sums.columns());
             double[] rows = sums.rows();
             dense.addBias(mlp.down.path() + ".bias", rows);
-            for (int i = 0; i < rows.length; i++) {
-                out[i % out.length] += rows[i] * (mlp.routed() ? share : 1);
-            }
+            addRows(rows, mlp.routed() ? share : 1, out);
         }
         double[] rowGain = rowGain(out, postGains);
         double after = add(out, rowGain);
@@ -264,6 +262,13 @@ public final class Propagation {
             for (ModuleWeights w : mlp.weights(states.get(i), output, rowGain, 0.5 / after * (mlp.routed() ? share : 1))) {
                 known.put(w.module(), w);
             }
+        }
+    }
+
+    /// Adds the rows of all experts to those of the network. By itself, as loops in large methods make the compiler compile all of it: 1.4 s for that of the caller.
+    private static void addRows(double[] rows, double share, double[] out) {
+        for (int i = 0; i < rows.length; i++) {
+            out[i % out.length] += rows[i] * share;
         }
     }
 

@@ -1,6 +1,8 @@
 package ram.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -12,6 +14,7 @@ import java.security.MessageDigest;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.TreeSet;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
@@ -19,6 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import ram.Folders;
 import ram.Schemas;
+import ram.convert.Receipts;
 
 class ReceiptsTest {
     @TempDir
@@ -38,6 +42,25 @@ class ReceiptsTest {
         byte[] bytes = Files.readAllBytes(file);
         bytes[(int) at] ^= 1;
         Files.write(file, bytes);
+    }
+
+    @Test
+    void oneThreadHashesAfterItsOtherWork() {
+        AtomicReference<Thread> by = new AtomicReference<>();
+        Receipts.Meanwhile<String> later = new Receipts.Meanwhile<>(1, () -> {
+            by.set(Thread.currentThread());
+            return "done";
+        });
+        later.begin();
+        assertNull(by.get());
+        assertEquals("done", later.get());
+        assertEquals(Thread.currentThread(), by.get());
+        by.set(null);
+        assertEquals("done", later.get());
+        assertNull(by.get(), "once is enough");
+        Receipts.Meanwhile<Thread> beside = new Receipts.Meanwhile<>(2, Thread::currentThread);
+        beside.begin();
+        assertNotEquals(Thread.currentThread(), beside.get());
     }
 
     @Test
