@@ -37,7 +37,7 @@ final class Projection {
         int block = Math.clamp(fair < WHOLE_TILES ? fair : fair / WHOLE_TILES * WHOLE_TILES, 1, BLOCK_ROWS);
         workers.forEach(IntStream.iterate(0, r -> r < rows, r -> r + block).boxed().toList(), r -> {
             int n = Math.min(block, rows - r);
-            PackedMatrix tile = PackedMatrix.ofColumns(k, n, WHOLE_TILES, room.get(), (from, count, values) -> w.read(first + r + from, count, values));
+            PackedMatrix tile = PackedMatrix.ofColumns(k, n, room.get(), (from, count, values) -> w.read(first + r + from, count, values));
             for (int t = 0; t < tokens; t += TOKENS) {
                 int m = Math.min(TOKENS, tokens - t);
                 if (bias != null) {

@@ -104,7 +104,7 @@ public final class Kernels {
     ///
     /// @param m rows of A and C
     public static void multiplyAdd(int m, float[] a, int aFrom, int aStride, PackedMatrix b, float[] c, int cFrom, int cStride) {
-        b.multiplyAdd(OPS, m, a, aFrom, aStride, 0, b.rows(), 0, b.columns(), c, cFrom, cStride);
+        multiplyAdd(m, a, aFrom, aStride, b, 0, b.rows(), 0, b.columns(), c, cFrom, cStride);
     }
 
     /// `C += A · B` with some rows and columns of B.

@@ -50,18 +50,12 @@ public final class PackedMatrix {
         return out;
     }
 
-    /// The matrix whose element `(p, j)` is at `j · rows + p`, filled by some columns at a time.
-    ///
-    /// @param columnsAtOnce at most so many columns are asked for; a multiple of 64
-    /// @param source puts columns into an array from its beginning
-    public static PackedMatrix ofColumns(int rows, int columns, int columnsAtOnce, Room room, Source source) {
-        if (columnsAtOnce % STRIP != 0) {
-            throw new IllegalArgumentException(columnsAtOnce + " columns are no whole strips");
-        }
+    /// The matrix whose columns `source` gives, a strip of them at a time.
+    public static PackedMatrix ofColumns(int rows, int columns, Room room, Source source) {
         PackedMatrix out = new PackedMatrix(rows, columns, room);
-        float[] some = room.unpacked(Math.multiplyExact(rows, Math.min(columns, columnsAtOnce)));
-        for (int j = 0; j < columns; j += columnsAtOnce) {
-            int count = Math.min(columnsAtOnce, columns - j);
+        float[] some = room.unpacked(Math.multiplyExact(rows, Math.min(columns, STRIP)));
+        for (int j = 0; j < columns; j += STRIP) {
+            int count = Math.min(STRIP, columns - j);
             source.read(j, count, some);
             out.fill(j, count, some, 0, rows, 1);
         }
@@ -70,7 +64,7 @@ public final class PackedMatrix {
 
     /// What a matrix is made of.
     public interface Source {
-        /// @param out receives `count` columns from `first` on, each without gaps
+        /// @param out receives `count` columns from `first` on, one after the other
         void read(int first, int count, float[] out);
     }
 

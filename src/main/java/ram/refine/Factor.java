@@ -33,8 +33,8 @@ record Factor(int size, List<PackedMatrix> panels, float[][] inverses, int lifte
     static Factor of(int size, float[][] panels, float[][] inverses, int lifted) {
         List<PackedMatrix> packed = new ArrayList<>();
         for (int p = 0; p < panels.length; p++) {
-            int width = Math.min(size, (p + 1) * PANEL);
-            packed.add(PackedMatrix.ofRows(panels[p].length / width, width, panels[p], 0, width));
+            int width = SecondMoments.width(size, p);
+            packed.add(PackedMatrix.ofRows(SecondMoments.rows(size, p), width, panels[p], 0, width));
             panels[p] = null;
         }
         return new Factor(size, packed, inverses, lifted);
@@ -45,7 +45,7 @@ record Factor(int size, List<PackedMatrix> panels, float[][] inverses, int lifte
     }
 
     int rows(int panel) {
-        return Math.min(PANEL, size - panel * PANEL);
+        return SecondMoments.rows(size, panel);
     }
 
     float get(int i, int j) {

@@ -29,7 +29,7 @@ final class Inputs {
         this.workers = workers;
         this.moments = new SecondMoments(columns);
         boolean enough = followed >= (long) TOKENS_PER_COLUMN * columns;
-        this.drift = new float[enough ? (columns + SecondMoments.PANEL - 1) / SecondMoments.PANEL : 0][];
+        this.drift = new float[enough ? SecondMoments.panels(columns) : 0][];
         for (int p = 0; p < drift.length; p++) {
             drift[p] = new float[rows(p) * columns];
         }
@@ -49,7 +49,7 @@ final class Inputs {
     }
 
     private int rows(int panel) {
-        return Math.min(SecondMoments.PANEL, columns - panel * SecondMoments.PANEL);
+        return SecondMoments.rows(columns, panel);
     }
 
     /// Adds inputs, one after the other; the sums do not depend on how they are cut into calls.
@@ -92,7 +92,7 @@ final class Inputs {
     }
 
     private List<Integer> panels() {
-        return IntStream.range(0, Math.ceilDiv(columns, SecondMoments.PANEL)).boxed().toList();
+        return IntStream.range(0, SecondMoments.panels(columns)).boxed().toList();
     }
 
     int deadColumns() {

@@ -17,7 +17,7 @@ final class SecondMoments {
 
     SecondMoments(int size) {
         this.size = size;
-        this.panels = new float[(size + PANEL - 1) / PANEL][];
+        this.panels = new float[panels(size)][];
         for (int p = 0; p < panels.length; p++) {
             panels[p] = new float[Math.multiplyExact(rows(p), width(p))];
         }
@@ -33,13 +33,27 @@ final class SecondMoments {
         return tokens;
     }
 
-    private int rows(int panel) {
+    /// How many panels so many columns have.
+    static int panels(int size) {
+        return Math.ceilDiv(size, PANEL);
+    }
+
+    /// Rows of a panel of so many columns.
+    static int rows(int size, int panel) {
         return Math.min(PANEL, size - panel * PANEL);
     }
 
     /// Columns of a panel, up to its last diagonal element; the distance between its rows.
-    private int width(int panel) {
+    static int width(int size, int panel) {
         return Math.min(size, (panel + 1) * PANEL);
+    }
+
+    private int rows(int panel) {
+        return rows(size, panel);
+    }
+
+    private int width(int panel) {
+        return width(size, panel);
     }
 
     float get(int i, int j) {
@@ -96,7 +110,7 @@ final class SecondMoments {
         int n = rows(p);
         int from = p * PANEL;
         float[] own = panels[p];
-        PackedMatrix before = PackedMatrix.ofColumns(from, n, PANEL, new PackedMatrix.Room(), (first, count, out) -> {
+        PackedMatrix before = PackedMatrix.ofColumns(from, n, new PackedMatrix.Room(), (first, count, out) -> {
             for (int i = 0; i < count; i++) {
                 for (int j = 0; j < from; j++) {
                     out[i * from + j] = -own[(first + i) * width(p) + j];

@@ -110,9 +110,9 @@ class KernelsTest {
     void productsWithAPackedMatrix(int rows, int columns, int row, int rowCount, int column, int columnCount) {
         float[] b = gaussian(rows * (columns + 3) + 2, 1);
         PackedMatrix.Room room = new PackedMatrix.Room();
-        PackedMatrix.ofColumns(rows + 1, columns + 1, 64, room, (_, count, out) -> Arrays.fill(out, 0, count * (rows + 1), Float.NaN));
+        PackedMatrix.ofColumns(rows + 1, columns + 1, room, (_, count, out) -> Arrays.fill(out, 0, count * (rows + 1), Float.NaN));
         PackedMatrix byRows = PackedMatrix.ofRows(rows, columns, b, 2, columns + 3);
-        PackedMatrix byColumns = PackedMatrix.ofColumns(rows, columns, 64, room, (first, count, out) -> {
+        PackedMatrix byColumns = PackedMatrix.ofColumns(rows, columns, room, (first, count, out) -> {
             for (int j = 0; j < count; j++) {
                 for (int p = 0; p < rows; p++) {
                     out[j * rows + p] = b[2 + p * (columns + 3) + first + j];
