@@ -45,7 +45,12 @@ public final class PackedMatrix {
 
     /// The matrix whose element `(p, j)` is at `from + p · stride + j`.
     public static PackedMatrix ofRows(int rows, int columns, float[] b, int from, int stride) {
-        PackedMatrix out = new PackedMatrix(rows, columns, new Room());
+        return ofRows(rows, columns, new Room(), b, from, stride);
+    }
+
+    /// The same in a room.
+    public static PackedMatrix ofRows(int rows, int columns, Room room, float[] b, int from, int stride) {
+        PackedMatrix out = new PackedMatrix(rows, columns, room);
         out.fill(0, columns, b, from, 1, stride);
         return out;
     }
@@ -93,9 +98,9 @@ public final class PackedMatrix {
         return out;
     }
 
-    /// The values column after column.
-    public float[] columnMajor() {
-        float[] out = new float[Math.multiplyExact(rows, columns)];
+    /// The values column after column, in an array that may be longer and is used again for the next matrix that is unpacked to the same room.
+    public float[] columnMajor(Room room) {
+        float[] out = room.unpacked(Math.multiplyExact(rows, columns));
         for (int p = 0; p < rows; p += DEPTH) {
             int depth = Math.min(DEPTH, rows - p);
             for (int j = 0; j < columns; j += STRIP) {

@@ -8,7 +8,6 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -22,6 +21,7 @@ final class Activations implements AutoCloseable {
     private final long[] offsets;
     private final float[][] held;
     private final Path file;
+    private final boolean kept;
     private final FileChannel channel;
     private final Workers workers;
     private final ThreadLocal<MemorySegment> buffer = ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(BUFFER));
@@ -30,7 +30,17 @@ final class Activations implements AutoCloseable {
     /// @param width values per token
     /// @param file where they go; null for memory
     Activations(int[] tokens, int width, Path file, Workers workers) {
+        this(tokens, width, file, false, workers);
+    }
+
+    /// Those in a file that stays, and may be there already.
+    static Activations kept(int[] tokens, int width, Path file, Workers workers) {
+        return new Activations(tokens, width, file, true, workers);
+    }
+
+    private Activations(int[] tokens, int width, Path file, boolean kept, Workers workers) {
         this.workers = workers;
+        this.kept = kept;
         this.offsets = new long[tokens.length + 1];
         for (int i = 0; i < tokens.length; i++) {
             offsets[i + 1] = offsets[i] + Math.multiplyExact((long) tokens[i], width);
@@ -107,15 +117,12 @@ final class Activations implements AutoCloseable {
         }
     }
 
-    /// Copies what is in the file to another.
-    void save(Path copy) {
+    /// Returns when everything is on disk.
+    void keep() {
         try {
-            Files.copy(file, copy, StandardCopyOption.REPLACE_EXISTING);
-            try (FileChannel saved = FileChannel.open(copy, StandardOpenOption.WRITE)) {
-                saved.force(true);
-            }
+            channel.force(true);
         } catch (IOException e) {
-            throw new UncheckedIOException(copy + ": cannot be written", e);
+            throw new UncheckedIOException(file + ": cannot be written", e);
         }
     }
 
@@ -124,7 +131,9 @@ final class Activations implements AutoCloseable {
         if (channel != null) {
             try {
                 channel.close();
-                Files.deleteIfExists(file);
+                if (!kept) {
+                    Files.deleteIfExists(file);
+                }
             } catch (IOException _) {
                 // a left-over of a folder that is removed as a whole
             }

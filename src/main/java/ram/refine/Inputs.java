@@ -21,6 +21,10 @@ final class Inputs {
     /// That times H⁻¹, after [#factor]
     private final List<PackedMatrix> correction = new ArrayList<>();
     private final Workers workers;
+    /// For the panels of one piece of x̂ after the other, and for one panel of each.
+    private final List<PackedMatrix.Room> rooms;
+    private final ThreadLocal<PackedMatrix.Room> codedRoom = ThreadLocal.withInitial(PackedMatrix.Room::new);
+    private final ThreadLocal<PackedMatrix.Room> exactRoom = ThreadLocal.withInitial(PackedMatrix.Room::new);
     private long followed;
 
     /// @param followed for how many of the inputs x will be given
@@ -28,6 +32,7 @@ final class Inputs {
         this.columns = columns;
         this.workers = workers;
         this.moments = new SecondMoments(columns);
+        this.rooms = panels().stream().map(_ -> new PackedMatrix.Room()).toList();
         boolean enough = followed >= (long) TOKENS_PER_COLUMN * columns;
         this.drift = new float[enough ? SecondMoments.panels(columns) : 0][];
         for (int p = 0; p < drift.length; p++) {
@@ -69,13 +74,13 @@ final class Inputs {
     }
 
     private void add(float[] coded, float[] exact, int from, int count) {
-        List<PackedMatrix> packed = workers.map(panels(), p -> panel(coded, from, count, p));
+        List<PackedMatrix> packed = workers.map(panels(), p -> panel(coded, from, count, p, rooms.get(p)));
         moments.add(packed, workers);
         if (exact != null) {
             workers.forEach(panels(), p -> {
-                float[] difference = panel(exact, from, count, p).columnMajor();
-                float[] own = packed.get(p).columnMajor();
-                for (int i = 0; i < own.length; i++) {
+                float[] difference = panel(exact, from, count, p, exactRoom.get()).columnMajor(exactRoom.get());
+                float[] own = packed.get(p).columnMajor(codedRoom.get());
+                for (int i = 0; i < count * rows(p); i++) {
                     difference[i] -= own[i];
                 }
                 for (int q : panels()) {
@@ -87,8 +92,8 @@ final class Inputs {
     }
 
     /// Some inputs' values in the columns of a panel.
-    private PackedMatrix panel(float[] x, int from, int count, int panel) {
-        return PackedMatrix.ofRows(count, rows(panel), x, from * columns + panel * SecondMoments.PANEL, columns);
+    private PackedMatrix panel(float[] x, int from, int count, int panel, PackedMatrix.Room room) {
+        return PackedMatrix.ofRows(count, rows(panel), room, x, from * columns + panel * SecondMoments.PANEL, columns);
     }
 
     private List<Integer> panels() {
@@ -119,13 +124,15 @@ final class Inputs {
         if (correction.isEmpty() || share == 0) {
             return w;
         }
-        float[] g = new float[w.length];
+        float[] out = new float[w.length];
         double whole = share * moments.tokens() / Math.max(1, followed);
         for (int p = 0; p < correction.size(); p++) {
-            Kernels.multiplyAdd(rows, w, p * SecondMoments.PANEL, columns, correction.get(p), g, 0, columns);
+            Kernels.multiplyAdd(rows, w, p * SecondMoments.PANEL, columns, correction.get(p), out, 0, columns);
         }
-        float[] out = w.clone();
-        Kernels.addScaled((float) whole, g, 0, out, 0, out.length);
+        float factor = (float) whole;
+        for (int i = 0; i < out.length; i++) {
+            out[i] = w[i] + factor * out[i];
+        }
         return out;
     }
 }

@@ -28,10 +28,13 @@ public record RefineCost(double operations, long statistics, long files) {
             NetworkShape shape = pass.shape();
             double tokens = text.tokens();
             double forward = 0;
+            double unread = 0;
             double coding = 0;
             long statistics = 0;
             long codes = 0;
             long widest = 2L * shape.hidden();
+            String last = "model.layers." + (shape.layers() - 1) + ".";
+            boolean headRefined = targets.containsKey("lm_head") && targets.get("lm_head").format().mode() == Format.Mode.AFFINE;
             for (Map.Entry<String, Refiner.Target> target : targets.entrySet()) {
                 Rows w = source.matrix(target.getKey()).orElse(null);
                 if (w == null) {
@@ -42,7 +45,11 @@ public record RefineCost(double operations, long statistics, long files) {
                 double experts = expert ? shape.experts().stream().mapToInt(Integer::intValue).max().orElse(1) : 1;
                 double used = expert ? shape.expertsPerToken() / experts : 1;
                 boolean lookup = target.getKey().endsWith("embed_tokens");
-                forward += lookup ? 0 : 2 * w.rows() * n * tokens * used;
+                double products = lookup ? 0 : 2 * w.rows() * n * tokens * used;
+                forward += products;
+                if (!headRefined && target.getKey().startsWith(last) && target.getKey().endsWith(".down_proj")) {
+                    unread += products;
+                }
                 if (target.getValue().format().mode() == Format.Mode.AFFINE) {
                     boolean shares = SHARING.stream().anyMatch(target.getKey()::endsWith);
                     boolean drift = how.drift() > 0 && tokens / 2 * used >= 2 * n;
@@ -54,8 +61,9 @@ public record RefineCost(double operations, long statistics, long files) {
                     codes += c.bytes();
                 }
             }
-            double passes = text.passes() + (how.drift() > 0 ? 1.5 : 1) + (source.matrix("lm_head").isEmpty() && targets.containsKey("model.embed_tokens") ? 1 : 0);
-            return new RefineCost(passes * forward + coding, statistics, codes + 4 * text.tokens() * (6L * shape.hidden() + widest));
+            double streams = how.drift() > 0 ? 1.5 : 1;
+            double passes = text.passes() + streams + (source.matrix("lm_head").isEmpty() && targets.containsKey("model.embed_tokens") ? 1 : 0);
+            return new RefineCost(passes * forward - streams * unread + coding, statistics, codes + 4 * text.tokens() * (3L * shape.hidden() + widest));
         }
     }
 

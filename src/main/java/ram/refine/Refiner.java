@@ -1,10 +1,6 @@
 package ram.refine;
 
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumMap;
@@ -115,58 +111,69 @@ public final class Refiner {
         followed = tokens(pieces.subList(0, followedPieces));
         int[] tokens = pieces.stream().mapToInt(Piece::tokens).toArray();
         double before = tiedEmbedding() ? shape.layers() * TIED_SHARE : 0;
-        double steps = before + shape.layers() + (targets.containsKey(HEAD) ? 1 : 0);
+        double steps = before + shape.layers() + (headRefinable() ? 1 : 0);
         int first = finished.orElse(0);
         if (finished.isPresent()) {
-            goOn(first);
+            goOn();
         }
         long start = System.nanoTime();
-        try (Activations original = new Activations(tokens, shape.hidden(), file("exact"), workers);
-             Activations states = new Activations(tokens, shape.hidden(), file("states"), workers)) {
+        try (Streams even = streams(tokens, 0); Streams odd = streams(tokens, 1)) {
             if (finished.isEmpty()) {
                 embedding(pieces, share -> progress.accept(before * share / steps));
                 for (int i = 0; i < pieces.size(); i++) {
                     if (follows(i)) {
-                        original.put(i, concatenated(exact.embed(pieces.get(i).sequences())));
+                        even.exact().put(i, concatenated(exact.embed(pieces.get(i).sequences())));
                     }
-                    states.put(i, concatenated(coded.embed(pieces.get(i).sequences())));
+                    even.coded().put(i, concatenated(coded.embed(pieces.get(i).sequences())));
                 }
-                save(0, sequences, original, states);
+                save(0, sequences, even);
             }
             for (int l = first; l < shape.layers(); l++) {
-                attention(l, pieces, tokens, original, states);
+                Streams in = l % 2 == 0 ? even : odd;
+                Streams out = l % 2 == 0 ? odd : even;
+                attention(l, pieces, tokens, in, out);
                 progress.accept((before + l + 0.3) / steps);
                 if (shape.experts().get(l) == 0) {
-                    dense(l, pieces, tokens, original, states);
+                    dense(l, pieces, tokens, out);
                 } else {
-                    mixture(l, pieces, tokens, original, states);
+                    mixture(l, pieces, tokens, out);
                 }
                 replaced.keySet().removeIf(path -> !path.equals(EMBEDDING));
-                save(l + 1, sequences, original, states);
+                save(l + 1, sequences, out);
                 progress.accept((before + l + 1) / steps);
             }
-            head(pieces, original, states);
+            head(pieces, shape.layers() % 2 == 0 ? even : odd);
             progress.accept(1);
         }
         nanos.put(Part.FORWARD, System.nanoTime() - start - nanos.values().stream().mapToLong(Long::longValue).sum());
         return gains;
     }
 
-    /// Keeps the states before a layer apart from those that are being worked on, so that a run can go on with it.
-    private void save(int layer, List<int[]> text, Activations original, Activations states) {
-        original.save(file("exact-" + layer % 2));
-        states.save(file("states-" + layer % 2));
+    /// What goes into a layer. A layer reads that of one pair of files and writes that of the other, so that a run can go on with the layer in which it ended.
+    private record Streams(Activations exact, Activations coded) implements AutoCloseable {
+        void keep() {
+            exact.keep();
+            coded.keep();
+        }
+
+        @Override
+        public void close() {
+            exact.close();
+            coded.close();
+        }
+    }
+
+    private Streams streams(int[] tokens, int parity) {
+        return new Streams(Activations.kept(tokens, shape.hidden(), file("exact-" + parity), workers), Activations.kept(tokens, shape.hidden(), file("states-" + parity), workers));
+    }
+
+    private void save(int layer, List<int[]> text, Streams in) {
+        in.keep();
         store.finished(layer, text, gains);
     }
 
-    private void goOn(int layer) {
+    private void goOn() {
         gains.putAll(store.gains());
-        try {
-            Files.copy(file("exact-" + layer % 2), file("exact"), StandardCopyOption.REPLACE_EXISTING);
-            Files.copy(file("states-" + layer % 2), file("states"), StandardCopyOption.REPLACE_EXISTING);
-        } catch (IOException e) {
-            throw new UncheckedIOException(file("states") + ": cannot be taken up again; remove its folder to start over", e);
-        }
         for (String path : gains.keySet()) {
             Rows w = exact.matrix(path);
             Target target = targets.get(path);
@@ -268,31 +275,31 @@ public final class Refiner {
         refine(List.of(EMBEDDING), inputs, TIED_DAMPING);
     }
 
-    private void attention(int l, List<Piece> pieces, int[] tokens, Activations original, Activations states) {
+    private void attention(int l, List<Piece> pieces, int[] tokens, Streams in, Streams out) {
         String path = ForwardPass.attention(l);
         List<String> first = List.of(path + ".q_proj", path + ".k_proj", path + ".v_proj");
         int width = shape.heads() * shape.headDim();
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            add(inputs, coded.attentionInput(l, List.of(states.get(i))), exactly(i, () -> exact.attentionInput(l, List.of(original.get(piece)))));
+            add(inputs, coded.attentionInput(l, List.of(in.coded().get(i))), exactly(i, () -> exact.attentionInput(l, List.of(in.exact().get(piece)))));
         }
         refine(first, inputs, DAMPING);
         try (Activations mixed = temporary("mixed", tokens, width)) {
             inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 int piece = i;
-                float[] x = exactly(i, () -> exact.mix(l, exact.attentionInput(l, List.of(original.get(piece))), pieces.get(piece).lengths()));
-                float[] y = coded.mix(l, coded.attentionInput(l, List.of(states.get(i))), pieces.get(i).lengths());
+                float[] x = exactly(i, () -> exact.mix(l, exact.attentionInput(l, List.of(in.exact().get(piece))), pieces.get(piece).lengths()));
+                float[] y = coded.mix(l, coded.attentionInput(l, List.of(in.coded().get(i))), pieces.get(i).lengths());
                 add(inputs, y, x);
                 if (follows(i)) {
-                    add(original, i, exact.apply(path + ".o_proj", x));
+                    add(in.exact(), out.exact(), i, exact.apply(path + ".o_proj", x));
                 }
                 mixed.put(i, y);
             }
             refine(List.of(path + ".o_proj"), inputs, DAMPING);
             for (int i = 0; i < pieces.size(); i++) {
-                add(states, i, coded.apply(path + ".o_proj", mixed.get(i)));
+                add(in.coded(), out.coded(), i, coded.apply(path + ".o_proj", mixed.get(i)));
             }
         }
     }
@@ -302,22 +309,31 @@ public final class Refiner {
         return follows(piece) ? work.get() : null;
     }
 
+    /// Whether anything is refined with what a layer makes.
+    private boolean isRead(int layer) {
+        return layer + 1 < shape.layers() || headRefinable();
+    }
+
+    private boolean headRefinable() {
+        return targets.containsKey(HEAD) && refinable(targets.get(HEAD));
+    }
+
     private boolean follows(int piece) {
         return piece < followedPieces;
     }
 
-    private void add(Activations states, int piece, float[] delta) {
-        float[] all = states.get(piece);
+    private void add(Activations before, Activations after, int piece, float[] delta) {
+        float[] all = before.get(piece);
         exact.addTo(List.of(all), delta);
-        states.put(piece, all);
+        after.put(piece, all);
     }
 
-    private void dense(int l, List<Piece> pieces, int[] tokens, Activations original, Activations states) {
+    private void dense(int l, List<Piece> pieces, int[] tokens, Streams streams) {
         String path = exact.feedForward(l);
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            add(inputs, coded.feedForwardInput(l, List.of(states.get(i))), exactly(i, () -> exact.feedForwardInput(l, List.of(original.get(piece)))));
+            add(inputs, coded.feedForwardInput(l, List.of(streams.coded().get(i))), exactly(i, () -> exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
         }
         refine(List.of(path + ".gate_proj", path + ".up_proj"), inputs, DAMPING);
         int width = exact.matrix(path + ".down_proj").columns();
@@ -325,17 +341,19 @@ public final class Refiner {
             inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 int piece = i;
-                float[] x = exactly(i, () -> gated(exact, path, exact.feedForwardInput(l, List.of(original.get(piece)))));
-                float[] y = gated(coded, path, coded.feedForwardInput(l, List.of(states.get(i))));
+                float[] x = exactly(i, () -> gated(exact, path, exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
+                float[] y = gated(coded, path, coded.feedForwardInput(l, List.of(streams.coded().get(i))));
                 add(inputs, y, x);
-                if (follows(i)) {
-                    add(original, i, exact.apply(path + ".down_proj", x));
+                if (isRead(l)) {
+                    if (follows(i)) {
+                        add(streams.exact(), streams.exact(), i, exact.apply(path + ".down_proj", x));
+                    }
+                    gated.put(i, y);
                 }
-                gated.put(i, y);
             }
             refine(List.of(path + ".down_proj"), inputs, DAMPING);
-            for (int i = 0; i < pieces.size(); i++) {
-                add(states, i, coded.apply(path + ".down_proj", gated.get(i)));
+            for (int i = 0; isRead(l) && i < pieces.size(); i++) {
+                add(streams.coded(), streams.coded(), i, coded.apply(path + ".down_proj", gated.get(i)));
             }
         }
     }
@@ -346,15 +364,15 @@ public final class Refiner {
         return gate;
     }
 
-    private void mixture(int l, List<Piece> pieces, int[] tokens, Activations original, Activations states) {
+    private void mixture(int l, List<Piece> pieces, int[] tokens, Streams streams) {
         String path = exact.feedForward(l);
         int experts = shape.experts().get(l);
         try (Activations x = temporary("exact-in", tokens, shape.hidden()); Activations y = temporary("in", tokens, shape.hidden())) {
             Inputs inputs = new Inputs(shape.hidden(), followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
-                y.put(i, coded.feedForwardInput(l, List.of(states.get(i))));
+                y.put(i, coded.feedForwardInput(l, List.of(streams.coded().get(i))));
                 if (follows(i)) {
-                    x.put(i, exact.feedForwardInput(l, List.of(original.get(i))));
+                    x.put(i, exact.feedForwardInput(l, List.of(streams.exact().get(i))));
                 }
                 add(inputs, y.get(i), follows(i) ? x.get(i) : null);
             }
@@ -365,8 +383,8 @@ public final class Refiner {
             refine(everyToken, inputs, DAMPING);
             List<ForwardPass.Routes> routes = new ArrayList<>();
             for (int i = 0; i < pieces.size(); i++) {
-                if (follows(i)) {
-                    add(original, i, exact.feedForward(l, x.get(i)));
+                if (follows(i) && isRead(l)) {
+                    add(streams.exact(), streams.exact(), i, exact.feedForward(l, x.get(i)));
                 }
                 routes.add(coded.route(coded.apply(path + ".gate", y.get(i)), experts));
             }
@@ -374,10 +392,10 @@ public final class Refiner {
             Stack up = new Stack(path + ".switch_mlp.up_proj", experts);
             Stack down = new Stack(path + ".switch_mlp.down_proj", experts);
             for (int e = 0; e < experts; e++) {
-                expert(e, gate, up, down, routes, x, y, states);
+                expert(e, gate, up, down, routes, x, y, isRead(l) ? streams.coded() : null);
             }
             if (shape.sharedExpert()) {
-                shared(path, tokens, x, y, states);
+                shared(path, tokens, x, y, isRead(l) ? streams.coded() : null);
             }
         }
     }
@@ -410,6 +428,7 @@ public final class Refiner {
         }
     }
 
+    /// @param states to which the outputs are added; null where nothing reads them
     private void expert(int e, Stack gate, Stack up, Stack down, List<ForwardPass.Routes> routes, Activations x, Activations y, Activations states) {
         int tokens = routes.stream().mapToInt(r -> r.tokens()[e].length).sum();
         List<ForwardPass.Routes> followedRoutes = routes.subList(0, followedPieces);
@@ -440,8 +459,9 @@ public final class Refiner {
             add(inputs, outY, outX);
         }
         refineExpert(e, List.of(down), inputs, tokens);
-        float[] out = exact.apply(down.current(), (long) e * down.rows, down.rows, outY);
-        scatter(states, routes, e, out);
+        if (states != null) {
+            scatter(states, routes, e, exact.apply(down.current(), (long) e * down.rows, down.rows, outY));
+        }
     }
 
     private float[] gather(Activations from, List<ForwardPass.Routes> routes, int e, int tokens) {
@@ -493,7 +513,7 @@ public final class Refiner {
                 add(inputs, gated.get(i), exactly(i, () -> gated(exact, expert, x.get(piece))));
             }
             refine(List.of(expert + ".down_proj"), inputs, DAMPING);
-            for (int i = 0; i < tokens.length; i++) {
+            for (int i = 0; states != null && i < tokens.length; i++) {
                 float[] gate = coded.apply(path + ".shared_expert_gate", y.get(i));
                 float[] out = coded.apply(expert + ".down_proj", gated.get(i));
                 for (int t = 0; t < gate.length; t++) {
@@ -502,20 +522,19 @@ public final class Refiner {
                         out[t * shape.hidden() + c] *= share;
                     }
                 }
-                add(states, i, out);
+                add(states, states, i, out);
             }
         }
     }
 
-    private void head(List<Piece> pieces, Activations original, Activations states) {
-        Target target = targets.get(HEAD);
-        if (target == null || !refinable(target)) {
+    private void head(List<Piece> pieces, Streams streams) {
+        if (!headRefinable()) {
             return;
         }
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            add(inputs, coded.headInputs(List.of(states.get(i))), exactly(i, () -> exact.headInputs(List.of(original.get(piece)))));
+            add(inputs, coded.headInputs(List.of(streams.coded().get(i))), exactly(i, () -> exact.headInputs(List.of(streams.exact().get(piece)))));
         }
         refine(List.of(HEAD), inputs, DAMPING);
     }

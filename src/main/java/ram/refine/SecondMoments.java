@@ -13,6 +13,7 @@ final class SecondMoments {
 
     private final int size;
     private final float[][] panels;
+    private final ThreadLocal<PackedMatrix.Room> room = ThreadLocal.withInitial(PackedMatrix.Room::new);
     private long tokens;
 
     SecondMoments(int size) {
@@ -71,7 +72,7 @@ final class SecondMoments {
         int count = x.getFirst().rows();
         // the longest panels first, so that no thread is left with one at the end
         workers.forEach(IntStream.range(0, panels.length).mapToObj(p -> panels.length - 1 - p).toList(), p -> {
-            float[] turned = x.get(p).columnMajor();
+            float[] turned = x.get(p).columnMajor(room.get());
             for (int q = 0; q <= p; q++) {
                 Kernels.multiplyAdd(rows(p), turned, 0, count, x.get(q), panels[p], q * PANEL, width(p));
             }
@@ -139,27 +140,34 @@ final class SecondMoments {
     ///
     /// @return how many pivots had to be lifted
     private static int factorDiagonal(float[] a, int from, int stride, int n, double leastPivot) {
-        double[] l = new double[n * n];
-        int lifted = 0;
+        // the transposed factor, so that what is left of the block changes row by row
+        double[] u = new double[n * n];
         for (int i = 0; i < n; i++) {
             for (int j = 0; j <= i; j++) {
-                double sum = a[i * stride + from + j];
-                for (int k = 0; k < j; k++) {
-                    sum -= l[i * n + k] * l[j * n + k];
-                }
-                if (i == j) {
-                    if (!(sum >= leastPivot)) {
-                        sum = leastPivot;
-                        lifted++;
-                    }
-                    l[i * n + i] = Math.sqrt(sum);
-                } else {
-                    l[i * n + j] = sum / l[j * n + j];
-                }
-                a[i * stride + from + j] = (float) l[i * n + j];
+                u[j * n + i] = a[i * stride + from + j];
             }
-            for (int j = i + 1; j < n; j++) {
-                a[i * stride + from + j] = 0;
+        }
+        int lifted = 0;
+        for (int k = 0; k < n; k++) {
+            double pivot = u[k * n + k];
+            if (!(pivot >= leastPivot)) {
+                pivot = leastPivot;
+                lifted++;
+            }
+            double root = Math.sqrt(pivot);
+            for (int j = k; j < n; j++) {
+                u[k * n + j] = j == k ? root : u[k * n + j] / root;
+            }
+            for (int i = k + 1; i < n; i++) {
+                double f = u[k * n + i];
+                for (int j = i; j < n; j++) {
+                    u[i * n + j] -= f * u[k * n + j];
+                }
+            }
+        }
+        for (int i = 0; i < n; i++) {
+            for (int j = 0; j < n; j++) {
+                a[i * stride + from + j] = j <= i ? (float) u[j * n + i] : 0;
             }
         }
         return lifted;

@@ -120,7 +120,7 @@ class KernelsTest {
             }
         });
         float[] rowMajor = byColumns.rowMajor();
-        float[] columnMajor = byRows.columnMajor();
+        float[] columnMajor = byRows.columnMajor(new PackedMatrix.Room());
         for (int p = 0; p < rows; p++) {
             for (int j = 0; j < columns; j++) {
                 float value = b[2 + p * (columns + 3) + j];
