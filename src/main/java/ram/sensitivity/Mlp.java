@@ -100,25 +100,26 @@ final class Mlp {
         double[][] linear = new double[experts][inner];
         double[][] gated = g == null ? null : new double[experts][inner];
         double[][] middle = new double[experts][inner];
-        for (int e = 0; e < experts; e++) {
-            if (g == null) {
-                activate(u[e], linear[e], middle[e]);
+        double[][] gates = g;
+        squares.ranges(experts, inner, (e, from, to) -> {
+            if (gates == null) {
+                activate(from, to, u[e], linear[e], middle[e]);
             } else {
-                activate(g[e], u[e], linear[e], gated[e], middle[e]);
+                activate(from, to, gates[e], u[e], linear[e], gated[e], middle[e]);
             }
-        }
+        });
         return new State(input, linear, gated, middle);
     }
 
-    private void activate(double[] u, double[] linear, double[] middle) {
-        for (int i = 0; i < u.length; i++) {
+    private void activate(int from, int to, double[] u, double[] linear, double[] middle) {
+        for (int i = from; i < to; i++) {
             linear[i] = activation.slopeMeanSquare(u[i]);
             middle[i] = activation.meanSquare(u[i]);
         }
     }
 
-    private void activate(double[] g, double[] u, double[] linear, double[] gated, double[] middle) {
-        for (int i = 0; i < g.length; i++) {
+    private void activate(int from, int to, double[] g, double[] u, double[] linear, double[] gated, double[] middle) {
+        for (int i = from; i < to; i++) {
             linear[i] = activation.meanSquare(g[i]);
             gated[i] = activation.slopeMeanSquare(g[i]) * u[i];
             middle[i] = linear[i] * u[i];

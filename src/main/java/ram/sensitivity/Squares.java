@@ -2,6 +2,7 @@ package ram.sensitivity;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 import ram.Stage;
 import ram.layout.Module;
 import ram.numeric.Kernels;
@@ -12,6 +13,7 @@ import ram.tensor.Rows;
 /// The blocks and the order in which their sums are added do not depend on the number of threads.
 final class Squares implements AutoCloseable {
     private static final int BLOCK_ELEMENTS = 1 << 18;
+    private static final int RANGE = 1024;
 
     private final Workers workers;
 
@@ -58,6 +60,20 @@ final class Squares implements AutoCloseable {
             }
         });
         return new Sums(rowSums, total);
+    }
+
+    /// Work on some of the places of a vector.
+    interface Range {
+        void at(int part, int from, int to);
+    }
+
+    /// Does work that is independent from place to place on all places of some vectors, in several threads.
+    void ranges(int parts, int places, Range work) {
+        workers.forEach(IntStream.range(0, parts).boxed().flatMap(p -> IntStream.iterate(0, from -> from < places, from -> from + RANGE).mapToObj(from -> new int[] {p, from})).toList(),
+                range -> {
+                    work.at(range[0], range[1], Math.min(places, range[1] + RANGE));
+                    return range;
+                }, _ -> { });
     }
 
     /// Square roots of a vector, in float32 with the largest at 1.
