@@ -28,7 +28,7 @@ final class MeasuredParts {
         journal.ifPresent(j -> j.earlier().forEach(this::read));
     }
 
-    static String key(Module module, Module.Part part) {
+    private static String key(Module module, Module.Part part) {
         return module.path() + " " + part.firstRow();
     }
 

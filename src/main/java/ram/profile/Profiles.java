@@ -48,10 +48,6 @@ public final class Profiles {
     private final OutputTypes types;
     private final MeasuredParts finished;
     private final LongConsumer progress;
-    /// Metrics of matrices whose errors are still to be measured, by key.
-    private final Map<String, MetricReport> metrics = new HashMap<>();
-    /// What is to be measured with the next modules, although its turn comes later.
-    private final List<Step> inAdvance = new ArrayList<>();
 
     private Profiles(Model model, SortedSet<String> nonFinite, AnalysisOptions options, MeasuredParts finished, LongConsumer progress) {
         this.finished = finished;
@@ -74,10 +70,6 @@ public final class Profiles {
 
         Rows rows() {
             return Rows.of(module.weight(), part.firstRow(), part.rows());
-        }
-
-        String key() {
-            return MeasuredParts.key(module, part);
         }
     }
 
@@ -166,13 +158,17 @@ public final class Profiles {
                 NonFiniteTensors.refuse(Float.MAX_VALUE, p.name(), Rows.of(p.view()), p.view());
                 return p;
             });
-            // Those of an embedding take as long as all else of a layer and would keep one thread waiting at the end.
-            layout.modules().stream().filter(m -> m.layer() < 0).flatMap(m -> tasks(m, wanted, List.of()).stream())
-                    .filter(t -> finished.earlier(t.module(), t.part()).isEmpty()).forEach(t -> inAdvance.add(new Step(t, true)));
-            logitPower = Propagation.walk(layout, options.threads(), (_, weights) -> {
-                results.putAll(measure(workers, weights, wanted));
+            // The last layer together with what is outside the layers: an embedding alone would leave all threads but one or two waiting.
+            List<ModuleWeights> held = new ArrayList<>();
+            logitPower = Propagation.walk(layout, options.threads(), (layer, weights) -> {
+                if (layer >= 0) {
+                    results.putAll(measure(workers, held, wanted));
+                    held.clear();
+                }
+                held.addAll(weights);
                 weights.forEach(w -> sources.put(w.module(), w.source().label()));
             }).logitPower();
+            results.putAll(measure(workers, held, wanted));
         }
         requireFinite(share, logitPower, results);
         List<ProfilePart.Piece> pieces = new ArrayList<>();
@@ -216,62 +212,55 @@ public final class Profiles {
     private Map<Module, List<PartAnalysis.Result>> measure(Workers workers, List<ModuleWeights> weights, Map<Module, List<Module.Part>> wanted) {
         List<Task> tasks = new ArrayList<>();
         for (ModuleWeights w : weights) {
-            tasks.addAll(tasks(w.module(), wanted, w.parts()));
+            List<Module.Part> parts = w.module().parts();
+            Set<Module.Part> mine = Set.copyOf(wanted.getOrDefault(w.module(), List.of()));
+            for (int p = 0; p < parts.size(); p++) {
+                if (mine.contains(parts.get(p))) {
+                    tasks.add(new Task(w.module(), parts.get(p), w.parts().isEmpty() ? List.of() : w.parts().get(p)));
+                }
+            }
         }
-        Map<String, PartAnalysis.Result> results = new HashMap<>();
+        PartAnalysis.Result[] results = new PartAnalysis.Result[tasks.size()];
+        for (int i = 0; i < results.length; i++) {
+            results[i] = finished.earlier(tasks.get(i).module(), tasks.get(i).part()).orElse(null);
+            if (results[i] != null) {
+                progress.accept(tasks.get(i).bytes());
+            }
+        }
         List<Step> steps = new ArrayList<>();
-        for (Task task : tasks) {
-            Optional<PartAnalysis.Result> earlier = finished.earlier(task.module(), task.part());
-            earlier.ifPresent(r -> results.put(task.key(), r));
-            if (earlier.isPresent()) {
-                progress.accept(task.bytes());
-                continue;
-            }
-            if (!metrics.containsKey(task.key())) {
-                steps.add(new Step(task, true));
-            }
-            steps.add(new Step(task, false));
-        }
-        steps.addAll(inAdvance);
-        inAdvance.clear();
-        steps.sort(Comparator.comparingLong((Step s) -> s.task().elements()).reversed());
-        Map<String, PartAnalysis.Errors> errors = new HashMap<>();
-        workers.forEach(steps, step -> {
-            Object result = step.metrics() ? metrics(step.task()) : errors(step.task());
-            return new Done(step.task(), result);
-        }, done -> {
-            Task task = done.task();
-            switch (done.result()) {
-                case MetricReport m -> metrics.put(task.key(), m);
-                case PartAnalysis.Errors e -> errors.put(task.key(), e);
-                default -> throw new IllegalStateException();
-            }
-            if (metrics.containsKey(task.key()) && errors.containsKey(task.key())) {
-                PartAnalysis.Result result = PartAnalysis.combine(metrics.remove(task.key()), errors.remove(task.key()), task.terms());
-                results.put(task.key(), result);
-                finished.add(task.module(), task.part(), result);
+        IntStream.range(0, tasks.size()).filter(i -> results[i] == null).boxed().sorted(Comparator.comparingLong((Integer i) -> tasks.get(i).elements()).reversed()).forEach(i -> {
+            steps.add(new Step(i, true));
+            steps.add(new Step(i, false));
+        });
+        MetricReport[] metrics = new MetricReport[tasks.size()];
+        PartAnalysis.Errors[] errors = new PartAnalysis.Errors[tasks.size()];
+        workers.forEach(steps, step -> step.metrics() ? metrics(tasks.get(step.task())) : errors(tasks.get(step.task())), new Consumer<Object>() {
+            private int next;
+
+            @Override
+            public void accept(Object result) {
+                Step step = steps.get(next++);
+                switch (result) {
+                    case MetricReport m -> metrics[step.task()] = m;
+                    case PartAnalysis.Errors e -> errors[step.task()] = e;
+                    default -> throw new IllegalStateException();
+                }
+                int i = step.task();
+                if (metrics[i] != null && errors[i] != null) {
+                    results[i] = PartAnalysis.combine(metrics[i], errors[i], tasks.get(i).terms());
+                    finished.add(tasks.get(i).module(), tasks.get(i).part(), results[i]);
+                }
             }
         });
         Map<Module, List<PartAnalysis.Result>> byModule = new IdentityHashMap<>();
-        for (Task task : tasks) {
-            byModule.computeIfAbsent(task.module(), _ -> new ArrayList<>()).add(results.get(task.key()));
+        for (int i = 0; i < tasks.size(); i++) {
+            byModule.computeIfAbsent(tasks.get(i).module(), _ -> new ArrayList<>()).add(results[i]);
         }
         return byModule;
     }
 
-    /// @param terms of each part; empty when nothing is known
-    private static List<Task> tasks(Module module, Map<Module, List<Module.Part>> wanted, List<List<Term>> terms) {
-        List<Module.Part> parts = module.parts();
-        Set<Module.Part> mine = Set.copyOf(wanted.getOrDefault(module, List.of()));
-        return IntStream.range(0, parts.size()).filter(p -> mine.contains(parts.get(p)))
-                .mapToObj(p -> new Task(module, parts.get(p), terms.isEmpty() ? List.of() : terms.get(p))).toList();
-    }
-
     /// One half of the measurement of a matrix.
-    private record Step(Task task, boolean metrics) {
-    }
-
-    private record Done(Task task, Object result) {
+    private record Step(int task, boolean metrics) {
     }
 
     private MetricReport metrics(Task task) {

@@ -14,6 +14,9 @@ import ram.tensor.Rows;
 final class Squares implements AutoCloseable {
     private static final int BLOCK_ELEMENTS = 1 << 18;
     private static final int RANGE = 1024;
+    /// A block takes a third of a millisecond; handing each to a thread by itself left both of two waiting for a tenth of the time.
+    private static final int BLOCKS_PER_TASK = 8;
+    private static final int TASKS_PER_THREAD = 4;
 
     private final Workers workers;
 
@@ -46,20 +49,28 @@ final class Squares implements AutoCloseable {
                 blocks.add(new Block(p, module.parts().get(p).firstRow(), first, (int) Math.min(perBlock, partRows - first), in));
             }
         }
-        int[] at = {0};
-        workers.forEach(blocks, b -> {
+        int together = Math.clamp(blocks.size() / (workers.threads() * TASKS_PER_THREAD), 1, BLOCKS_PER_TASK);
+        workers.forEach(IntStream.iterate(0, b -> b < blocks.size(), b -> b + together).mapToObj(b -> blocks.subList(b, Math.min(blocks.size(), b + together))).toList(), task -> {
             try (Stage _ = Stage.of("importance", module.path())) {
-                return sums(rows, b, rowSums, rowWeight, columnSums);
+                float[] room = new float[Math.multiplyExact(perBlock, columns)];
+                return task.stream().map(b -> new Partial(b.part, sums(rows, b, room, rowSums, rowWeight, columnSums))).toList();
             }
-        }, partial -> {
+        }, partials -> {
             if (columnSums) {
-                double[] sum = total[blocks.get(at[0]++).part];
-                for (int j = 0; j < columns; j++) {
-                    sum[j] += partial[j];
-                }
+                partials.forEach(p -> add(p.columns(), total[p.part()]));
             }
         });
         return new Sums(rowSums, total);
+    }
+
+    /// Column sums of a block.
+    private record Partial(int part, double[] columns) {
+    }
+
+    private static void add(double[] values, double[] sums) {
+        for (int j = 0; j < sums.length; j++) {
+            sums[j] += values[j];
+        }
     }
 
     /// Work on some of the places of a vector.
@@ -92,9 +103,10 @@ final class Squares implements AutoCloseable {
     }
 
     /// Writes the block's row sums to `rowSums` and returns its column sums, of length 0 when they are not asked for.
-    private static double[] sums(Rows rows, Block block, double[] rowSums, double[] rowWeight, boolean columnSums) {
+    ///
+    /// @param w room for the values of a block
+    private static double[] sums(Rows rows, Block block, float[] w, double[] rowSums, double[] rowWeight, boolean columnSums) {
         int n = rows.columns();
-        float[] w = new float[block.count * n];
         rows.read(block.partRow + block.first, block.count, w);
         double[] columns = new double[columnSums ? n : 0];
         if (columnSums && rowWeight == null) {
