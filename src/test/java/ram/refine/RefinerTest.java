@@ -101,6 +101,21 @@ class RefinerTest {
         }
     }
 
+    /// Only a head needs what the last layer makes.
+    @ParameterizedTest
+    @CsvSource({"llama", "qwen2_moe"})
+    void modulesOfLayersAreTheSameWithAndWithoutAHeadToRefine(String type) throws IOException {
+        Path written = new TinyModel(type, "").write(folder.resolve("model"));
+        try (EvalModel model = EvalModel.open(written)) {
+            Map<String, Refiner.Target> targets = targets(model, new Format(Format.Mode.AFFINE, 4, 32));
+            SortedMap<String, byte[]> expected = refine(model, targets, 2, 1 << 30, "with", _ -> { });
+            assertTrue(expected.containsKey("lm_head"));
+            expected.remove("lm_head");
+            targets.remove("lm_head");
+            assertSame(expected, refine(model, targets, 2, 1 << 30, "without", _ -> { }));
+        }
+    }
+
     @Test
     void whatAnotherRunLeftIsNotTakenUp() {
         try (RefineStore store = new RefineStore(folder.resolve("s"), "one")) {
