@@ -148,6 +148,7 @@ public final class Profiles {
 
     private ProfilePart run(Share share, String toolVersion) {
         Layout layout = model.layout();
+        int layers = layout.modules().stream().mapToInt(m -> m.layer() + 1).max().orElse(0);
         Map<Module, List<Module.Part>> wanted = share.of(layout);
         Map<Module, List<PartAnalysis.Result>> results = new IdentityHashMap<>();
         Map<Module, String> sources = new IdentityHashMap<>();
@@ -161,14 +162,13 @@ public final class Profiles {
             // The last layer together with what is outside the layers: an embedding alone would leave all threads but one or two waiting.
             List<ModuleWeights> held = new ArrayList<>();
             logitPower = Propagation.walk(layout, options.threads(), (layer, weights) -> {
-                if (layer >= 0) {
+                held.addAll(weights);
+                weights.forEach(w -> sources.put(w.module(), w.source().label()));
+                if (layer < 0 || layer < layers - 1) {
                     results.putAll(measure(workers, held, wanted));
                     held.clear();
                 }
-                held.addAll(weights);
-                weights.forEach(w -> sources.put(w.module(), w.source().label()));
             }).logitPower();
-            results.putAll(measure(workers, held, wanted));
         }
         requireFinite(share, logitPower, results);
         List<ProfilePart.Piece> pieces = new ArrayList<>();
@@ -177,7 +177,6 @@ public final class Profiles {
                 pieces.add(piece(module, wanted.get(module), results.get(module), sources.get(module)));
             }
         }
-        int layers = layout.modules().stream().mapToInt(m -> m.layer() + 1).max().orElse(0);
         List<Profile.PlainTensor> plain = layout.plain().stream()
                 .map(p -> new Profile.PlainTensor(p.name(), types.of(p), p.view().shape(), p.why(), p.view().sources())).toList();
         Profile frame = new Profile(toolVersion, sourceFiles(), layout.architecture(), layers, optionTexts(), List.of(), plain, prequantized(layout), layout.dropped());
