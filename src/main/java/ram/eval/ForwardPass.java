@@ -4,7 +4,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
-import java.util.stream.IntStream;
 import ram.InputException;
 import ram.numeric.Kernels;
 import ram.numeric.Workers;
@@ -218,9 +217,8 @@ public final class ForwardPass {
 
     /// `gate ← silu(gate) · up`; `up` is used up.
     public void activate(float[] gate, float[] up) {
-        int block = 1 << 14;
-        workers.forEach(IntStream.iterate(0, i -> i < gate.length, i -> i + block).boxed().toList(), from -> {
-            int n = Math.min(block, gate.length - from);
+        workers.forRanges(gate.length, 1 << 14, (from, to) -> {
+            int n = to - from;
             float[] e = new float[n];
             for (int i = 0; i < n; i++) {
                 e[i] = -gate[from + i];
@@ -229,8 +227,7 @@ public final class ForwardPass {
             for (int i = 0; i < n; i++) {
                 gate[from + i] = gate[from + i] / (1 + e[i]) * up[from + i];
             }
-            return from;
-        }, _ -> { });
+        });
     }
 
     /// Each token passes the experts that its router ranks highest; their outputs are added in the order of the experts.
@@ -411,16 +408,14 @@ public final class ForwardPass {
 
     /// Root-mean-square norm of each stretch of `width` values.
     private void normalize(float[] x, int width, float[] weight) {
-        int block = Math.max(1, (1 << 15) / width) * width;
-        workers.forEach(IntStream.iterate(0, i -> i < x.length, i -> i + block).boxed().toList(), from -> {
-            for (int at = from; at < Math.min(x.length, from + block); at += width) {
+        workers.forRanges(x.length, Math.max(1, (1 << 15) / width) * width, (from, to) -> {
+            for (int at = from; at < to; at += width) {
                 float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + shape.eps()));
                 for (int i = 0; i < width; i++) {
                     x[at + i] = x[at + i] * factor * weight[i];
                 }
             }
-            return from;
-        }, _ -> { });
+        });
     }
 
     /// Adds a layer part's outputs to the states.
@@ -428,13 +423,11 @@ public final class ForwardPass {
         int at = 0;
         for (float[] s : states) {
             int offset = at;
-            int block = 1 << 16;
-            workers.forEach(IntStream.iterate(0, i -> i < s.length, i -> i + block).boxed().toList(), from -> {
-                for (int i = from; i < Math.min(s.length, from + block); i++) {
+            workers.forRanges(s.length, 1 << 16, (from, to) -> {
+                for (int i = from; i < to; i++) {
                     s[i] += delta[offset + i];
                 }
-                return from;
-            }, _ -> { });
+            });
             at += s.length;
         }
     }

@@ -74,10 +74,7 @@ final class Head {
             int first = from;
             int rows = Math.min(STRIP, vocabulary - from);
             decode(models, strips, first, rows);
-            workers.forEach(IntStream.iterate(0, t -> t < tokens, t -> t + TOKENS).boxed().toList(), t -> {
-                strip(models, strips, sums, reference, targets, first, rows, t, Math.min(TOKENS, tokens - t));
-                return t;
-            }, _ -> { });
+            workers.forRanges(tokens, TOKENS, (t, to) -> strip(models, strips, sums, reference, targets, first, rows, t, to - t));
         }
         long operations = models.stream().mapToLong(m -> 2L * tokens * vocabulary * m.weight().columns()).sum();
         projection.add(operations, System.nanoTime() - start);
@@ -104,15 +101,14 @@ final class Head {
             int first = from;
             int rows = Math.min(STRIP, vocabulary - from);
             decode(List.of(model), strips, first, rows);
-            workers.forEach(IntStream.iterate(0, t -> t < tokens, t -> t + TOKENS).boxed().toList(), t -> {
-                int count = Math.min(TOKENS, tokens - t);
+            workers.forRanges(tokens, TOKENS, (t, to) -> {
+                int count = to - t;
                 float[] logits = new float[count * rows];
                 Kernels.multiplyAdd(count, rows, k, model.inputs(), t * k, k, strips.getFirst(), 0, k, logits, 0, rows);
-                for (int i = t; i < t + count; i++) {
+                for (int i = t; i < to; i++) {
                     draw(logits, (i - t) * rows, rows, first, i, max, sum, drawn, random.get(i));
                 }
-                return t;
-            }, _ -> { });
+            });
         }
         return drawn;
     }

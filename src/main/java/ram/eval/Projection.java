@@ -1,6 +1,5 @@
 package ram.eval;
 
-import java.util.stream.IntStream;
 import ram.InputException;
 import ram.numeric.Kernels;
 import ram.numeric.PackedMatrix;
@@ -35,8 +34,8 @@ final class Projection {
         float[] out = new float[Math.multiplyExact(tokens, rows)];
         int fair = Math.min(BLOCK_FLOATS / k, rows / workers.threads());
         int block = Math.clamp(fair < WHOLE_TILES ? fair : fair / WHOLE_TILES * WHOLE_TILES, 1, BLOCK_ROWS);
-        workers.forEach(IntStream.iterate(0, r -> r < rows, r -> r + block).boxed().toList(), r -> {
-            int n = Math.min(block, rows - r);
+        workers.forRanges(rows, block, (r, to) -> {
+            int n = to - r;
             PackedMatrix tile = PackedMatrix.ofColumns(k, n, room.get(), (from, count, values) -> w.read(first + r + from, count, values));
             for (int t = 0; t < tokens; t += TOKENS) {
                 int m = Math.min(TOKENS, tokens - t);
@@ -47,8 +46,7 @@ final class Projection {
                 }
                 Kernels.multiplyAdd(m, x, t * k, k, tile, out, t * rows + r, rows);
             }
-            return r;
-        }, _ -> { });
+        });
         operations += 2L * tokens * rows * k;
         nanos += System.nanoTime() - start;
         return out;

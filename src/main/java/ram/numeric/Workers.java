@@ -13,6 +13,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.Function;
+import java.util.stream.IntStream;
 
 /// A fixed number of threads for work whose results are wanted in the order of the input.
 /// At most two tasks per thread are under way or wait to be collected, which bounds what they hold in memory.
@@ -88,6 +89,21 @@ public final class Workers implements AutoCloseable {
             stopped.set(true);
             await(underWay);
         }
+    }
+
+    /// Work on the numbers `from … to`, the last one not included.
+    @FunctionalInterface
+    public interface Range {
+        void over(int from, int to);
+    }
+
+    /// Does work on the numbers below `count`, `step` of them at a time, in several threads. See [#forEach].
+    public void forRanges(int count, int step, Range work) {
+        forEach(IntStream.range(0, Math.ceilDiv(count, step)).boxed().toList(), i -> {
+            int from = i * step;
+            work.over(from, from + Math.min(step, count - from));
+            return i;
+        }, _ -> { });
     }
 
     /// The same as [#forEach], but the first item is done before all others, alone: vector code runs a thousand times slower until it is compiled, and the

@@ -9,14 +9,13 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import java.util.List;
-import java.util.stream.IntStream;
 import ram.numeric.Workers;
 import ram.safetensors.LittleEndian;
 
 /// One array of activations per piece of the text, in memory or in a file.
 final class Activations implements AutoCloseable {
-    private static final int BUFFER = 1 << 20;
+    /// Values that are read or written at once.
+    private static final int BLOCK = 1 << 18;
 
     private final long[] offsets;
     private final float[][] held;
@@ -24,7 +23,7 @@ final class Activations implements AutoCloseable {
     private final boolean kept;
     private final FileChannel channel;
     private final Workers workers;
-    private final ThreadLocal<MemorySegment> buffer = ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(BUFFER));
+    private final ThreadLocal<MemorySegment> buffer = ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(4L * BLOCK));
 
     /// @param tokens of each piece
     /// @param width values per token
@@ -76,24 +75,19 @@ final class Activations implements AutoCloseable {
     }
 
     private void read(float[] values, long offset) {
-        workers.forEach(blocks(values), from -> {
-            transfer(values, from, 4 * (offset + from), true);
-            return from;
-        }, _ -> { });
+        workers.forRanges(values.length, BLOCK, (from, to) -> transfer(values, from, to, offset, true));
     }
 
     /// By one thread: several that write to a file wait for each other, busily.
     private void write(float[] values, long offset) {
-        blocks(values).forEach(from -> transfer(values, from, 4 * (offset + from), false));
+        for (int from = 0; from < values.length; from += BLOCK) {
+            transfer(values, from, Math.min(values.length, from + BLOCK), offset, false);
+        }
     }
 
-    private static List<Integer> blocks(float[] values) {
-        return IntStream.iterate(0, from -> from < values.length, from -> from + BUFFER / 4).boxed().toList();
-    }
-
-    private void transfer(float[] values, int from, long position, boolean in) {
+    private void transfer(float[] values, int from, int to, long offset, boolean in) {
         try {
-            transfer(values, from, buffer.get().asSlice(0, 4L * Math.min(BUFFER / 4, values.length - from)), position, in);
+            transfer(values, from, buffer.get().asSlice(0, 4L * (to - from)), 4 * (offset + from), in);
         } catch (IOException e) {
             throw new UncheckedIOException(file + (in ? ": cannot be read" : ": cannot be written"), e);
         }

@@ -97,32 +97,25 @@ final class Mlp {
                 g = split(gate, squares.of(gate, in, null, false).rows(), inner);
             }
         }
-        double[][] linear = new double[experts][inner];
-        double[][] gated = g == null ? null : new double[experts][inner];
-        double[][] middle = new double[experts][inner];
+        State state = new State(input, new double[experts][inner], g == null ? null : new double[experts][inner], new double[experts][inner]);
         double[][] gates = g;
-        squares.ranges(experts, inner, (e, from, to) -> {
-            if (gates == null) {
-                activate(from, to, u[e], linear[e], middle[e]);
-            } else {
-                activate(from, to, gates[e], u[e], linear[e], gated[e], middle[e]);
+        squares.ranges(Math.multiplyExact(experts, inner), (from, to) -> {
+            for (int i = from; i < to; i++) {
+                activate(i / inner, i % inner, gates, u, state);
             }
         });
-        return new State(input, linear, gated, middle);
+        return state;
     }
 
-    private void activate(int from, int to, double[] u, double[] linear, double[] middle) {
-        for (int i = from; i < to; i++) {
-            linear[i] = activation.slopeMeanSquare(u[i]);
-            middle[i] = activation.meanSquare(u[i]);
-        }
-    }
-
-    private void activate(int from, int to, double[] g, double[] u, double[] linear, double[] gated, double[] middle) {
-        for (int i = from; i < to; i++) {
-            linear[i] = activation.meanSquare(g[i]);
-            gated[i] = activation.slopeMeanSquare(g[i]) * u[i];
-            middle[i] = linear[i] * u[i];
+    /// Fills in what channel `i` of expert `e` has.
+    private void activate(int e, int i, double[][] g, double[][] u, State out) {
+        if (g == null) {
+            out.linear[e][i] = activation.slopeMeanSquare(u[e][i]);
+            out.middle[e][i] = activation.meanSquare(u[e][i]);
+        } else {
+            out.linear[e][i] = activation.meanSquare(g[e][i]);
+            out.gated[e][i] = activation.slopeMeanSquare(g[e][i]) * u[e][i];
+            out.middle[e][i] = out.linear[e][i] * u[e][i];
         }
     }
 

@@ -130,9 +130,7 @@ public final class Propagation {
     private double[] columnSums(Module module) {
         double[] sums = new double[Math.toIntExact(module.weight().shape().columns())];
         for (double[] part : squares.of(module, null, null, true).columns()) {
-            for (int j = 0; j < sums.length; j++) {
-                sums[j] += part[j];
-            }
+            Squares.add(part, sums);
         }
         return sums;
     }

@@ -67,24 +67,15 @@ final class Squares implements AutoCloseable {
     private record Partial(int part, double[] columns) {
     }
 
-    private static void add(double[] values, double[] sums) {
+    static void add(double[] values, double[] sums) {
         for (int j = 0; j < sums.length; j++) {
             sums[j] += values[j];
         }
     }
 
-    /// Work on some of the places of a vector.
-    interface Range {
-        void at(int part, int from, int to);
-    }
-
-    /// Does work that is independent from place to place on all places of some vectors, in several threads.
-    void ranges(int parts, int places, Range work) {
-        workers.forEach(IntStream.range(0, parts).boxed().flatMap(p -> IntStream.iterate(0, from -> from < places, from -> from + RANGE).mapToObj(from -> new int[] {p, from})).toList(),
-                range -> {
-                    work.at(range[0], range[1], Math.min(places, range[1] + RANGE));
-                    return range;
-                }, _ -> { });
+    /// Does work that is independent from number to number on those below `count`, in several threads.
+    void ranges(int count, Workers.Range work) {
+        workers.forRanges(count, RANGE, work);
     }
 
     /// Square roots of a vector, in float32 with the largest at 1.

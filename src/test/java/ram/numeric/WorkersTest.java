@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -26,6 +27,23 @@ class WorkersTest {
                 }
                 return i * i;
             }));
+        }
+    }
+
+    @ParameterizedTest
+    @ValueSource(ints = {1, 3})
+    void rangesCoverEveryNumberOnce(int threads) {
+        try (Workers workers = new Workers(threads)) {
+            for (int[] countAndStep : new int[][] {{0, 5}, {1, 5}, {5, 5}, {11, 5}, {200, 1}, {Integer.MAX_VALUE, 1 << 30}}) {
+                int step = countAndStep[1];
+                AtomicLong covered = new AtomicLong();
+                workers.forRanges(countAndStep[0], step, (from, to) -> {
+                    assertEquals(0, from % step);
+                    assertTrue(from < to && to - from <= step);
+                    covered.addAndGet(to - from);
+                });
+                assertEquals(countAndStep[0], covered.get());
+            }
         }
     }
 
