@@ -79,7 +79,7 @@ public final class Receipts {
         /// @throws CancellationException when the caller's thread is interrupted
         public T get() {
             begin();
-            if (begun.compareAndSet(false, true)) {
+            if (!beside) {
                 task.run();
             }
             try {

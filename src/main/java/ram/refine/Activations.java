@@ -112,7 +112,7 @@ final class Activations implements AutoCloseable {
     }
 
     /// Returns when everything is on disk.
-    void keep() {
+    void force() {
         try {
             channel.force(true);
         } catch (IOException e) {

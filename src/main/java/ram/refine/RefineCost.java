@@ -34,7 +34,6 @@ public record RefineCost(double operations, long statistics, long files) {
             long codes = 0;
             long widest = 2L * shape.hidden();
             String last = "model.layers." + (shape.layers() - 1) + ".";
-            boolean headRefined = targets.containsKey("lm_head") && targets.get("lm_head").format().mode() == Format.Mode.AFFINE;
             for (Map.Entry<String, Refiner.Target> target : targets.entrySet()) {
                 Rows w = source.matrix(target.getKey()).orElse(null);
                 if (w == null) {
@@ -47,10 +46,10 @@ public record RefineCost(double operations, long statistics, long files) {
                 boolean lookup = target.getKey().endsWith("embed_tokens");
                 double products = lookup ? 0 : 2 * w.rows() * n * tokens * used;
                 forward += products;
-                if (!headRefined && target.getKey().startsWith(last) && target.getKey().endsWith(".down_proj")) {
+                if (!Refiner.headRefinable(targets) && target.getKey().startsWith(last) && target.getKey().endsWith(".down_proj")) {
                     unread += products;
                 }
-                if (target.getValue().format().mode() == Format.Mode.AFFINE) {
+                if (target.getValue().refinable()) {
                     boolean shares = SHARING.stream().anyMatch(target.getKey()::endsWith);
                     boolean drift = how.drift() > 0 && tokens / 2 * used >= 2 * n;
                     coding += (drift ? 4 : 2) * w.rows() * n * n + (shares ? 0 : (drift ? 2 : 1) * n * n * tokens * used * experts + experts * n * n * n * (drift ? 7.0 / 3 : 1.0 / 3));

@@ -55,6 +55,14 @@ public final class Refiner {
     ///
     /// @param stored type of scales and biases
     public record Target(Format format, DType stored) {
+        /// Whether it is compensated and not left to `mse`.
+        boolean refinable() {
+            return format.mode() == Format.Mode.AFFINE;
+        }
+    }
+
+    static boolean headRefinable(Map<String, Target> targets) {
+        return targets.containsKey(HEAD) && targets.get(HEAD).refinable();
     }
 
     private final WeightSource source;
@@ -111,7 +119,7 @@ public final class Refiner {
         followed = tokens(pieces.subList(0, followedPieces));
         int[] tokens = pieces.stream().mapToInt(Piece::tokens).toArray();
         double before = tiedEmbedding() ? shape.layers() * TIED_SHARE : 0;
-        double steps = before + shape.layers() + (headRefinable() ? 1 : 0);
+        double steps = before + shape.layers() + (headRefinable(targets) ? 1 : 0);
         int first = finished.orElse(0);
         if (finished.isPresent()) {
             goOn();
@@ -151,9 +159,9 @@ public final class Refiner {
 
     /// What goes into a layer. A layer reads that of one pair of files and writes that of the other, so that a run can go on with the layer in which it ended.
     private record Streams(Activations exact, Activations coded) implements AutoCloseable {
-        void keep() {
-            exact.keep();
-            coded.keep();
+        void force() {
+            exact.force();
+            coded.force();
         }
 
         @Override
@@ -168,7 +176,7 @@ public final class Refiner {
     }
 
     private void save(int layer, List<int[]> text, Streams in) {
-        in.keep();
+        in.force();
         store.finished(layer, text, gains);
     }
 
@@ -252,7 +260,7 @@ public final class Refiner {
 
     /// Whether there is an embedding to refine: as the output head that it is too.
     private boolean tiedEmbedding() {
-        return targets.containsKey(EMBEDDING) && source.matrix(HEAD).isEmpty() && refinable(targets.get(EMBEDDING));
+        return targets.containsKey(EMBEDDING) && source.matrix(HEAD).isEmpty() && targets.get(EMBEDDING).refinable();
     }
 
     private void embedding(List<Piece> pieces, DoubleConsumer progress) {
@@ -311,15 +319,15 @@ public final class Refiner {
 
     /// Whether anything is refined with what a layer makes.
     private boolean isRead(int layer) {
-        return layer + 1 < shape.layers() || headRefinable();
-    }
-
-    private boolean headRefinable() {
-        return targets.containsKey(HEAD) && refinable(targets.get(HEAD));
+        return layer + 1 < shape.layers() || headRefinable(targets);
     }
 
     private boolean follows(int piece) {
         return piece < followedPieces;
+    }
+
+    private void add(Activations states, int piece, float[] delta) {
+        add(states, states, piece, delta);
     }
 
     private void add(Activations before, Activations after, int piece, float[] delta) {
@@ -346,14 +354,14 @@ public final class Refiner {
                 add(inputs, y, x);
                 if (isRead(l)) {
                     if (follows(i)) {
-                        add(streams.exact(), streams.exact(), i, exact.apply(path + ".down_proj", x));
+                        add(streams.exact(), i, exact.apply(path + ".down_proj", x));
                     }
                     gated.put(i, y);
                 }
             }
             refine(List.of(path + ".down_proj"), inputs, DAMPING);
             for (int i = 0; isRead(l) && i < pieces.size(); i++) {
-                add(streams.coded(), streams.coded(), i, coded.apply(path + ".down_proj", gated.get(i)));
+                add(streams.coded(), i, coded.apply(path + ".down_proj", gated.get(i)));
             }
         }
     }
@@ -384,7 +392,7 @@ public final class Refiner {
             List<ForwardPass.Routes> routes = new ArrayList<>();
             for (int i = 0; i < pieces.size(); i++) {
                 if (follows(i) && isRead(l)) {
-                    add(streams.exact(), streams.exact(), i, exact.feedForward(l, x.get(i)));
+                    add(streams.exact(), i, exact.feedForward(l, x.get(i)));
                 }
                 routes.add(coded.route(coded.apply(path + ".gate", y.get(i)), experts));
             }
@@ -424,7 +432,7 @@ public final class Refiner {
         }
 
         boolean refinable() {
-            return target != null && Refiner.this.refinable(target);
+            return target != null && target.refinable();
         }
     }
 
@@ -502,15 +510,19 @@ public final class Refiner {
         }
     }
 
+    /// @param states to which the outputs are added; null where nothing reads them
     private void shared(String path, int[] tokens, Activations x, Activations y, Activations states) {
         String expert = path + ".shared_expert";
         int width = exact.matrix(expert + ".down_proj").columns();
         try (Activations gated = temporary("gated", tokens, width)) {
             Inputs inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < tokens.length; i++) {
-                gated.put(i, gated(coded, expert, y.get(i)));
                 int piece = i;
-                add(inputs, gated.get(i), exactly(i, () -> gated(exact, expert, x.get(piece))));
+                float[] middle = gated(coded, expert, y.get(i));
+                if (states != null) {
+                    gated.put(i, middle);
+                }
+                add(inputs, middle, exactly(i, () -> gated(exact, expert, x.get(piece))));
             }
             refine(List.of(expert + ".down_proj"), inputs, DAMPING);
             for (int i = 0; states != null && i < tokens.length; i++) {
@@ -522,13 +534,13 @@ public final class Refiner {
                         out[t * shape.hidden() + c] *= share;
                     }
                 }
-                add(states, states, i, out);
+                add(states, i, out);
             }
         }
     }
 
     private void head(List<Piece> pieces, Streams streams) {
-        if (!headRefinable()) {
+        if (!headRefinable(targets)) {
             return;
         }
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
@@ -544,10 +556,6 @@ public final class Refiner {
         return Math.max(least, (double) inputs.columns() / Math.max(1, inputs.tokens()));
     }
 
-    private boolean refinable(Target target) {
-        return target.format().mode() == Format.Mode.AFFINE;
-    }
-
     /// Codes modules that have the same inputs; from now on the coded stream uses them.
     private void refine(List<String> paths, Inputs inputs, double damping) {
         Factor factor = null;
@@ -559,7 +567,7 @@ public final class Refiner {
             }
             Rows w = exact.matrix(path);
             CodedMatrix out = store.open(path, target.format(), target.stored(), w.rows(), w.columns());
-            if (refinable(target)) {
+            if (target.refinable()) {
                 if (factor == null) {
                     factor = timed(Part.FACTORISATION, () -> inputs.factor(damping(damping, inputs)));
                 }
