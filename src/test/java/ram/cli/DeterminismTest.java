@@ -16,6 +16,7 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.Jvm;
 
 /// Profile and output are the same bytes whatever the number of threads and the width of the vectors.
 class DeterminismTest {
@@ -39,10 +40,7 @@ class DeterminismTest {
 
     /// Runs both commands in another virtual machine and returns what it prints.
     private String runInJvm(List<String> options, String name) throws IOException, InterruptedException {
-        List<String> line = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:+UseSerialGC", "--enable-native-access=ALL-UNNAMED"));
-        line.addAll(options);
-        line.addAll(List.of("-cp", System.getProperty("java.class.path"), Both.class.getName()));
-        line.addAll(analyze(name));
+        List<String> line = Jvm.command(options, Both.class, analyze(name).toArray());
         line.add(Both.THEN);
         line.addAll(quantize(name));
         Process process = new ProcessBuilder(line).redirectErrorStream(true).start();

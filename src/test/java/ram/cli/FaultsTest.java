@@ -24,6 +24,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import ram.Folders;
+import ram.Jvm;
 import ram.SyntheticModel;
 
 /// What a process meets that is short of something, or whose files change under its hands. Limits are real ones, set by the shell that starts it.
@@ -64,8 +65,7 @@ class FaultsTest {
     }
 
     private static List<String> command(String limits, String heap, Path source, Path target) {
-        String java = String.join(" ", Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:+UseParallelGC", heap, "--enable-native-access=ALL-UNNAMED",
-                "--add-modules jdk.incubator.vector -cp", System.getProperty("java.class.path"), Main.class.getName(), "quantize", source.toString(), "--bpw 4.5 --quiet -o", target.toString());
+        String java = String.join(" ", Jvm.command(Jvm.withVectors("-XX:+UseParallelGC", heap), Main.class, "quantize", source, "--bpw", 4.5, "--quiet", "-o", target));
         return List.of("/bin/sh", "-c", limits.startsWith("setpriv") ? "exec " + limits + " " + java : limits + " exec " + java);
     }
 

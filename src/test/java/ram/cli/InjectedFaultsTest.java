@@ -26,6 +26,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import ram.Folders;
 import ram.InputException;
+import ram.Jvm;
 import ram.SyntheticModel;
 import ram.convert.Converter;
 import ram.format.Format;
@@ -179,8 +180,7 @@ class InjectedFaultsTest {
     /// @param injection what strace makes fail, empty for nothing
     private static Ended quantize(Path out, List<String> injection) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(injection);
-        command.addAll(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-Xmx512m", "--enable-native-access=ALL-UNNAMED", "--add-modules",
-                "jdk.incubator.vector", "-cp", System.getProperty("java.class.path"), Main.class.getName(), "quantize", model.toString(), "--bpw", "4.5", "--quiet", "-o", out.toString()));
+        command.addAll(Jvm.command(Jvm.withVectors("-Xmx512m"), Main.class, "quantize", model, "--bpw", 4.5, "--quiet", "-o", out));
         Path log = folder.resolve("log");
         Process p = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
         assertTrue(p.waitFor(120, TimeUnit.SECONDS), "hangs with " + injection);

@@ -8,11 +8,11 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.Jvm;
 import ram.SyntheticModel;
 
 /// The resident memory of whole commands, mapped files included, on one tensor that is larger than what they may use.
@@ -40,9 +40,7 @@ class MemoryTest {
 
     /// With the heap that scripts/ram gives this --memory.
     private void assertWithinLimit(String... args) throws IOException, InterruptedException {
-        List<String> command = new ArrayList<>(List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:+UseParallelGC", "-Xmn42m", "-Xmx128m",
-                "--enable-native-access=ALL-UNNAMED", "--add-modules", "jdk.incubator.vector", "-cp", System.getProperty("java.class.path"), PeakMemory.class.getName()));
-        command.addAll(List.of(args));
+        List<String> command = Jvm.command(Jvm.withVectors("-XX:+UseParallelGC", "-Xmn42m", "-Xmx128m"), PeakMemory.class, (Object[]) args);
         command.addAll(List.of("--memory", "128MB", "--quiet"));
         Path log = folder.resolve("log");
         Process process = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();

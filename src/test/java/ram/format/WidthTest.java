@@ -5,7 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
@@ -13,6 +12,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import ram.Jvm;
 import ram.numeric.Kernels;
 import ram.numeric.VectorSupport;
 import ram.safetensors.DType;
@@ -59,13 +59,10 @@ class WidthTest {
         }
     }
 
-    private static String start(String... options) throws IOException, InterruptedException {
-        List<String> command = new ArrayList<>();
-        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-        command.addAll(List.of("-Xshare:auto", "-XX:TieredStopAtLevel=1"));
-        command.addAll(List.of(options));
-        command.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));
-        Process process = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD).start();
+    private static String start(List<String> options) throws IOException, InterruptedException {
+        List<String> all = new ArrayList<>(List.of("-Xshare:auto", "-XX:TieredStopAtLevel=1"));
+        all.addAll(options);
+        Process process = new ProcessBuilder(Jvm.command(all, Main.class)).redirectError(ProcessBuilder.Redirect.DISCARD).start();
         String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertEquals(0, process.waitFor(), out);
         return out.lines().reduce((first, last) -> last).orElse("");
@@ -74,10 +71,10 @@ class WidthTest {
     @Test
     void sameBitsAtEveryWidth() throws IOException, InterruptedException {
         String here = digest();
-        assertEquals("0 " + here, start());
-        assertEquals("0 " + here, start("--add-modules", "jdk.incubator.vector", "-Dram.vector=0"));
+        assertEquals("0 " + here, start(List.of()));
+        assertEquals("0 " + here, start(Jvm.withVectors("-Dram.vector=0")));
         for (String bits : List.of("128", "256", "512")) {
-            assertEquals(bits + " " + here, start("--add-modules", "jdk.incubator.vector", "-Dram.vector=" + bits));
+            assertEquals(bits + " " + here, start(Jvm.withVectors("-Dram.vector=" + bits)));
         }
     }
 }
