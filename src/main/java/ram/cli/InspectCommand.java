@@ -74,9 +74,7 @@ final class InspectCommand implements Callable<Integer> {
                     module.weight().shape().elements(), module.weight().bytes());
         }
         for (Layout.Prequantized p : layout.prequantized()) {
-            long bytes = p.weight().bytes() + p.scales().bytes() + p.biases().map(ram.tensor.TensorView::bytes).orElse(0L);
-            Shape shape = p.weight().shape().withLast(p.weight().shape().columns() * 32 / p.format().bits());
-            add(rows, new Row(pattern(p.path()), p.kind().label(), shape, p.weight().dtype(), "passed through as " + p.format()), shape.elements(), bytes);
+            add(rows, new Row(pattern(p.path()), p.kind().label(), p.shape(), p.weight().dtype(), "passed through as " + p.format()), p.shape().elements(), p.bytes());
         }
         for (Layout.Plain plain : layout.plain()) {
             add(rows, new Row(pattern(plain.name()), "-", plain.view().shape(), plain.view().dtype(), "kept: " + plain.why()), plain.view().shape().elements(), plain.view().bytes());

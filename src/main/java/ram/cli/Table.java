@@ -31,10 +31,6 @@ final class Table {
         return this;
     }
 
-    boolean isEmpty() {
-        return rows.size() == 1;
-    }
-
     void print(PrintWriter out) {
         int[] width = new int[right.size()];
         for (List<String> row : rows) {

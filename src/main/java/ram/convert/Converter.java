@@ -6,7 +6,6 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
@@ -47,7 +46,6 @@ import ram.profile.Profile;
 import ram.profile.Profiles;
 import ram.rewrite.Rewriting;
 import ram.safetensors.DType;
-import ram.safetensors.Shape;
 import ram.safetensors.ShardPlan;
 import ram.tensor.Rows;
 import ram.tensor.TensorView;
@@ -232,7 +230,7 @@ public final class Converter {
             sum += p.view().bytes();
         }
         for (Layout.Prequantized p : layout.prequantized()) {
-            sum += p.weight().bytes() + p.scales().bytes() + p.biases().map(TensorView::bytes).orElse(0L);
+            sum += p.bytes();
         }
         return sum;
     }
@@ -341,9 +339,7 @@ public final class Converter {
             }
         }
         for (Layout.Prequantized p : layout.prequantized()) {
-            copy(blocks, p.path() + ".weight", p.weight(), p.weight().dtype(), places);
-            copy(blocks, p.path() + ".scales", p.scales(), p.scales().dtype(), places);
-            p.biases().ifPresent(b -> copy(blocks, p.path() + ".biases", b, b.dtype(), places));
+            p.tensors().forEach((name, t) -> copy(blocks, name, t, t.dtype(), places));
         }
         for (Layout.Plain plain : layout.plain()) {
             copy(blocks, plain.name(), plain.view(), types.of(plain), places);

@@ -51,7 +51,7 @@ public final class OutputFolder {
             sum = Math.addExact(sum, p.view().shape().elements());
         }
         for (var p : layout.prequantized()) {
-            sum = Math.addExact(sum, p.weight().shape().elements() * 32 / p.format().bits());
+            sum = Math.addExact(sum, p.shape().elements());
         }
         return sum;
     }

@@ -3,9 +3,9 @@ package ram.eval;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
-import java.util.Map;
 import java.util.stream.IntStream;
 import ram.InputException;
 import ram.numeric.Workers;
@@ -84,7 +84,7 @@ public final class Evaluator {
         for (int m = 0; m < passes.size(); m++) {
             ForwardPass pass = passes.get(m);
             int model = m;
-            List<float[]> states = pass.run(inputs, pass.chunkTokens(options.memory() / 2), null,
+            List<float[]> states = pass.run(inputs, pass.chunkTokens(options.memory() / 2),
                     (layer, layers) -> options.progress().done((batch + (model + (double) layer / layers) / passes.size()) / batches));
             heads.add(new Head.Input(pass.head(), pass.headInputs(states)));
         }

@@ -1,6 +1,5 @@
 package ram.eval;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import java.lang.foreign.MemorySegment;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -9,19 +8,16 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import ram.InputException;
-import ram.format.BlockCoder;
 import ram.format.Format;
-import ram.format.Quantizer;
+import ram.format.QuantizedTensor;
 import ram.layout.Layout;
 import ram.layout.Layouts;
 import ram.layout.ModelConfig;
 import ram.layout.Module;
+import ram.layout.QuantizationSettings;
 import ram.numeric.Decoder;
 import ram.safetensors.Checkpoint;
-import ram.safetensors.DType;
 import ram.safetensors.LittleEndian;
-import ram.safetensors.MappedPages;
-import ram.safetensors.Shape;
 import ram.safetensors.TensorInfo;
 import ram.tensor.Rows;
 import ram.tensor.StoredTensor;
@@ -29,8 +25,6 @@ import ram.tensor.TensorView;
 
 /// The weights of a model folder: a Hugging Face checkpoint, or one that MLX has quantized.
 final class FolderWeights implements WeightSource {
-    private static final int CLASS_GROUP_SIZE = 64;
-    private static final int CLASS_BITS = 4;
     /// Where a tensor's content is sampled for the fingerprint.
     private static final int SAMPLES = 16;
     private static final int SAMPLE_BYTES = 256;
@@ -95,67 +89,17 @@ final class FolderWeights implements WeightSource {
     }
 
     private Rows quantized(String path, TensorView weight, TensorView scales) {
-        Format format = format(path);
-        Shape logical = weight.shape().withLast(weight.shape().columns() * 32 / format.bits());
-        Optional<TensorView> biases = Optional.ofNullable(views.get(path + ".biases"));
-        boolean fits = weight.dtype() == DType.U32 && format.fits(logical);
-        if (fits) {
-            for (Format.Component c : format.components(logical, scales.dtype())) {
-                TensorView stored = views.get(path + "." + c.suffix());
-                fits &= stored != null && stored.shape().equals(c.shape()) && stored.dtype() == c.dtype();
-            }
+        Format format;
+        try {
+            format = QuantizationSettings.format(config.json().path("quantization"), path);
+        } catch (IllegalArgumentException e) {
+            throw InputException.in(config.file(), "module " + path + ": " + e.getMessage());
         }
-        boolean affine = format.mode() == Format.Mode.AFFINE;
-        if (!fits || affine && !scales.dtype().isMlxFloat()) {
+        try {
+            return QuantizedTensor.of(format, weight, scales, views.get(path + ".biases"));
+        } catch (IllegalArgumentException _) {
             throw InputException.in(checkpoint.folder(), "module " + path + " does not have the tensors of the format " + format + " that config.json gives it; verify the folder");
         }
-        BlockCoder coder = new BlockCoder(format, Quantizer.RTN, affine ? scales.dtype() : DType.BF16);
-        long wordBytes = weight.shape().columns() * 4;
-        long groupBytes = scales.shape().columns() * scales.dtype().bytes();
-        int columns = Math.toIntExact(logical.columns());
-        long rows = logical.rows();
-        return new Rows() {
-            @Override
-            public long rows() {
-                return rows;
-            }
-
-            @Override
-            public int columns() {
-                return columns;
-            }
-
-            @Override
-            public void read(long first, int count, float[] out) {
-                MemorySegment b = affine ? part(biases.orElseThrow(), first, count, groupBytes) : null;
-                coder.decode(part(weight, first, count, wordBytes), part(scales, first, count, groupBytes), b, count, columns, out);
-            }
-        };
-    }
-
-    private static MemorySegment part(TensorView view, long firstRow, int rows, long rowBytes) {
-        MappedPages.touched(rows * rowBytes);
-        return view.mapped().orElseThrow().asSlice(firstRow * rowBytes, rows * rowBytes);
-    }
-
-    /// The format by the rules of mlx_lm's loader: an override's missing keys are the class's defaults, not the global ones.
-    private Format format(String path) {
-        JsonNode settings = config.json().path("quantization");
-        JsonNode override = settings.path(path);
-        JsonNode own = override.isObject() ? override : settings;
-        String mode = own.path("mode").asText("affine");
-        int bits = own.path("bits").asInt(CLASS_BITS);
-        int groupSize = own.path("group_size").asInt(CLASS_GROUP_SIZE);
-        for (Format.Mode m : Format.Mode.values()) {
-            if (m != Format.Mode.DENSE && m.mlxName().equals(mode)) {
-                try {
-                    return new Format(m, bits, groupSize);
-                } catch (IllegalArgumentException e) {
-                    throw InputException.in(config.file(), "module " + path + ": " + e.getMessage());
-                }
-            }
-        }
-        throw InputException.in(config.file(), "gives module " + path + " the mode '" + mode + "', which MLX does not have");
     }
 
     @Override

@@ -12,7 +12,7 @@ import ram.tensor.Rows;
 /// Runs sequences through a decoder, layer by layer: one layer's weights at a time, all sequences through it.
 /// Activations are float32. The result does not depend on the number of threads nor on how many sequences run together.
 ///
-///     new ForwardPass(weights, workers).run(sequences, 4096, null)
+///     new ForwardPass(weights, workers).run(sequences, 4096, (layer, layers) -> { })
 public final class ForwardPass {
     private static final float[] NO_BIAS = null;
 
@@ -61,14 +61,9 @@ public final class ForwardPass {
     ///
     /// @param sequences token ids, each below the vocabulary's size
     /// @param chunkTokens how many tokens a layer works on at a time; whole sequences, at least one
-    /// @param listener null for none
-    /// @return per sequence `tokens · hidden` values
-    public List<float[]> run(List<int[]> sequences, int chunkTokens, InputListener listener) {
-        return run(sequences, chunkTokens, listener, (_, _) -> { });
-    }
-
     /// @param progress is told after each layer how many are done
-    public List<float[]> run(List<int[]> sequences, int chunkTokens, InputListener listener, LayerListener progress) {
+    /// @return per sequence `tokens · hidden` values
+    public List<float[]> run(List<int[]> sequences, int chunkTokens, LayerListener progress) {
         List<float[]> states = embed(sequences);
         int longest = sequences.stream().mapToInt(s -> s.length).max().orElse(0);
         float[] table = shape.rope().table(longest);
@@ -80,7 +75,7 @@ public final class ForwardPass {
                 while (to < states.size() && tokens + sequences.get(to).length <= chunkTokens) {
                     tokens += sequences.get(to++).length;
                 }
-                layer(l, states.subList(from, to), table, listener);
+                layer(l, states.subList(from, to), table);
                 from = to;
             }
             progress.done(l + 1, shape.layers());
@@ -105,30 +100,30 @@ public final class ForwardPass {
         });
     }
 
-    private void layer(int l, List<float[]> states, float[] table, InputListener listener) {
+    private void layer(int l, List<float[]> states, float[] table) {
         List<Integer> lengths = lengths(states);
         float[] x = attentionInput(l, states);
-        float[] mixed = mix(l, x, lengths, table, listener);
-        addTo(states, linear(attention(l) + ".o_proj", shape.hidden(), shape.heads() * shape.headDim(), mixed, tokens(states), listener));
+        float[] mixed = attend(l, x, lengths, table);
+        addTo(states, linear(attentionPath(l) + ".o_proj", shape.hidden(), shape.heads() * shape.headDim(), mixed, tokens(states)));
         x = feedForwardInput(l, states);
-        addTo(states, feedForward(l, x, listener));
+        addTo(states, feedForward(l, x));
         for (float[] s : states) {
-            Projection.requireFinite(s, layer(l));
+            Projection.requireFinite(s, layerPath(l));
         }
     }
 
-    private static String layer(int l) {
+    private static String layerPath(int l) {
         return "model.layers." + l;
     }
 
     /// Module path of a layer's attention.
-    public static String attention(int l) {
-        return layer(l) + ".self_attn";
+    public static String attentionPath(int l) {
+        return layerPath(l) + ".self_attn";
     }
 
     /// Module path of a layer's feed-forward part.
-    public String feedForward(int l) {
-        return layer(l) + "." + shape.block();
+    public String feedForwardPath(int l) {
+        return layerPath(l) + "." + shape.block();
     }
 
     private List<Integer> lengths(List<float[]> states) {
@@ -141,30 +136,30 @@ public final class ForwardPass {
 
     /// What enters the query, key and value projections: all sequences, one after the other.
     public float[] attentionInput(int l, List<float[]> states) {
-        return normalized(states, layer(l) + ".input_layernorm.weight", tokens(states));
+        return normalized(states, layerPath(l) + ".input_layernorm.weight", tokens(states));
     }
 
     /// What enters the feed-forward part.
     public float[] feedForwardInput(int l, List<float[]> states) {
-        return normalized(states, layer(l) + ".post_attention_layernorm.weight", tokens(states));
+        return normalized(states, layerPath(l) + ".post_attention_layernorm.weight", tokens(states));
     }
 
     /// What enters the output projection of the attention.
     ///
     /// @param x of [#attentionInput]
     /// @param lengths of the sequences in `x`
-    public float[] mix(int l, float[] x, List<Integer> lengths) {
-        return mix(l, x, lengths, shape.rope().table(lengths.stream().mapToInt(Integer::intValue).max().orElse(0)), null);
+    public float[] attend(int l, float[] x, List<Integer> lengths) {
+        return attend(l, x, lengths, shape.rope().table(lengths.stream().mapToInt(Integer::intValue).max().orElse(0)));
     }
 
-    private float[] mix(int l, float[] x, List<Integer> lengths, float[] table, InputListener listener) {
-        String path = attention(l);
+    private float[] attend(int l, float[] x, List<Integer> lengths, float[] table) {
+        String path = attentionPath(l);
         int tokens = x.length / shape.hidden();
         int qWidth = shape.heads() * shape.headDim();
         int kvWidth = shape.kvHeads() * shape.headDim();
-        float[] q = linear(path + ".q_proj", qWidth, shape.hidden(), x, tokens, listener);
-        float[] k = linear(path + ".k_proj", kvWidth, shape.hidden(), x, tokens, listener);
-        float[] v = linear(path + ".v_proj", kvWidth, shape.hidden(), x, tokens, listener);
+        float[] q = linear(path + ".q_proj", qWidth, shape.hidden(), x, tokens);
+        float[] k = linear(path + ".k_proj", kvWidth, shape.hidden(), x, tokens);
+        float[] v = linear(path + ".v_proj", kvWidth, shape.hidden(), x, tokens);
         switch (shape.qkNorm()) {
             case HEAD -> {
                 normalize(q, shape.headDim(), vector(path + ".q_norm.weight", shape.headDim()));
@@ -183,22 +178,16 @@ public final class ForwardPass {
 
     /// What a layer's feed-forward part makes of its inputs.
     public float[] feedForward(int l, float[] x) {
-        return feedForward(l, x, null);
-    }
-
-    private float[] feedForward(int l, float[] x, InputListener listener) {
-        return feedForward(feedForward(l), l, x, x.length / shape.hidden(), listener);
-    }
-
-    private float[] feedForward(String path, int l, float[] x, int tokens, InputListener listener) {
+        String path = feedForwardPath(l);
+        int tokens = x.length / shape.hidden();
         int experts = shape.experts().get(l);
         if (experts == 0) {
-            return gated(path, x, tokens, listener);
+            return gated(path, x, tokens);
         }
-        float[] out = mixture(path, experts, x, tokens, listener);
+        float[] out = mixture(path, experts, x, tokens);
         if (shape.sharedExpert()) {
-            float[] gate = linear(path + ".shared_expert_gate", 1, shape.hidden(), x, tokens, listener);
-            float[] shared = gated(path + ".shared_expert", x, tokens, listener);
+            float[] gate = linear(path + ".shared_expert_gate", 1, shape.hidden(), x, tokens);
+            float[] shared = gated(path + ".shared_expert", x, tokens);
             for (int t = 0; t < tokens; t++) {
                 float weight = 1 / (1 + Exp.exp(-gate[t]));
                 addScaled(out, t * shape.hidden(), shared, t * shape.hidden(), shape.hidden(), weight);
@@ -207,12 +196,12 @@ public final class ForwardPass {
         return out;
     }
 
-    private float[] gated(String path, float[] x, int tokens, InputListener listener) {
+    private float[] gated(String path, float[] x, int tokens) {
         int width = Math.toIntExact(matrix(path + ".up_proj").rows());
-        float[] gate = linear(path + ".gate_proj", width, shape.hidden(), x, tokens, listener);
-        float[] up = linear(path + ".up_proj", width, shape.hidden(), x, tokens, listener);
+        float[] gate = linear(path + ".gate_proj", width, shape.hidden(), x, tokens);
+        float[] up = linear(path + ".up_proj", width, shape.hidden(), x, tokens);
         activate(gate, up);
-        return linear(path + ".down_proj", shape.hidden(), width, gate, tokens, listener);
+        return linear(path + ".down_proj", shape.hidden(), width, gate, tokens);
     }
 
     /// `gate ← silu(gate) · up`; `up` is used up.
@@ -231,9 +220,9 @@ public final class ForwardPass {
     }
 
     /// Each token passes the experts that its router ranks highest; their outputs are added in the order of the experts.
-    private float[] mixture(String path, int experts, float[] x, int tokens, InputListener listener) {
+    private float[] mixture(String path, int experts, float[] x, int tokens) {
         int hidden = shape.hidden();
-        float[] scores = linear(path + ".gate", experts, hidden, x, tokens, listener);
+        float[] scores = linear(path + ".gate", experts, hidden, x, tokens);
         Rows gate = matrix(path + ".switch_mlp.gate_proj");
         Rows up = matrix(path + ".switch_mlp.up_proj");
         Rows down = matrix(path + ".switch_mlp.down_proj");
@@ -255,12 +244,9 @@ public final class ForwardPass {
             for (int i = 0; i < n; i++) {
                 System.arraycopy(x, chosen[i] * hidden, in, i * hidden, hidden);
             }
-            tell(listener, path + ".switch_mlp.gate_proj", e, in, n, hidden);
             float[] g = projection.apply(gate, (long) e * width, width, NO_BIAS, in, n);
-            tell(listener, path + ".switch_mlp.up_proj", e, in, n, hidden);
             float[] u = projection.apply(up, (long) e * width, width, NO_BIAS, in, n);
             activate(g, u);
-            tell(listener, path + ".switch_mlp.down_proj", e, g, n, width);
             float[] y = projection.apply(down, (long) e * hidden, hidden, NO_BIAS, g, n);
             for (int i = 0; i < n; i++) {
                 addScaled(out, chosen[i] * hidden, y, i * hidden, hidden, routes.shares()[e][i]);
@@ -341,7 +327,7 @@ public final class ForwardPass {
     /// @param x `tokens · columns` values
     public float[] apply(String path, float[] x) {
         Rows w = matrix(path);
-        return linear(path, Math.toIntExact(w.rows()), w.columns(), x, x.length / w.columns(), null);
+        return linear(path, Math.toIntExact(w.rows()), w.columns(), x, x.length / w.columns());
     }
 
     /// `x · Wᵀ` with some rows of a matrix.
@@ -349,17 +335,10 @@ public final class ForwardPass {
         return projection.apply(w, first, rows, NO_BIAS, x, x.length / w.columns());
     }
 
-    private float[] linear(String path, int rows, int columns, float[] x, int tokens, InputListener listener) {
+    private float[] linear(String path, int rows, int columns, float[] x, int tokens) {
         Rows w = matrix(path, rows, columns);
-        tell(listener, path, 0, x, tokens, columns);
         Optional<float[]> bias = weights.vector(path + ".bias");
         return projection.apply(w, 0, rows, bias.orElse(NO_BIAS), x, tokens);
-    }
-
-    private static void tell(InputListener listener, String path, int expert, float[] x, int tokens, int columns) {
-        if (listener != null) {
-            listener.inputs(path, expert, x, tokens, columns);
-        }
     }
 
     /// The matrix of a module that the model must have.

@@ -36,7 +36,7 @@ public record SelfText(int sequences, int length, int passes, long seed) {
         for (int p = 1; p <= passes; p++) {
             int number = p;
             List<int[]> inputs = text.stream().map(s -> Arrays.copyOf(s, length - 1)).toList();
-            List<float[]> states = pass.run(inputs, chunkTokens, null, (l, layers) -> progress.accept((number - 1 + (double) l / (layers + 1)) / passes));
+            List<float[]> states = pass.run(inputs, chunkTokens, (l, layers) -> progress.accept((number - 1 + (double) l / (layers + 1)) / passes));
             int batch = Math.max(1, chunkTokens / length);
             for (int from = 0; from < sequences; from += batch) {
                 List<float[]> some = states.subList(from, Math.min(sequences, from + batch));

@@ -66,11 +66,6 @@ public record TokenSet(String name, List<int[]> sequences) {
         return new TokenSet(name, out);
     }
 
-    /// Windows of `length` tokens that begin at the offsets.
-    public static TokenSet at(String name, int[] ids, int[] offsets, int length) {
-        return new TokenSet(name, Arrays.stream(offsets).mapToObj(o -> Arrays.copyOfRange(ids, o, o + length)).toList());
-    }
-
     /// Reads token ids: little-endian int32, or a one-dimensional `.npy` file of int32 or int64.
     ///
     /// @throws InputException when the file is neither

@@ -27,6 +27,16 @@ public record Format(Mode mode, int bits, int groupSize) {
         public String mlxName() {
             return name().toLowerCase(Locale.ROOT);
         }
+
+        /// @throws IllegalArgumentException when MLX has no such mode
+        public static Mode named(String mlxName) {
+            for (Mode m : values()) {
+                if (m != DENSE && m.mlxName().equals(mlxName)) {
+                    return m;
+                }
+            }
+            throw new IllegalArgumentException("MLX has no mode '" + mlxName + "'");
+        }
     }
 
     public Format {
@@ -94,6 +104,13 @@ public record Format(Mode mode, int bits, int groupSize) {
         return mode == Mode.AFFINE
                 ? List.of(weight, new Component("scales", dtype, groups), new Component("biases", dtype, groups))
                 : List.of(weight, new Component("scales", DType.U8, groups));
+    }
+
+    /// The shape of the weight whose codes have this one; what [#components] does, undone.
+    ///
+    /// @param codes of at least one dimension
+    public Shape decodedShape(Shape codes) {
+        return codes.withLast(Math.multiplyExact(codes.columns(), 32) / bits);
     }
 
     /// Size of the stored tensors in bytes, without their header entries.

@@ -5,16 +5,21 @@ import java.lang.foreign.MemorySegment;
 import ram.safetensors.DType;
 import ram.safetensors.MappedPages;
 import ram.safetensors.Shape;
+import ram.tensor.Rows;
 import ram.tensor.TensorView;
 
 /// A weight as MLX stores it, decoded row by row.
 ///
 /// @param shape of the decoded weight; its outer dimensions are folded into rows
 /// @param biases null unless the format is affine
-public record QuantizedTensor(Format format, Shape shape, TensorView codes, TensorView scales, TensorView biases) {
+public record QuantizedTensor(Format format, Shape shape, TensorView codes, TensorView scales, TensorView biases) implements Rows {
     /// @throws IllegalArgumentException when a part has not the type and shape that the format gives it
     public QuantizedTensor {
-        DType stored = scales.dtype() == DType.U8 ? DType.BF16 : scales.dtype();
+        boolean affine = format.mode() == Format.Mode.AFFINE;
+        if (affine && !scales.dtype().isMlxFloat()) {
+            throw new IllegalArgumentException("scales are " + scales.dtype() + " where " + format + " has BF16, F16 or F32");
+        }
+        DType stored = affine ? scales.dtype() : DType.BF16;
         TensorView[] parts = {codes, scales, biases};
         int i = 0;
         for (Format.Component component : format.components(shape, stored)) {
@@ -28,21 +33,29 @@ public record QuantizedTensor(Format format, Shape shape, TensorView codes, Tens
 
     /// The tensor whose weight has these stored parts, the width of its rows taken from the codes.
     public static QuantizedTensor of(Format format, TensorView codes, TensorView scales, TensorView biases) {
-        return new QuantizedTensor(format, codes.shape().withLast(Math.multiplyExact(codes.shape().columns(), 32) / format.bits()), codes, scales, biases);
+        return new QuantizedTensor(format, format.decodedShape(codes.shape()), codes, scales, biases);
     }
 
-    /// Decodes `rows` rows from row `first` on to float32, as [BlockCoder#decode] does.
-    ///
-    /// @param out at least `rows · columns` elements, filled from its start
+    @Override
+    public long rows() {
+        return shape.rows();
+    }
+
+    @Override
+    public int columns() {
+        return Math.toIntExact(shape.columns());
+    }
+
+    /// Decodes as [BlockCoder#decode] does.
+    @Override
     public void read(long first, int rows, float[] out) {
-        int columns = Math.toIntExact(shape.columns());
         BlockCoder coder = new BlockCoder(format, Quantizer.RTN, biases == null ? DType.BF16 : scales.dtype());
         try (Arena arena = Arena.ofConfined()) {
-            coder.decode(rows(codes, first, rows, arena), rows(scales, first, rows, arena), biases == null ? null : rows(biases, first, rows, arena), rows, columns, out);
+            coder.decode(stored(codes, first, rows, arena), stored(scales, first, rows, arena), biases == null ? null : stored(biases, first, rows, arena), rows, columns(), out);
         }
     }
 
-    private static MemorySegment rows(TensorView part, long first, int rows, Arena arena) {
+    private static MemorySegment stored(TensorView part, long first, int rows, Arena arena) {
         long columns = part.shape().columns();
         long rowBytes = columns * part.dtype().bytes();
         if (part.mapped().isPresent()) {

@@ -1,10 +1,13 @@
 package ram.layout;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.SequencedMap;
 import ram.format.Format;
+import ram.safetensors.Shape;
 import ram.tensor.TensorView;
 
 /// A checkpoint seen as MLX will load it. Every source tensor is read by a module or a plain tensor, or listed as dropped.
@@ -37,6 +40,30 @@ public record Layout(Architecture architecture, List<Module> modules, List<Plain
             Objects.requireNonNull(weight);
             Objects.requireNonNull(scales);
             Objects.requireNonNull(biases);
+        }
+
+        /// What the codes stand for.
+        public Shape shape() {
+            return format.decodedShape(weight.shape());
+        }
+
+        /// Its stored tensors by the names that they are written under.
+        public SequencedMap<String, TensorView> tensors() {
+            SequencedMap<String, TensorView> out = new LinkedHashMap<>();
+            out.put(path + ".weight", weight);
+            out.put(path + ".scales", scales);
+            biases.ifPresent(b -> out.put(path + ".biases", b));
+            return out;
+        }
+
+        /// As stored.
+        public long bytes() {
+            return tensors().values().stream().mapToLong(TensorView::bytes).sum();
+        }
+
+        /// Names of the source tensors that it is read from.
+        public List<String> sources() {
+            return tensors().values().stream().flatMap(t -> t.sources().stream()).distinct().toList();
         }
     }
 

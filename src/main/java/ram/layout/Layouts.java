@@ -117,13 +117,13 @@ public final class Layouts {
 
     /// Decodes what the rules would pass through, when it is to be quantized anew.
     private void decodePacked(Classifier classifier, Map<String, TensorView> tensors) {
-        List<String> packed = tensors.keySet().stream().filter(n -> n.endsWith(".weight") && tensors.get(n).dtype() == DType.U32 && tensors.containsKey(path(n) + ".scales")).toList();
-        for (String name : packed) {
-            Layout.Prequantized p = prequantized(classifier, path(name), tensors);
+        List<String> packed = tensors.keySet().stream().filter(n -> n.endsWith(".weight")).map(Layouts::path).filter(p -> isPacked(tensors, p)).toList();
+        for (String path : packed) {
+            Layout.Prequantized p = prequantized(classifier, path, tensors);
             QuantizedTensor stored = QuantizedTensor.of(p.format(), p.weight(), p.scales(), p.biases().orElse(null));
-            tensors.put(name, new DecodedView(stored, p.biases().isPresent() ? p.scales().dtype() : DType.BF16));
-            tensors.remove(path(name) + ".scales");
-            tensors.remove(path(name) + ".biases");
+            tensors.put(path + ".weight", new DecodedView(stored, p.biases().isPresent() ? p.scales().dtype() : DType.BF16));
+            tensors.remove(path + ".scales");
+            tensors.remove(path + ".biases");
         }
         if (!packed.isEmpty()) {
             assumptions.add("the source stores " + packed.size() + " modules quantized; they are decoded and quantized again, which loses quality twice");
@@ -144,9 +144,10 @@ public final class Layouts {
                 .sorted(Comparator.comparingInt(Key::rank).thenComparing(Key::natural)).map(Key::name).toList();
         Set<String> packed = new LinkedHashSet<>();
         for (String name : names) {
-            if (name.endsWith(".weight") && tensors.get(name).dtype() == DType.U32 && tensors.containsKey(path(name) + ".scales")) {
-                packed.addAll(List.of(name, path(name) + ".scales", path(name) + ".biases"));
-                prequantized.add(prequantized(classifier, path(name), tensors));
+            if (name.endsWith(".weight") && isPacked(tensors, path(name))) {
+                Layout.Prequantized p = prequantized(classifier, path(name), tensors);
+                packed.addAll(p.tensors().keySet());
+                prequantized.add(p);
             }
         }
         for (String name : names) {
@@ -180,6 +181,12 @@ public final class Layouts {
 
     private static boolean isFloat(TensorView view) {
         return view.dtype().isMlxFloat() || view.dtype() == DType.F64;
+    }
+
+    /// Whether a module's weight is stored as codes that MLX reads.
+    static boolean isPacked(Map<String, TensorView> tensors, String path) {
+        TensorView weight = tensors.get(path + ".weight");
+        return weight != null && weight.dtype() == DType.U32 && tensors.containsKey(path + ".scales");
     }
 
     private static Layout.Prequantized prequantized(Classifier classifier, String path, Map<String, TensorView> tensors) {

@@ -44,9 +44,7 @@ final class PlainModels {
         });
         rules.set("steps", steps);
         rules.remove(List.of("required", "defaults"));
-        if (rules.path("defaults").isMissingNode()) {
-            like.rules().path("defaults").properties().stream().filter(e -> e.getKey().contains("experts")).forEach(e -> rules.withObject("/defaults").set(e.getKey(), e.getValue()));
-        }
+        like.rules().path("defaults").properties().stream().filter(e -> e.getKey().contains("experts")).forEach(e -> rules.withObject("/defaults").set(e.getKey(), e.getValue()));
         Optional<Boolean> tied = config.json().has("tie_word_embeddings") ? Optional.of(config.json().path("tie_word_embeddings").asBoolean()) : Optional.empty();
         if (head && tied.orElse(false)) {
             assumptions.add("lm_head.weight is stored and kept although tie_word_embeddings is true");

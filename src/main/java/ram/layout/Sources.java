@@ -71,7 +71,7 @@ final class Sources {
         }
         tensors.forEach((tensor, view) -> {
             boolean integers = tensor.endsWith(".weight") && view.shape().rank() >= 2 && !view.dtype().isFloating();
-            if (integers && !(view.dtype() == DType.U32 && tensors.containsKey(Layouts.path(tensor) + ".scales"))) {
+            if (integers && !Layouts.isPacked(tensors, Layouts.path(tensor))) {
                 throw refusal((method.isEmpty() ? "an unknown method" : method) + " (tensor '" + tensor + "' is " + view.dtype() + view.shape() + ")");
             }
         });
@@ -88,7 +88,7 @@ final class Sources {
     private void decodeMlx(Map<String, TensorView> tensors) {
         JsonNode settings = config.json().path("quantization").isObject() ? config.json().path("quantization") : section();
         List<String> paths = tensors.keySet().stream().filter(n -> n.endsWith(".scales")).map(Layouts::path)
-                .filter(p -> tensors.containsKey(p + ".weight") && tensors.get(p + ".weight").dtype() == DType.U32).toList();
+                .filter(p -> Layouts.isPacked(tensors, p)).toList();
         if (paths.isEmpty()) {
             return;
         }
@@ -100,13 +100,11 @@ final class Sources {
         }
         assumptions.add("the source is quantized for MLX already; its " + paths.size() + " quantized modules are decoded and quantized again, which loses quality twice");
         for (String path : paths) {
-            JsonNode own = settings.path(path).isObject() ? settings.path(path) : settings;
             TensorView scales = tensors.remove(path + ".scales");
             Format format;
             QuantizedTensor packed;
             try {
-                Format.Mode mode = Format.Mode.valueOf(own.path("mode").asText("affine").toUpperCase(Locale.ROOT));
-                format = new Format(mode, own.path("bits").asInt(4), own.path("group_size").asInt(64));
+                format = QuantizationSettings.format(settings, path);
                 packed = QuantizedTensor.of(format, tensors.get(path + ".weight"), scales, tensors.remove(path + ".biases"));
             } catch (IllegalArgumentException e) {
                 throw new InputException("module " + path + " is not stored as config.json says: " + e.getMessage() + "; `ram verify` says more", e);

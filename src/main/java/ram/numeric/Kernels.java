@@ -54,13 +54,6 @@ public final class Kernels {
         return OPS.maxMagnitudeBits(a, from, count) < 0x7f800000 ? 0 : OPS.nonFinite(a, from, count);
     }
 
-    /// Adds to `sums[r]` the sum of squares of row `r` of a block of whole rows that starts at `a[0]`.
-    public static void addRowSquares(float[] a, int rows, int columns, double[] sums) {
-        for (int r = 0; r < rows; r++) {
-            sums[r] += OPS.dot(a, r * columns, a, r * columns, columns);
-        }
-    }
-
     /// Adds to `sums[c]` the squares of column `c` of a block of whole rows that starts at `a[0]`, row by row.
     public static void addColumnSquares(float[] a, int rows, int columns, double[] sums) {
         for (int r = 0; r < rows; r++) {

@@ -10,9 +10,9 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Set;
-import java.util.TreeSet;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.stream.Collectors;
 import ram.UsageException;
 import ram.format.Format;
@@ -155,10 +155,6 @@ public record PlanRequest(OptionalLong budget, OptionalDouble bitsPerWeight, Pol
 
     public PlanRequest withModes(Set<Format.Mode> modes) {
         return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked, maxDivergence, mlxVersion);
-    }
-
-    public PlanRequest withMlxVersion(MlxVersion version) {
-        return new PlanRequest(budget, bitsPerWeight, policy, bits, groupSize, modes, rules, allowUnsafe, linked, maxDivergence, Optional.of(version));
     }
 
     /// Whether MLX, of the wanted version, loads a format.

@@ -44,11 +44,6 @@ public enum Policy {
         return this == BUDGET || this == MINT;
     }
 
-    /// Whether it repeats what mlx_lm does, routers included.
-    boolean isRecipe() {
-        return label.startsWith("mixed_");
-    }
-
     /// @throws UsageException when there is no such policy; `auto` is `v4`
     public static Policy named(String name) {
         String wanted = name.strip().toLowerCase(Locale.ROOT);

@@ -72,7 +72,7 @@ final class RulePolicies {
         List<Decision> out = new ArrayList<>();
         for (Choice c : choices) {
             Optional<Format> preset = c.module().preset();
-            out.add(decided(c).orElseGet(() -> preset.isPresent() && fits(c, preset.get())
+            out.add(Planner.settled(c).orElseGet(() -> preset.isPresent() && fits(c, preset.get())
                     ? routed(c, preset.get(), "the architecture's own setting") : fitted(c, request.bits(), "the same everywhere")));
         }
         return out;
@@ -92,7 +92,7 @@ final class RulePolicies {
             String path = c.module().path();
             boolean more = getsMoreBits(Math.max(0, c.module().layer()), profile.layers());
             boolean isHigh = path.contains("lm_head") || more && (path.contains("v_proj") || path.contains("v_a_proj") || path.contains("v_b_proj") || path.contains("down_proj"));
-            out.add(decided(c).orElseGet(() -> fits(c, Format.affine(isHigh ? high : low, request.groupSize()))
+            out.add(Planner.settled(c).orElseGet(() -> fits(c, Format.affine(isHigh ? high : low, request.groupSize()))
                     ? new Decision(Format.affine(isHigh ? high : low, request.groupSize()), Why.POLICY, isHigh ? "high bits by the recipe" : "low bits by the recipe")
                     : doesNotFit()));
         }
@@ -101,11 +101,6 @@ final class RulePolicies {
 
     static boolean getsMoreBits(int layer, int layers) {
         return layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2;
-    }
-
-    /// What is settled whatever the policy: modules that cannot be quantized, and the user's rules.
-    private Optional<Decision> decided(Choice c) {
-        return Planner.settled(c);
     }
 
     private boolean fits(Choice c, Format f) {

@@ -8,8 +8,8 @@ import ram.layout.Layout;
 import ram.layout.Module;
 import ram.layout.OutputTypes;
 import ram.safetensors.DType;
-import ram.safetensors.ShardPlan;
 import ram.safetensors.ShardPlan.Entry;
+import ram.safetensors.ShardPlan;
 
 /// What sizes are possible, from headers alone: the noise floor is not known yet, so the smallest size may turn out to be unsafe.
 ///
@@ -44,10 +44,8 @@ public record SizeBounds(long smallest, long largest, long parameters) {
         rules.checkAllMatched();
         List<Entry> fixed = new ArrayList<>();
         for (Layout.Prequantized p : layout.prequantized()) {
-            fixed.add(new Entry(p.path() + ".weight", p.weight().dtype(), p.weight().shape()));
-            fixed.add(new Entry(p.path() + ".scales", p.scales().dtype(), p.scales().shape()));
-            p.biases().ifPresent(b -> fixed.add(new Entry(p.path() + ".biases", b.dtype(), b.shape())));
-            parameters = Math.addExact(parameters, p.weight().shape().elements() * 32 / p.format().bits());
+            p.tensors().forEach((name, t) -> fixed.add(new Entry(name, t.dtype(), t.shape())));
+            parameters = Math.addExact(parameters, p.shape().elements());
         }
         for (Layout.Plain p : layout.plain()) {
             fixed.add(new Entry(p.name(), types.of(p), p.view().shape()));

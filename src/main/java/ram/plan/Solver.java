@@ -170,13 +170,6 @@ public final class Solver {
         return new Solver(items.stream().map(Hull::of).toList());
     }
 
-    /// Solves one capacity.
-    ///
-    /// @throws IllegalArgumentException when even the smallest options exceed the capacity; ask [#minBytes()] first
-    public static Solution solve(List<Item> items, long capacity) {
-        return of(items).solve(capacity);
-    }
-
     /// The smallest capacity that can be met.
     public long minBytes() {
         return minBytes;

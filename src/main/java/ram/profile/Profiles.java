@@ -34,10 +34,10 @@ import ram.layout.OutputTypes;
 import ram.metric.MetricReport;
 import ram.metric.NonFinite;
 import ram.numeric.Workers;
+import ram.safetensors.Shape;
 import ram.sensitivity.ModuleWeights;
 import ram.sensitivity.Propagation;
 import ram.sensitivity.Term;
-import ram.safetensors.Shape;
 import ram.tensor.Rows;
 
 /// Analyses whole checkpoints.
@@ -278,13 +278,7 @@ public final class Profiles {
     }
 
     private static List<Profile.PrequantizedModule> prequantized(Layout layout) {
-        return layout.prequantized().stream().map(p -> {
-            List<String> sources = new ArrayList<>(p.weight().sources());
-            sources.addAll(p.scales().sources());
-            p.biases().ifPresent(b -> b.sources().stream().filter(s -> !sources.contains(s)).forEach(sources::add));
-            return new Profile.PrequantizedModule(p.path(), p.kind(), p.layer(), p.format(),
-                    p.weight().shape().withLast(p.weight().shape().columns() * 32 / p.format().bits()), p.scales().dtype(), sources);
-        }).toList();
+        return layout.prequantized().stream().map(p -> new Profile.PrequantizedModule(p.path(), p.kind(), p.layer(), p.format(), p.shape(), p.scales().dtype(), p.sources())).toList();
     }
 
     private SortedMap<String, String> optionTexts() {

@@ -277,14 +277,14 @@ public final class Refiner {
         for (int i = 0; i < pieces.size(); i++) {
             Piece piece = pieces.get(i);
             int number = i;
-            add(inputs, exact.headInputs(exact.run(piece.sequences(), piece.tokens(), null,
+            add(inputs, exact.headInputs(exact.run(piece.sequences(), piece.tokens(),
                     (l, layers) -> progress.accept((number + (double) l / (layers + 1)) / pieces.size()))), null);
         }
         refine(List.of(EMBEDDING), inputs, TIED_DAMPING);
     }
 
     private void attention(int l, List<Piece> pieces, int[] tokens, Streams in, Streams out) {
-        String path = ForwardPass.attention(l);
+        String path = ForwardPass.attentionPath(l);
         List<String> first = List.of(path + ".q_proj", path + ".k_proj", path + ".v_proj");
         int width = shape.heads() * shape.headDim();
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
@@ -297,8 +297,8 @@ public final class Refiner {
             inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 int piece = i;
-                float[] x = exactly(i, () -> exact.mix(l, exact.attentionInput(l, List.of(in.exact().get(piece))), pieces.get(piece).lengths()));
-                float[] y = coded.mix(l, coded.attentionInput(l, List.of(in.coded().get(i))), pieces.get(i).lengths());
+                float[] x = exactly(i, () -> exact.attend(l, exact.attentionInput(l, List.of(in.exact().get(piece))), pieces.get(piece).lengths()));
+                float[] y = coded.attend(l, coded.attentionInput(l, List.of(in.coded().get(i))), pieces.get(i).lengths());
                 add(inputs, y, x);
                 if (follows(i)) {
                     add(in.exact(), out.exact(), i, exact.apply(path + ".o_proj", x));
@@ -337,7 +337,7 @@ public final class Refiner {
     }
 
     private void dense(int l, List<Piece> pieces, int[] tokens, Streams streams) {
-        String path = exact.feedForward(l);
+        String path = exact.feedForwardPath(l);
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
@@ -373,7 +373,7 @@ public final class Refiner {
     }
 
     private void mixture(int l, List<Piece> pieces, int[] tokens, Streams streams) {
-        String path = exact.feedForward(l);
+        String path = exact.feedForwardPath(l);
         int experts = shape.experts().get(l);
         try (Activations x = temporary("exact-in", tokens, shape.hidden()); Activations y = temporary("in", tokens, shape.hidden())) {
             Inputs inputs = new Inputs(shape.hidden(), followed, workers);

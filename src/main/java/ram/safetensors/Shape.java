@@ -57,6 +57,9 @@ public record Shape(List<Long> dims) {
 
     public Shape withLast(long columns) {
         long[] out = dims.stream().mapToLong(Long::longValue).toArray();
+        if (out.length == 0) {
+            throw new IllegalArgumentException("a scalar has no last dimension");
+        }
         out[out.length - 1] = columns;
         return of(out);
     }

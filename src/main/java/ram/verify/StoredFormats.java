@@ -12,6 +12,7 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 import ram.format.Format;
 import ram.layout.ModelConfig;
+import ram.layout.QuantizationSettings;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
@@ -21,8 +22,6 @@ import ram.safetensors.TensorInfo;
 /// loader would refuse or silently misread.
 final class StoredFormats {
     private static final Set<String> OVERRIDE_KEYS = Set.of("group_size", "bits", "mode");
-    private static final int CLASS_GROUP_SIZE = 64;
-    private static final int CLASS_BITS = 4;
 
     private final Checkpoint checkpoint;
     private final ObjectNode config;
@@ -111,21 +110,12 @@ final class StoredFormats {
                 return Optional.empty();
             }
         }
-        String mode = node.path("mode").asText("affine");
-        int bits = node.path("bits").asInt(CLASS_BITS);
-        int groupSize = node.path("group_size").isNull() ? CLASS_GROUP_SIZE : node.path("group_size").asInt(CLASS_GROUP_SIZE);
-        for (Format.Mode m : Format.Mode.values()) {
-            if (m != Format.Mode.DENSE && m.mlxName().equals(mode)) {
-                try {
-                    return Optional.of(new Format(m, bits, groupSize));
-                } catch (IllegalArgumentException e) {
-                    complain.accept(where + ": " + e.getMessage());
-                    return Optional.empty();
-                }
-            }
+        try {
+            return Optional.of(QuantizationSettings.format(node));
+        } catch (IllegalArgumentException e) {
+            complain.accept(where + ": " + e.getMessage());
+            return Optional.empty();
         }
-        complain.accept(where + " has the mode '" + mode + "', which MLX does not have");
-        return Optional.empty();
     }
 
     /// Compares a module's tensors with what its format demands.
@@ -140,7 +130,7 @@ final class StoredFormats {
             complain.accept("tensor '" + path + ".weight' is stored as " + weight.get().dtype() + "; MLX needs packed codes as U32");
             return;
         }
-        Shape logical = weight.get().shape().rank() < 2 ? Shape.of() : weight.get().shape().withLast(weight.get().shape().columns() * 32 / format.bits());
+        Shape logical = weight.get().shape().rank() < 2 ? Shape.of() : format.decodedShape(weight.get().shape());
         if (logical.rank() < 2 || !format.fits(logical)) {
             complain.accept("tensor '" + path + ".weight' of shape " + weight.get().shape() + " cannot hold codes in the format " + format + " that config.json gives it");
             return;

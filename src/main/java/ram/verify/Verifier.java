@@ -23,8 +23,8 @@ import java.util.function.LongConsumer;
 import java.util.regex.Pattern;
 import ram.InputException;
 import ram.Stage;
-import ram.convert.Converter;
 import ram.convert.Converter.Measured;
+import ram.convert.Converter;
 import ram.format.CodedMatrix;
 import ram.format.Format;
 import ram.layout.Layout;
@@ -242,9 +242,7 @@ public final class Verifier {
             }
         }
         for (Layout.Prequantized p : layout.prequantized()) {
-            checkStored(checkpoint, checks, wanted, p.path() + ".weight", p.weight());
-            checkStored(checkpoint, checks, wanted, p.path() + ".scales", p.scales());
-            p.biases().ifPresent(b -> checkStored(checkpoint, checks, wanted, p.path() + ".biases", b));
+            p.tensors().forEach((name, t) -> checkStored(checkpoint, checks, wanted, name, t));
         }
         for (Layout.Plain plain : layout.plain()) {
             checkStored(checkpoint, checks, wanted, plain.name(), plain.view());
@@ -259,7 +257,7 @@ public final class Verifier {
     }
 
     private static Shape logical(Shape stored, Format format) {
-        return stored.rank() == 0 ? stored : stored.withLast(stored.columns() * 32 / format.bits());
+        return stored.rank() == 0 ? stored : format.decodedShape(stored);
     }
 
     /// Every stored tensor of the source is used by something that is written, or dropped for a reason; never both.
@@ -267,11 +265,7 @@ public final class Verifier {
         Set<String> used = new HashSet<>();
         source.layout().modules().forEach(m -> used.addAll(m.weight().sources()));
         source.layout().plain().forEach(p -> used.addAll(p.view().sources()));
-        source.layout().prequantized().forEach(p -> {
-            used.addAll(p.weight().sources());
-            used.addAll(p.scales().sources());
-            p.biases().ifPresent(b -> used.addAll(b.sources()));
-        });
+        source.layout().prequantized().forEach(p -> used.addAll(p.sources()));
         Set<String> dropped = new HashSet<>();
         source.layout().dropped().forEach(d -> dropped.add(d.tensor()));
         for (String name : source.checkpoint().tensors().keySet()) {

@@ -135,14 +135,14 @@ class SolverTest {
 
     @Test
     void noItemsCostNothing() {
-        Solution s = Solver.solve(List.of(), 0);
+        Solution s = Solver.of(List.of()).solve(0);
         assertEquals(0, s.bytes());
         assertTrue(s.proven());
     }
 
     @Test
     void ofEqualOptionsTheFirstIsKept() {
-        Solution s = Solver.solve(List.of(new Item(List.of(new Option(5, 1), new Option(5, 1), new Option(6, 1)))), 10);
+        Solution s = Solver.of(List.of(new Item(List.of(new Option(5, 1), new Option(5, 1), new Option(6, 1))))).solve(10);
         assertArrayEquals(new int[] {0}, s.choices());
     }
 

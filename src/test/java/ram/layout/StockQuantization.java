@@ -8,13 +8,13 @@ import java.util.TreeSet;
 /// What `mlx_lm.convert -q` would write for a checkpoint: the `quantization` section of config.json and the modules that are quantized afterwards.
 ///
 /// @param modules sorted paths, those that the source stores quantized included
-public record StockQuantization(ObjectNode section, List<String> modules) {
-    public StockQuantization {
+record StockQuantization(ObjectNode section, List<String> modules) {
+    StockQuantization {
         modules = List.copyOf(modules);
     }
 
     /// @param bits and group size that apply where the class has no wish of its own; affine
-    public static StockQuantization of(Layout layout, int bits, int groupSize) {
+    static StockQuantization of(Layout layout, int bits, int groupSize) {
         ObjectNode section = JsonNodeFactory.instance.objectNode();
         TreeSet<String> modules = new TreeSet<>();
         boolean passedThrough = !layout.prequantized().isEmpty();
