@@ -26,8 +26,8 @@ public final class Damage {
     /// Measured mean KL divergences lay within this factor of the predicted ones, up or down, except near 1 nat, where predictions fall short.
     public static final double TRUST = 2.5;
 
-    /// What the propagated picture gets wrong by kind, from the KL divergence that 3 bits in one module alone cause: geometric means over four trained
-    /// models, with the feed-forward input projections as the unit.
+    /// What sensitivities still get wrong by kind, beside the factors that they contain, from the KL divergence that 3 bits in one module alone cause:
+    /// geometric means over four trained models, with the feed-forward input projections as the unit.
     private static double correction(Kind kind) {
         return switch (kind) {
             case EMBEDDING, HEAD -> 2;

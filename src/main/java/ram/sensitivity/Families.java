@@ -24,7 +24,8 @@ final class Families {
         }
     }
 
-    /// What puts predictions for the kinds on one scale with measured damage; 1 for a kind without one.
+    /// What the sensitivity of a kind is multiplied by, 1 for a kind without a factor: it puts kinds on one scale with the damage that noise in them was
+    /// measured to do. A plan corrects predictions by kind once more, for what quantizing one module alone was measured to do; the two multiply.
     static double factor(Kind kind) {
         return DATA.path("factors").path(kind.label()).asDouble(1);
     }

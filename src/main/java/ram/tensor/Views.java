@@ -168,27 +168,27 @@ public final class Views {
         long matrices = codes.shape().rows() / Math.max(1, rows);
         long count = scales.shape().elements();
         boolean grid = scales.shape().rank() >= 2 && scales.shape().rank() == codes.shape().rank();
-        long high = grid ? scales.shape().dim(-2) : count == matrices * rows && count != matrices ? rows : 1;
-        long wide = grid ? scales.shape().columns() : 1;
-        long tall = high == 1 ? rows : high == rows ? 1 : blockRows;
-        long broad = wide == 1 ? columns : wide == columns ? 1 : blockColumns;
+        long scaleRows = grid ? scales.shape().dim(-2) : count == matrices * rows && count != matrices ? rows : 1;
+        long scaleColumns = grid ? scales.shape().columns() : 1;
+        long rowsPerScale = scaleRows == 1 ? rows : scaleRows == rows ? 1 : blockRows;
+        long columnsPerScale = scaleColumns == 1 ? columns : scaleColumns == columns ? 1 : blockColumns;
         boolean single = count == 1;
-        if (!single && (count != matrices * high * wide || high != Math.ceilDiv(rows, tall) || wide != Math.ceilDiv(columns, broad))) {
+        if (!single && (count != matrices * scaleRows * scaleColumns || scaleRows != Math.ceilDiv(rows, rowsPerScale) || scaleColumns != Math.ceilDiv(columns, columnsPerScale))) {
             throw new IllegalArgumentException("scales of shape " + scales.shape() + " do not cover " + codes.shape() + " in blocks of " + blockRows + "×" + blockColumns);
         }
         return new Computed(codes, List.of(scales), out, (values, first, n) -> {
-            float[] line = new float[Math.toIntExact(wide)];
+            float[] line = new float[Math.toIntExact(scaleColumns)];
             long held = -1;
             for (int i = 0; i < n;) {
                 long row = (first + i) / columns;
                 long column = (first + i) % columns;
-                long needed = single ? 0 : row / rows * high + row % rows / tall;
+                long needed = single ? 0 : row / rows * scaleRows + row % rows / rowsPerScale;
                 if (needed != held) {
                     held = needed;
-                    floats(scales, held * wide, line);
+                    floats(scales, held * scaleColumns, line);
                 }
-                int end = (int) Math.min(n, i + Math.min(columns - column, broad - column % broad));
-                float factor = line[(int) (column / broad)];
+                int end = (int) Math.min(n, i + Math.min(columns - column, columnsPerScale - column % columnsPerScale));
+                float factor = line[(int) (column / columnsPerScale)];
                 for (; i < end; i++) {
                     values[i] = values[i] * factor;
                 }

@@ -1,0 +1,2 @@
+/// The forward pass on the CPU, perplexity and KL divergence.
+package ram.eval;

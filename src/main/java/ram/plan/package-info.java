@@ -1,0 +1,2 @@
+/// One format per module for a number of bytes: candidates, predicted damage, the exact solver, policies, and the manifest that says why.
+package ram.plan;

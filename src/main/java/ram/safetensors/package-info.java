@@ -1,0 +1,2 @@
+/// Safetensors containers: headers, shards, mapped data, and the files that are written.
+package ram.safetensors;
