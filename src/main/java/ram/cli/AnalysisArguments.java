@@ -85,6 +85,13 @@ final class AnalysisArguments {
         return Quantizer.valueOf(measured.options().get("quantizer").toUpperCase(Locale.ROOT));
     }
 
+    /// @throws UsageException when every row is to be measured and only a sample was
+    void requireExact(Profile measured) {
+        if (exact && !Boolean.parseBoolean(measured.options().get("exact"))) {
+            throw new UsageException("--exact: the profile was measured on samples of rows; analyze with --exact");
+        }
+    }
+
     /// @throws UsageException when sizes were measured for another type
     void requireSameType(Profile measured) {
         dtype().flatMap(DType::torchName).filter(wanted -> !wanted.equals(measured.options().get("dtype"))).ifPresent(wanted -> {

@@ -108,7 +108,7 @@ final class EvalCommand implements Callable<Integer> {
             throw new UsageException("--noise-control needs the model that the noise is added to; give it with --reference");
         }
         if (csv != null) {
-            OutputFiles.refuseExisting(csv, force);
+            OutputFiles.refuseExisting(csv, force, input.text, input.tokens);
         }
     }
 
@@ -158,7 +158,7 @@ final class EvalCommand implements Callable<Integer> {
         report.warnings().forEach(w -> out.println("warning: " + w));
         EvalReport.Speed speed = report.speed();
         if (speed.tokens() > 0 && root.global.verbosity() > 0) {
-            out.println(String.format(Locale.ROOT, "%.0f tokens/s; %.1f GFLOP/s in matrix products", speed.tokensPerSecond(), speed.gflops()));
+            spec.commandLine().getErr().println(String.format(Locale.ROOT, "%.0f tokens/s; %.1f GFLOP/s in matrix products", speed.tokensPerSecond(), speed.gflops()));
         }
     }
 

@@ -9,6 +9,7 @@ import java.util.List;
 import java.util.Optional;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import ram.InputException;
 import ram.UsageException;
 import ram.eval.EvalDocuments;
 import ram.eval.EvalModel;
@@ -35,7 +36,13 @@ final class EvaluationArguments {
         return text != null || tokens != null;
     }
 
-    /// @throws UsageException when the options make no sense, or name a file that is not there
+    /// What is evaluated on.
+    Optional<Path> file() {
+        return Optional.ofNullable(text == null ? tokens : text);
+    }
+
+    /// @throws UsageException when the options make no sense
+    /// @throws InputException when they name a file that is not there
     void check() {
         if (text != null && tokens != null) {
             throw new UsageException("--eval-text and --eval-tokens exclude each other; give one of them");
@@ -44,7 +51,7 @@ final class EvaluationArguments {
             throw new UsageException("--eval-seq-len must be 2 or more and --eval-samples 1 or more");
         }
         if (wanted() && !Files.isReadable(text == null ? tokens : text)) {
-            throw new UsageException((text == null ? "--eval-tokens: " + tokens : "--eval-text: " + text) + " cannot be read; give an existing file");
+            throw new InputException((text == null ? "--eval-tokens: " + tokens : "--eval-text: " + text) + " cannot be read; give an existing file");
         }
     }
 

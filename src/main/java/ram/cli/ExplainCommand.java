@@ -11,6 +11,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
+import ram.UsageException;
 import ram.plan.ByteSize;
 import ram.plan.Explain;
 import ram.plan.ExplainJson;
@@ -18,6 +19,7 @@ import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.plan.Payoffs;
 import ram.plan.PlanRequest;
+import ram.profile.ModuleProfile;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
 
@@ -25,7 +27,7 @@ import ram.profile.ProfileJson;
 final class ExplainCommand implements Callable<Integer> {
     private static final int ROWS = 10;
 
-    @Parameters(index = "0", paramLabel = "MANIFEST", description = "The plan.")
+    @Parameters(index = "0", paramLabel = "MANIFEST", description = "The plan: a manifest, or the folder that it is in.")
     Path manifest;
 
     @Parameters(index = "1", arity = "0..1", paramLabel = "MODULE", description = "Path of the module, such as model.layers.0.mlp.down_proj.")
@@ -42,9 +44,14 @@ final class ExplainCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        Manifest read = ManifestJson.read(manifest);
+        Manifest read = ManifestJson.read(Documents.manifest(manifest));
         PlanRequest request = PlanRequest.of(read);
         Profile measured = ProfileJson.read(profile);
+        read.requireMadeFrom(measured);
+        List<String> modules = measured.modules().stream().map(ModuleProfile::path).toList();
+        if (module != null && !modules.contains(module)) {
+            throw new UsageException("there is no module '" + module + "'" + Suggestion.of(module, modules));
+        }
         PrintWriter out = spec.commandLine().getOut();
         if (module == null) {
             Payoffs all = Payoffs.of(measured, request);

@@ -64,6 +64,9 @@ final class GateCommand implements Callable<Integer> {
         Optional<Manifest> manifest = Optional.empty();
         Optional<JsonNode> evaluation;
         Path given = Documents.manifest(file);
+        if (junit != null) {
+            OutputFiles.refuseExisting(junit, true, given, baseline);
+        }
         if (Documents.schema(given).equals(Documents.EVALUATION)) {
             evaluation = Optional.of(Documents.evaluation(given));
         } else {

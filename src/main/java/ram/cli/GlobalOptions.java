@@ -1,7 +1,9 @@
 package ram.cli;
 
 import java.nio.file.Path;
+import picocli.CommandLine;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
 
 /// Options that every command takes, before or after its name.
@@ -11,6 +13,7 @@ final class GlobalOptions {
 
     /// What the largest step needs on the heap and beside it, garbage included.
     private static final long MEMORY_PER_THREAD = 48_000_000;
+    private static final long LEAST_MEMORY = 64_000_000;
 
     @Option(names = {"-v", "--verbose"}, scope = ScopeType.INHERIT, description = "Say more; -vv also prints stack traces.")
     boolean[] verbose = new boolean[0];
@@ -38,6 +41,16 @@ final class GlobalOptions {
 
     Surroundings around = Surroundings.real();
     Defaults defaults = Defaults.none();
+
+    /// @throws ParameterException when nothing could be done within a limit
+    void check(CommandLine command) {
+        if (threads != null && threads < 1) {
+            throw new ParameterException(command, "--threads must be 1 or more, not " + threads);
+        }
+        if (memory.bytes() < LEAST_MEMORY) {
+            throw new ParameterException(command, "--memory must be 64MB or more, not " + memory.text());
+        }
+    }
 
     int threads() {
         int wanted = threads == null ? Runtime.getRuntime().availableProcessors() : threads;

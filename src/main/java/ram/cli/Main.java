@@ -1,5 +1,7 @@
 package ram.cli;
 
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
@@ -39,11 +41,16 @@ public final class Main {
     }
 
     public static void main(String[] args) {
-        PrintWriter out = new PrintWriter(System.out, false, StandardCharsets.UTF_8);
+        ObservedOutput stdout = new ObservedOutput(new FileOutputStream(FileDescriptor.out));
+        PrintWriter out = new PrintWriter(stdout, false, StandardCharsets.UTF_8);
         PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
         CountDownLatch done = new CountDownLatch(1);
         stopCleanly(Thread.currentThread(), done);
         int code = run(out, err, args);
+        if (code == ExitCode.DONE && stdout.failure().isPresent()) {
+            err.println("ram: stdout: cannot be written: " + stdout.failure().get().getMessage());
+            code = ExitCode.FAILED;
+        }
         done.countDown();
         System.exit(code);
     }
@@ -98,6 +105,7 @@ public final class Main {
         line.setParameterExceptionHandler((e, args) -> usageError(e, root.global.defaults, args));
         line.setExecutionStrategy(parsed -> {
             parsed.commandSpec().commandLine().setColorScheme(CommandLine.Help.defaultColorScheme(root.global.around.colors(root.global.color)));
+            root.global.check(parsed.asCommandLineList().getLast());
             Logging.configure(root.global);
             MappedPages.limit(root.global.mapped());
             if (root.global.verbosity() > 0) {
@@ -154,7 +162,7 @@ public final class Main {
         if (e.getMessage().startsWith("Unknown subcommand")) {
             return unexpected(e.getValue(), command);
         }
-        return "ram: " + defaults.traced(e.getMessage());
+        return "ram: " + defaults.traced(e.getMessage().replaceFirst("^Error: ", ""));
     }
 
     /// About an argument that the command does not know.

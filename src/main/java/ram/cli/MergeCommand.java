@@ -37,7 +37,7 @@ final class MergeCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         if (!json) {
-            OutputFiles.refuseExisting(output, force);
+            OutputFiles.refuseExisting(output, force, parts.toArray(Path[]::new));
         }
         Profile profile = ProfileParts.merge(parts);
         if (json) {

@@ -6,19 +6,36 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import ram.UsageException;
+import ram.convert.OutputFolder;
 
 /// Single output files: written beside their place and renamed, so that no half-written one is ever found there.
 final class OutputFiles {
     private OutputFiles() {
     }
 
-    /// @throws UsageException when the file exists and may not be replaced
-    static void refuseExisting(Path file, boolean force) {
+    /// @param inputs files that the command reads; null for none
+    /// @throws UsageException when the file exists and may not be replaced; inputs and files of a model never may
+    static void refuseExisting(Path file, boolean force, Path... inputs) {
+        if (file.toString().isEmpty()) {
+            throw new UsageException("the name of the output is empty; give one");
+        }
         if (Files.isDirectory(file)) {
             throw new UsageException(file + " is a folder; give the name of a file");
         }
         if (Files.exists(file) && !force) {
             throw new UsageException(file + " exists already; choose another name or give --force to replace it");
+        }
+        if (Files.exists(file) && OutputFolder.isModelFile(file.toAbsolutePath().getFileName().toString())) {
+            throw new UsageException(file + " has the name of a model's file, which is never replaced; choose another name");
+        }
+        try {
+            for (Path input : inputs) {
+                if (Files.exists(file) && input != null && Files.exists(input) && Files.isSameFile(file, input)) {
+                    throw new UsageException(file + " is an input; choose another name");
+                }
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be examined", e);
         }
     }
 

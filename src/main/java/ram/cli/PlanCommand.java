@@ -1,5 +1,6 @@
 package ram.cli;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -21,6 +22,7 @@ import ram.plan.ManifestJson;
 import ram.plan.PlanRequest;
 import ram.plan.Planner;
 import ram.plan.SizeBounds;
+import ram.profile.JsonDocument;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
 
@@ -57,7 +59,7 @@ final class PlanCommand implements Callable<Integer> {
         }
         PlanRequest request = plan.request(spec);
         if (output != null) {
-            OutputFiles.refuseExisting(output, force);
+            OutputFiles.refuseExisting(output, force, profile);
         }
         Profile read = ProfileJson.read(profile);
         Manifest manifest = plan.noted(Planner.plan(read, plan.resolve(request, read)));
@@ -68,6 +70,9 @@ final class PlanCommand implements Callable<Integer> {
         }
         if (output != null && !dryRun) {
             OutputFiles.write(output, ManifestJson.write(manifest));
+            if (!json && !root.global.quiet) {
+                spec.commandLine().getOut().println("written   " + output);
+            }
         }
         return ExitCode.DONE;
     }
@@ -76,11 +81,21 @@ final class PlanCommand implements Callable<Integer> {
         PlanRequest request = plan.anyRequest(spec);
         try (Model model = Model.open(profile)) {
             SizeBounds bounds = SizeBounds.of(model.layout(), OutputTypes.of(model.layout(), model.config(), Optional.empty()), request);
-            spec.commandLine().getOut().println(String.format(Locale.ROOT, "%s parameters%nsmallest  %s (%d bytes), %.3f bits per weight%nlargest   %s (%d bytes), %.3f bits per weight",
-                    InspectCommand.count(bounds.parameters()), ByteSize.format(bounds.smallest()), bounds.smallest(), 8.0 * bounds.smallest() / bounds.parameters(),
-                    ByteSize.format(bounds.largest()), bounds.largest(), 8.0 * bounds.largest() / bounds.parameters()));
+            if (json) {
+                ObjectNode document = JsonDocument.object().put("schema", "ram.bounds/1").put("parameters", bounds.parameters()).put("smallest_bytes", bounds.smallest())
+                        .put("smallest_bits_per_weight", bits(bounds.smallestData(), bounds)).put("largest_bytes", bounds.largest()).put("largest_bits_per_weight", bits(bounds.largestData(), bounds));
+                spec.commandLine().getOut().print(new String(JsonDocument.bytes(document), StandardCharsets.UTF_8));
+            } else {
+                spec.commandLine().getOut().println(String.format(Locale.ROOT, "%s parameters%nsmallest  %s (%d bytes), %.3f bits per weight, if no error is too large for it%nlargest   %s (%d bytes), %.3f bits per weight",
+                        InspectCommand.count(bounds.parameters()), ByteSize.format(bounds.smallest()), bounds.smallest(), bits(bounds.smallestData(), bounds),
+                        ByteSize.format(bounds.largest()), bounds.largest(), bits(bounds.largestData(), bounds)));
+            }
             request.budget().ifPresent(bounds::require);
         }
         return ExitCode.DONE;
+    }
+
+    private static double bits(long dataBytes, SizeBounds bounds) {
+        return 8.0 * dataBytes / Math.max(1, bounds.parameters());
     }
 }

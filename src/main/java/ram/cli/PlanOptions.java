@@ -98,9 +98,9 @@ final class PlanOptions {
         return target == null ? request : request.withBudget(Target.parse(target).budget(profile, request));
     }
 
-    /// The manifest with its target, where there was one.
+    /// The manifest with its target, where there was one, as this program's.
     Manifest noted(Manifest manifest) {
-        return target == null ? manifest : manifest.withTarget(Target.parse(target));
+        return (target == null ? manifest : manifest.withTarget(Target.parse(target))).withToolVersion(BuildInfo.read().version());
     }
 
     private PlanRequest request(CommandSpec spec, List<Size> limit) {
@@ -111,6 +111,9 @@ final class PlanOptions {
                 throw new UsageException("--target excludes --budget, --bpw and --max-kl; give one of them");
             }
             budget = Target.parse(target).machineBudget();
+            if (budget.isEmpty() && !chosen.isPriced()) {
+                throw new UsageException("--target knee is a trade of size for damage, which --policy " + policy + " does not make; leave out one of them");
+            }
         }
         return new PlanRequest(budget,
                 bitsPerWeight == null ? OptionalDouble.empty() : OptionalDouble.of(bitsPerWeight), chosen, bits, group, modes(formats), rules(spec), allowUnsafe, List.of(),
@@ -130,13 +133,33 @@ final class PlanOptions {
         return modes;
     }
 
+    /// What has to be measured for a request: the candidates, and what rules or policies give without asking for them.
+    List<Format> toMeasure(PlanRequest request) {
+        Set<Format.Mode> wanted = modes(formats);
+        request.rules().forEach(r -> wanted.add(r.format().mode()));
+        if (!request.policy().isPriced()) {
+            wanted.add(Format.Mode.AFFINE);
+        }
+        return all(wanted);
+    }
+
     /// Every format of the wanted modes.
     static List<Format> candidates(List<String> names) {
+        return all(modes(names));
+    }
+
+    private static List<Format> all(Set<Format.Mode> modes) {
         List<Format> all = new ArrayList<>(Format.allAffine());
         all.addAll(List.of(Format.MXFP4, Format.NVFP4, Format.MXFP8));
-        Set<Format.Mode> wanted = modes(names);
-        all.removeIf(f -> !wanted.contains(f.mode()));
+        all.removeIf(f -> !modes.contains(f.mode()));
         return all;
+    }
+
+    /// @throws UsageException when there is a limit, for a command that tries many
+    void requireNoLimit(String command) {
+        if (!budgets.isEmpty() || target != null || bitsPerWeight != null || maxDivergence != null) {
+            throw new UsageException(command + " plans for many budgets itself, so --budget, --target, --bpw and --max-kl do not apply");
+        }
     }
 
     /// The rules of both options in the order in which they stand on the command line, which separate lists have lost.

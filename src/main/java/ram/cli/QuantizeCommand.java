@@ -17,6 +17,7 @@ import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -116,13 +117,14 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         }
         if (!dryRun) {
             StagedFolder.refuseExisting(output, force);
+            StagedFolder.refuseInputs(output, Stream.of(Stream.of(model), Stream.ofNullable(profile), evaluation.file().stream(), refine.file().stream()).flatMap(s -> s).toList());
         }
         try (Model m = analysis.open(model)) {
             SizeBounds bounds = SizeBounds.of(m.layout(), OutputTypes.of(m.layout(), m.config(), analysis.dtype()), requests.getFirst());
             requests.forEach(r -> r.budget().ifPresent(bounds::require));
             if (dryRun) {
                 Model planned = analysis.rewritten(m, root.global, spec);
-                print(plan(planned, measured(planned, Optional.empty()), requests));
+                print(plan(planned, measured(planned, requests.getFirst(), Optional.empty()), requests));
             } else {
                 if (!StagedFolder.resumable(output)) {
                     OutputFolder.requireSpace(output, Math.multiplyExact(bounds.smallest(), requests.size()));
@@ -145,12 +147,12 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         return !dryRun;
     }
 
-    private Profile measured(Model m, Optional<Path> journalFile) {
+    private Profile measured(Model m, PlanRequest request, Optional<Path> journalFile) {
         Profile measured;
         if (profile != null) {
             measured = ProfileJson.read(profile);
         } else {
-            List<Format> formats = PlanOptions.candidates(plan.formats);
+            List<Format> formats = plan.toMeasure(request);
             try (Journal journal = journalFile.map(f -> open(f, AnalyzeCommand.fingerprint(m, analysis, formats, root.global))).orElse(null)) {
                 measured = AnalyzeCommand.analyze(m, analysis, formats, Optional.ofNullable(journal), root.global, spec);
             }
@@ -158,6 +160,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         Profiles.requireMatch(measured, m, profile);
         analysis.requireSameType(measured);
         analysis.requireSameRewriting(measured);
+        analysis.requireExact(measured);
         return measured;
     }
 
@@ -217,7 +220,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
     /// Analyses, plans, writes and verifies.
     private List<Manifest> fill(StagedFolder folder, Model source, List<PlanRequest> requests) {
         Model m = analysis.rewritten(source, root.global, spec);
-        Profile measured = measured(m, Optional.of(folder.beside("analyze.journal")));
+        Profile measured = measured(m, requests.getFirst(), Optional.of(folder.beside("analyze.journal")));
         return write(m, measured, plan(m, measured, requests), folder);
     }
 
@@ -232,7 +235,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             List<Converter.Variant> variants = new ArrayList<>();
             List<Manifest> refined = new ArrayList<>();
             for (int i = 0; i < planned.size(); i++) {
-                Path own = planned.size() == 1 ? folder.path() : OutputFolder.create(folder.path().resolve(plan.budgets.get(i).text()));
+                Path own = planned.size() == 1 ? folder.path() : folder.path().resolve(plan.budgets.get(i).text());
                 Manifest manifest = planned.get(i);
                 if (refine.wanted()) {
                     RefineStore store = new RefineStore(folder.beside("refine-" + i), refine.fingerprint(model, manifest, types(m, measured)));
@@ -247,6 +250,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             List<Manifest> finished;
             try (Journal journal = open(folder.beside("write.journal"), fingerprint(m, measured, refined, variants))) {
                 folder.keepOnly(journal.earlier().isEmpty() ? Set.of() : files(folder.path(), variants));
+                variants.forEach(v -> OutputFolder.create(v.folder()));
                 long total = shards.stream().mapToLong(ShardPlan::totalBytes).reduce(0, Math::addExact);
                 OutputFolder.requireSpace(output, Math.max(0, total - Converter.written(journal)));
                 finished = write(m, measured, refined, variants, journal);
@@ -350,9 +354,11 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
             out.print(new String(manifests.size() == 1 ? ManifestJson.write(manifests.getFirst()) : family(manifests).json(), StandardCharsets.UTF_8));
-        } else if (!root.global.quiet && manifests.size() == 1) {
+        } else if (root.global.quiet && !dryRun) {
+            return;
+        } else if (manifests.size() == 1) {
             PlanTable.print(manifests.getFirst(), root.global.verbosity() > 0, out);
-        } else if (!root.global.quiet) {
+        } else {
             printFamily(manifests, out);
         }
     }

@@ -1,11 +1,11 @@
 package ram.cli;
 
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
@@ -42,6 +42,11 @@ final class RefineArguments {
 
     Refinement refinement() {
         return Refinement.parse(spec);
+    }
+
+    /// The tokens that are given.
+    Optional<Path> file() {
+        return wanted() ? refinement().file().map(Path::of) : Optional.empty();
     }
 
     void require(Quantizer quantizer) {
@@ -111,8 +116,8 @@ final class RefineArguments {
     /// Of all that the refined bytes depend on.
     String fingerprint(Path folder, Manifest planned, OutputTypes types) {
         try (EvalModel source = EvalModel.open(folder)) {
-            String tokens = refinement().file().map(f -> Arrays.hashCode(TokenSet.read(Path.of(f)))).map(String::valueOf).orElse("");
-            return String.join(" ", planned.toolVersion(), source.weights().fingerprint(), refinement().toString(), tokens, types.main().toString(),
+            String tokens = file().map(f -> new TokenSet("", List.of(TokenSet.read(f))).fingerprint()).orElse("");
+            return String.join(" ", BuildInfo.read().toString(), source.weights().fingerprint(), refinement().toString(), tokens, types.main().toString(),
                     new TreeMap<>(planned.formats()).toString());
         }
     }

@@ -44,8 +44,8 @@ final class ReportCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        OutputFiles.refuseExisting(output, force);
         Path given = Documents.manifest(file);
+        OutputFiles.refuseExisting(output, force, given, profile, evaluation);
         boolean bare = Documents.schema(given).equals(Profile.SCHEMA);
         Optional<Manifest> manifest = bare ? Optional.empty() : Optional.of(ManifestJson.read(given));
         Optional<Profile> measured = bare ? Optional.of(ProfileJson.read(given)) : Optional.ofNullable(profile).map(ProfileJson::read);

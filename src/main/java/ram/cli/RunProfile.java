@@ -2,6 +2,7 @@ package ram.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.text.ParseException;
 import java.util.Comparator;
@@ -14,6 +15,7 @@ import jdk.jfr.Recording;
 import jdk.jfr.consumer.RecordedEvent;
 import jdk.jfr.consumer.RecordingFile;
 import ram.Stage;
+import ram.UsageException;
 
 /// A recording of the Java Flight Recorder around one command, and a short account of it.
 final class RunProfile implements AutoCloseable {
@@ -34,7 +36,9 @@ final class RunProfile implements AutoCloseable {
     /// @param err where the account goes; null for none
     /// @throws ram.UsageException when the file exists
     static RunProfile start(Path file, PrintWriter err) throws IOException, ParseException {
-        OutputFiles.refuseExisting(file, false);
+        if (Files.exists(file)) {
+            throw new UsageException(file + " exists already; choose another name for --profile-run");
+        }
         Recording recording = new Recording(Configuration.getConfiguration("profile"));
         recording.enable(Stage.NAME).withoutThreshold();
         recording.start();

@@ -51,8 +51,9 @@ final class SweepCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        plan.requireNoLimit("sweep");
         if (csv != null) {
-            OutputFiles.refuseExisting(csv, force);
+            OutputFiles.refuseExisting(csv, force, profile);
         }
         Frontier frontier = Frontier.solve(ProfileJson.read(profile), plan.anyRequest(spec), budgets);
         PrintWriter out = spec.commandLine().getOut();

@@ -11,6 +11,7 @@ import ram.format.Format;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
+import ram.profile.AnalysisOptions;
 
 /// The README.md of an output folder, with front matter that the Hugging Face hub understands.
 public final class ModelCard {
@@ -66,8 +67,22 @@ public final class ModelCard {
             command.append(" --policy ").append(manifest.policy());
         }
         command.append(" --quantizer ").append(manifest.planning().getOrDefault("quantizer", "mse"));
+        manifest.analysis().forEach((key, value) -> {
+            switch (key) {
+                case "dtype" -> command.append(" --dtype ").append(value);
+                case "exact" -> command.append(value.equals("true") ? " --exact" : "");
+                case AnalysisOptions.KEPT_NON_FINITE -> command.append(" --keep-nonfinite");
+                case AnalysisOptions.REWRITE -> command.append(" --rewrite");
+                default -> { }
+            }
+        });
+        if (manifest.architecture().requantized()) {
+            command.append(" --requantize");
+        }
+        manifest.refinement().ifPresent(r -> command.append(" --refine ").append(r.path("text").asText().replaceFirst("^tokens:", "tokens:FILE:")));
         manifest.planning().forEach((key, value) -> {
             switch (key) {
+                case "mlx_version" -> command.append(" --mlx-version ").append(value);
                 case "max_kl" -> command.append(" --max-kl ").append(value);
                 case "bits" -> command.append(" --bits ").append(value);
                 case "group_size" -> command.append(" --group ").append(value);

@@ -22,10 +22,14 @@ final class SideFiles {
     private SideFiles() {
     }
 
+    static boolean isCarried(String name) {
+        return CARRIED.matcher(name).matches();
+    }
+
     /// The names of the files that are copied, sorted. Links are followed, as the hub's cache is made of them; folders are not.
     static List<String> in(Path model) {
         try (Stream<Path> files = Files.list(model)) {
-            return files.filter(Files::isRegularFile).map(f -> f.getFileName().toString()).filter(n -> CARRIED.matcher(n).matches()).sorted().toList();
+            return files.filter(Files::isRegularFile).map(f -> f.getFileName().toString()).filter(SideFiles::isCarried).sorted().toList();
         } catch (IOException e) {
             throw new UncheckedIOException(model + ": cannot be listed", e);
         }

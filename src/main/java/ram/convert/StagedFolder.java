@@ -16,6 +16,9 @@ import java.nio.file.SimpleFileVisitor;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
+import java.util.Comparator;
+import java.util.HashSet;
+import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
@@ -96,11 +99,40 @@ public final class StagedFolder implements AutoCloseable {
 
     /// @throws UsageException when `target` exists and may not be replaced
     public static void refuseExisting(Path target, boolean replace) {
+        if (target.toString().isEmpty()) {
+            throw new UsageException("the name of the output folder is empty; give one");
+        }
         if (Files.exists(target, LinkOption.NOFOLLOW_LINKS) && !replace) {
             throw new UsageException(target + " exists already; choose another output folder or give --force to replace it");
         }
         if (replace && Files.exists(target) && !Files.isDirectory(target)) {
             throw new UsageException(target + " is not a folder; choose another output folder");
+        }
+        if (replace && Files.isDirectory(target) && !isReplaceable(target)) {
+            throw new UsageException(target + " holds something else than a model, so --force does not replace it; choose another output folder, or remove it by hand");
+        }
+    }
+
+    /// Whether a folder is empty or has what every output has: a model's config.json, or the overview of several.
+    private static boolean isReplaceable(Path folder) {
+        try (var files = Files.list(folder)) {
+            return Files.exists(folder.resolve("config.json")) || Files.exists(folder.resolve("family.json")) || files.findAny().isEmpty();
+        } catch (IOException e) {
+            throw new UncheckedIOException(folder + ": cannot be listed", e);
+        }
+    }
+
+    /// @param inputs files and folders that are read
+    /// @throws UsageException when replacing `target` would remove one of them
+    public static void refuseInputs(Path target, List<Path> inputs) {
+        try {
+            for (Path input : inputs) {
+                if (Files.exists(target) && Files.exists(input) && input.toRealPath().startsWith(target.toRealPath())) {
+                    throw new UsageException(target + (Files.isSameFile(target, input) ? " is itself an input" : " contains the input " + input) + "; choose another output folder");
+                }
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(target + ": cannot be examined", e);
         }
     }
 
@@ -157,12 +189,19 @@ public final class StagedFolder implements AutoCloseable {
         return file;
     }
 
-    /// Removes from the folder to write into all files but these.
+    /// Removes from the folder to write into all files but these, and folders without any of them.
     ///
     /// @param kept relative to the folder
     public void keepOnly(Set<Path> kept) {
         try (var files = Files.walk(output)) {
-            for (Path file : files.filter(f -> !Files.isDirectory(f, LinkOption.NOFOLLOW_LINKS) && !kept.contains(output.relativize(f))).toList()) {
+            Set<Path> needed = new HashSet<>(Set.of(output));
+            for (Path file : kept) {
+                for (Path p = output.resolve(file); needed.add(p); ) {
+                    p = p.getParent();
+                }
+            }
+            // what is in a folder before the folder
+            for (Path file : files.filter(f -> !needed.contains(f)).sorted(Comparator.reverseOrder()).toList()) {
                 Files.delete(file);
             }
         } catch (IOException e) {

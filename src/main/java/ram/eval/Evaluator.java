@@ -48,6 +48,7 @@ public final class Evaluator {
                             + " one of " + passes.getFirst().shape().vocabulary() + "; only models with the same tokenizer can be compared");
                 }
             }
+            tokens.requireBelow(passes.getFirst().shape().vocabulary());
             Map<Integer, List<SequenceScores>> done = new TreeMap<>();
             Optional<PartialResults> partial = options.partial().map(file -> PartialResults.open(file, models, reference, tokens));
             partial.ifPresent(p -> done.putAll(p.finished()));
@@ -86,7 +87,7 @@ public final class Evaluator {
             int model = m;
             List<float[]> states = pass.run(inputs, pass.chunkTokens(options.memory() / 2),
                     (layer, layers) -> options.progress().done((batch + (model + (double) layer / layers) / passes.size()) / batches));
-            heads.add(new Head.Input(pass.head(), pass.headInputs(states)));
+            heads.add(new Head.Input(models.get(m).name(), pass.head(), pass.headInputs(states)));
         }
         List<SequenceScores> all = new Head(workers, projection).score(heads, reference, targets, passes.getFirst().shape().vocabulary());
         List<List<SequenceScores>> out = new ArrayList<>();

@@ -17,7 +17,7 @@ import ram.layout.Module;
 import ram.layout.QuantizationSettings;
 import ram.numeric.Decoder;
 import ram.safetensors.Checkpoint;
-import ram.safetensors.LittleEndian;
+import ram.safetensors.MappedPages;
 import ram.safetensors.TensorInfo;
 import ram.tensor.Rows;
 import ram.tensor.StoredTensor;
@@ -25,9 +25,7 @@ import ram.tensor.TensorView;
 
 /// The weights of a model folder: a Hugging Face checkpoint, or one that MLX has quantized.
 final class FolderWeights implements WeightSource {
-    /// Where a tensor's content is sampled for the fingerprint.
-    private static final int SAMPLES = 16;
-    private static final int SAMPLE_BYTES = 256;
+    private static final long DIGEST_BYTES = 1 << 20;
 
     private final Checkpoint checkpoint;
     private final ModelConfig config;
@@ -115,20 +113,18 @@ final class FolderWeights implements WeightSource {
         return Optional.of(out);
     }
 
-    /// From the configuration, names and shapes of all tensors, and samples of their content.
+    /// From the configuration, and names, types, shapes and content of all tensors.
     @Override
     public String fingerprint() {
         var digest = Digests.sha256();
         digest.update(config.json().toString().getBytes(StandardCharsets.UTF_8));
-        byte[] sample = new byte[SAMPLE_BYTES];
         for (TensorInfo info : checkpoint.tensors().values()) {
             digest.update((info.name() + info.dtype() + info.shape()).getBytes(StandardCharsets.UTF_8));
             MemorySegment data = checkpoint.data(info.name());
-            for (int i = 0; i < SAMPLES; i++) {
-                long room = data.byteSize() - SAMPLE_BYTES;
-                int length = (int) Math.min(SAMPLE_BYTES, data.byteSize());
-                MemorySegment.copy(data, LittleEndian.BYTE, Math.max(0, room / (SAMPLES - 1) * i), sample, 0, length);
-                digest.update(sample, 0, length);
+            for (long at = 0; at < data.byteSize(); at += DIGEST_BYTES) {
+                MemorySegment part = data.asSlice(at, Math.min(DIGEST_BYTES, data.byteSize() - at));
+                digest.update(part.asByteBuffer());
+                MappedPages.touched(part.byteSize());
             }
         }
         return HexFormat.of().formatHex(digest.digest());

@@ -91,7 +91,7 @@ public final class ForwardPass {
             float[] row = new float[shape.hidden()];
             for (int t = 0; t < ids.length; t++) {
                 if (ids[t] < 0 || ids[t] >= shape.vocabulary()) {
-                    throw new InputException("token " + ids[t] + " is outside the vocabulary of " + shape.vocabulary() + "; the tokens were made with another model's tokenizer");
+                    throw TokenSet.outside(ids[t], shape.vocabulary());
                 }
                 embedding.read(ids[t], 1, row);
                 System.arraycopy(row, 0, out, t * shape.hidden(), row.length);

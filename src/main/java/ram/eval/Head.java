@@ -3,7 +3,9 @@ package ram.eval;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
+import ram.InputException;
 import ram.numeric.Kernels;
 import ram.numeric.Workers;
 import ram.tensor.Rows;
@@ -28,8 +30,9 @@ final class Head {
 
     /// One model at the head.
     ///
+    /// @param name of the model, for messages
     /// @param inputs `tokens · hidden` values
-    record Input(Rows weight, float[] inputs) {
+    record Input(String name, Rows weight, float[] inputs) {
     }
 
     /// Running sums of one model over the vocabulary so far, per token.
@@ -80,7 +83,9 @@ final class Head {
         projection.add(operations, System.nanoTime() - start);
         List<SequenceScores> out = new ArrayList<>();
         for (int m = 0; m < models.size(); m++) {
-            out.add(scores(sums.get(m), reference && m > 0 ? sums.getFirst() : null));
+            Sums own = sums.get(m);
+            requireFinite(models.get(m).name(), IntStream.range(0, tokens).mapToDouble(t -> own.logSum(t) + own.target[t] + own.cross[t]));
+            out.add(scores(own, reference && m > 0 ? sums.getFirst() : null));
         }
         return out;
     }
@@ -110,7 +115,15 @@ final class Head {
                 }
             });
         }
+        requireFinite(model.name(), Arrays.stream(sum));
         return drawn;
+    }
+
+    /// A single weight that is no number is enough: every sum over the vocabulary meets the whole head.
+    private static void requireFinite(String model, DoubleStream values) {
+        if (!values.allMatch(Double::isFinite)) {
+            throw new InputException("the logits of " + model + " are not finite; its output head or embedding is damaged or overflows float32, verify the folder");
+        }
     }
 
     private static void draw(float[] logits, int at, int rows, int first, int t, float[] max, double[] sum, int[] drawn, SplitMix random) {

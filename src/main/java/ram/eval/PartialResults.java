@@ -8,6 +8,7 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.MalformedInputException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -18,11 +19,13 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import ram.UsageException;
 
 /// Scores of finished sequences in a file, one JSON document per line; numbers per token as base64 of little-endian float32.
 /// Lines of other models, other tokens, or cut short when a run was stopped, are passed over.
 final class PartialResults {
     private static final String SCHEMA = "ram.scores/1";
+    private static final String BEGIN = "{\"schema\":\"" + SCHEMA + "\"";
     private static final ObjectMapper MAPPER = new ObjectMapper();
 
     private final Path file;
@@ -53,13 +56,21 @@ final class PartialResults {
             return out;
         }
         try {
-            for (String line : Files.readAllLines(file)) {
-                read(line, out);
+            List<String> lines = Files.readAllLines(file);
+            if (!lines.isEmpty() && !lines.getFirst().startsWith(BEGIN.substring(0, Math.min(BEGIN.length(), lines.getFirst().length())))) {
+                throw notScores();
             }
+            lines.forEach(line -> read(line, out));
             return out;
+        } catch (MalformedInputException _) {
+            throw notScores();
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
         }
+    }
+
+    private UsageException notScores() {
+        return new UsageException(file + " is not a file of finished windows, so it is left as it is; choose another name for --partial");
     }
 
     private void read(String line, Map<Integer, List<SequenceScores>> out) {

@@ -111,6 +111,21 @@ public record TokenSet(String name, List<int[]> sequences) {
         return out;
     }
 
+    /// @throws InputException when a token is not one of a vocabulary of this size
+    void requireBelow(int vocabulary) {
+        for (int[] s : sequences) {
+            for (int id : s) {
+                if (id < 0 || id >= vocabulary) {
+                    throw outside(id, vocabulary);
+                }
+            }
+        }
+    }
+
+    static InputException outside(int id, int vocabulary) {
+        return new InputException("token " + id + " is outside the vocabulary of " + vocabulary + "; the tokens were made with another model's tokenizer");
+    }
+
     /// Predicted tokens of all sequences together.
     public long predictions() {
         return sequences.stream().mapToLong(s -> s.length - 1).sum();

@@ -26,10 +26,18 @@ public record Architecture(String modelType, String family, boolean known, Struc
         }
     }
 
+    /// What the assumption about a source that is stored quantized ends in.
+    static final String REQUANTIZED = "decoded and quantized again, which loses quality twice";
+
     public Architecture {
         Objects.requireNonNull(modelType);
         Objects.requireNonNull(family);
         Objects.requireNonNull(structure);
         assumptions = List.copyOf(assumptions);
+    }
+
+    /// Whether the source is stored quantized and was decoded.
+    public boolean requantized() {
+        return assumptions.stream().anyMatch(a -> a.endsWith(REQUANTIZED));
     }
 }

@@ -126,7 +126,7 @@ public final class Layouts {
             tensors.remove(path + ".biases");
         }
         if (!packed.isEmpty()) {
-            assumptions.add("the source stores " + packed.size() + " modules quantized; they are decoded and quantized again, which loses quality twice");
+            assumptions.add("the source stores " + packed.size() + " modules quantized; they are " + Architecture.REQUANTIZED);
         }
     }
 

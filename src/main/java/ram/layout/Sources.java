@@ -98,7 +98,7 @@ final class Sources {
         if (!options.requantize()) {
             throw InputException.in(config.file(), "says the model is quantized for MLX already; give the original model, or --requantize to decode it and lose quality twice");
         }
-        assumptions.add("the source is quantized for MLX already; its " + paths.size() + " quantized modules are decoded and quantized again, which loses quality twice");
+        assumptions.add("the source is quantized for MLX already; its " + paths.size() + " quantized modules are " + Architecture.REQUANTIZED);
         for (String path : paths) {
             TensorView scales = tensors.remove(path + ".scales");
             Format format;

@@ -52,14 +52,14 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
             }
         }
         if (index < 0) {
-            throw new UsageException("there is no module '" + path + "'; `ram inspect` lists them");
+            throw new UsageException("there is no module '" + path + "'");
         }
         Manifest manifest = Planner.plan(profile, request);
         Prepared prepared = new Prepared(profile, request);
         ModulePlan plan = manifest.modules().get(index);
         ModuleProfile m = profile.modules().get(index);
         return new Explain(plan, rule(plan, manifest), curve(prepared.choices.get(index), Optional.of(plan.format())), share(profile, index), m.sensitivitySource(), ingredients(m), manifest.damagePrice(),
-                at(prepared, index, 0.95), at(prepared, index, 1.05));
+                at(prepared, manifest, index, 0.95), at(prepared, manifest, index, 1.05));
     }
 
     /// The curve of every module, in the order of the profile.
@@ -119,12 +119,14 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
         return out;
     }
 
-    private static Optional<Format> at(Prepared prepared, int index, double factor) {
+    private static Optional<Format> at(Prepared prepared, Manifest manifest, int index, double factor) {
         if (!prepared.request.policy().isPriced()) {
             return Optional.empty();
         }
         try {
-            return Optional.of(prepared.solve((long) (prepared.limit() * factor)).formats().get(index));
+            // a plan for a divergence has no other limit than its own size
+            long limit = prepared.request.maxDivergence().isPresent() ? manifest.sizes().files() : prepared.limit();
+            return Optional.of(prepared.solve((long) (limit * factor)).formats().get(index));
         } catch (BudgetException e) {
             return Optional.empty();
         }

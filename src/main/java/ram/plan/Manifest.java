@@ -13,6 +13,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import ram.UsageException;
 import ram.format.Format;
 import ram.format.Quantizer;
 import ram.layout.Architecture;
@@ -198,6 +199,16 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sources, files);
     }
 
+    /// Of the program that plans and writes, where another version of it made the profile.
+    public Manifest withToolVersion(String version) {
+        if (version.equals(toolVersion)) {
+            return this;
+        }
+        List<String> remarks = new ArrayList<>(notes);
+        remarks.add("The profile was made by ram " + toolVersion + ".");
+        return new Manifest(version, source, architecture, layers, analysis, planning, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sources, files);
+    }
+
     /// With the target that its budget was made from, and how.
     public Manifest withTarget(Target target) {
         SortedMap<String, String> settings = new TreeMap<>(planning);
@@ -213,6 +224,14 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
     public Manifest withWrittenErrors(Map<String, Double> errors) {
         List<ModulePlan> measured = modules.stream().map(m -> errors.containsKey(m.path()) ? m.withWrittenError(errors.get(m.path())) : m).toList();
         return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, measured, tensors, evaluation, refinement, sources, files);
+    }
+
+    /// @throws UsageException when the plan was not made from this profile
+    public void requireMadeFrom(Profile profile) {
+        String differs = !source.equals(profile.files()) ? "their source files differ" : !analysis.equals(profile.options()) ? "it was measured with other options" : null;
+        if (differs != null) {
+            throw new UsageException("the profile is not the one that the plan was made from: " + differs + "; analyze the model again or give the right profile");
+        }
     }
 
     /// The errors of what was written, by module path.

@@ -1,10 +1,12 @@
 package ram.plan;
 
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.OptionalDouble;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
 import ram.UsageException;
 import ram.format.Format;
 import ram.plan.Candidates.Candidate;
@@ -23,6 +25,7 @@ public final class Planner {
     /// @throws UsageException when the request does not fit the profile: a rule that matches nothing, a missing budget
     /// @throws BudgetException when the limit cannot be met
     public static Manifest plan(Profile profile, PlanRequest request) {
+        requireMeasured(profile, request);
         Prepared prepared = new Prepared(profile, request);
         if (request.policy().isPriced()) {
             if (request.maxDivergence().isPresent()) {
@@ -34,6 +37,18 @@ public final class Planner {
             return priced(prepared, prepared.limit());
         }
         return ruled(prepared);
+    }
+
+    private static void requireMeasured(Profile profile, PlanRequest request) {
+        Set<Format.Mode> measured = EnumSet.noneOf(Format.Mode.class);
+        profile.modules().forEach(m -> m.curve().forEach(p -> measured.add(p.format().mode())));
+        measured.remove(Format.Mode.DENSE);
+        for (Format.Mode mode : request.modes()) {
+            if (mode != Format.Mode.DENSE && !measured.isEmpty() && !measured.contains(mode)) {
+                throw new UsageException("--formats: the profile holds no measurement of " + mode.mlxName() + "; analyze with --formats "
+                        + String.join(",", request.modes().stream().map(Format.Mode::mlxName).toList()));
+            }
+        }
     }
 
     static Manifest priced(Prepared prepared, long limit) {

@@ -15,8 +15,10 @@ import ram.safetensors.ShardPlan;
 ///
 /// @param smallest total file size with every module in its smallest format
 /// @param largest total file size with everything dense
+/// @param smallestData the part of it that is tensor data, without headers
+/// @param largestData likewise
 /// @param parameters number of weights
-public record SizeBounds(long smallest, long largest, long parameters) {
+public record SizeBounds(long smallest, long largest, long smallestData, long largestData, long parameters) {
     /// @param types the types in which tensors will be written
     /// @throws ram.UsageException when a rule of the request matches no module or asks for what is not possible
     public static SizeBounds of(Layout layout, OutputTypes types, PlanRequest request) {
@@ -53,7 +55,9 @@ public record SizeBounds(long smallest, long largest, long parameters) {
         }
         small.addAll(fixed);
         large.addAll(fixed);
-        return new SizeBounds(ShardPlan.of(small).totalBytes(), ShardPlan.of(large).totalBytes(), parameters);
+        ShardPlan least = ShardPlan.of(small);
+        ShardPlan most = ShardPlan.of(large);
+        return new SizeBounds(least.totalBytes(), most.totalBytes(), least.dataBytes(), most.dataBytes(), parameters);
     }
 
     /// @throws BudgetException when the budget is below the smallest size

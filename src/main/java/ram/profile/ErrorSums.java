@@ -150,8 +150,16 @@ final class ErrorSums {
         }
         double coarseSum = sums[formats.size()];
         double plainSum = sums[formats.size() + 1];
-        double[] weighted = Arrays.stream(sums, formats.size() + 2, sums.length).map(w -> ratio(w, plainSum)).toArray();
+        double[] weighted = new double[terms.size()];
+        for (int t = 0; t < weighted.length; t++) {
+            // A matrix that the reference codes exactly, such as one that was quantized before, shows no error to weight: then what one of equal size everywhere would cost.
+            weighted[t] = plainSum > 0 ? sums[formats.size() + 2 + t] / plainSum : mean(terms.get(t).rows()) * mean(terms.get(t).columns());
+        }
         return new PartAnalysis.Errors(curve, ratio(coarseSum, norm), reference.map(_ -> weighted));
+    }
+
+    private static double mean(double[] values) {
+        return Arrays.stream(values).average().orElse(0);
     }
 
     private static double ratio(double a, double b) {

@@ -28,7 +28,7 @@ public final class Fingerprint {
         }
     }
 
-    /// Of a model: its configuration, and name, size, header and the first bytes of every tensor of its files.
+    /// Of a model: its configuration, and name, size, time of the last change, header and the first bytes of every tensor of its files.
     ///
     /// @param kind what the run does
     /// @param toolVersion which program does it
@@ -41,13 +41,21 @@ public final class Fingerprint {
             throw new UncheckedIOException(config + ": cannot be read", e);
         }
         for (Shard shard : model.checkpoint().shards()) {
-            f.add(shard.file().getFileName() + " " + shard.size()).add(shard.header().json());
+            f.add(shard.file().getFileName() + " " + shard.size() + " " + modified(shard.file())).add(shard.header().json());
             for (TensorInfo tensor : shard.tensors().values()) {
                 MemorySegment data = shard.data(tensor);
                 f.add(data.asSlice(0, Math.min(SAMPLE_BYTES, data.byteSize())).toArray(ValueLayout.JAVA_BYTE));
             }
         }
         return f;
+    }
+
+    private static long modified(Path file) {
+        try {
+            return Files.getLastModifiedTime(file).toMillis();
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be read", e);
+        }
     }
 
     public Fingerprint add(String text) {

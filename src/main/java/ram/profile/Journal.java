@@ -40,6 +40,9 @@ public final class Journal implements AutoCloseable {
         this.file = file;
         this.channel = channel;
         boolean filled = channel.size() > 0;
+        if (!isJournal(channel)) {
+            throw new UsageException(file + " is not a file of finished steps, so it is left as it is; choose another name");
+        }
         List<String> lines = read(channel);
         startedOver = filled && (lines.isEmpty() || !lines.getFirst().equals(fingerprint));
         if (lines.isEmpty() || startedOver) {
@@ -53,7 +56,7 @@ public final class Journal implements AutoCloseable {
     }
 
     /// @param fingerprint one line that names all that the steps depend on; what was recorded under another one is dropped
-    /// @throws UsageException when another run holds this journal
+    /// @throws UsageException when another run holds this journal, or the file is something else
     public static Journal open(Path file, String fingerprint) {
         try {
             Files.createDirectories(file.toAbsolutePath().getParent());
@@ -70,6 +73,15 @@ public final class Journal implements AutoCloseable {
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be written", e);
         }
+    }
+
+    /// Whether a file begins as the first line of a journal does, which may be torn.
+    private static boolean isJournal(FileChannel channel) throws IOException {
+        ByteBuffer start = ByteBuffer.allocate(CHECKSUM_DIGITS + 1);
+        channel.read(start, 0);
+        String text = new String(start.array(), 0, start.position(), StandardCharsets.ISO_8859_1);
+        // a computer that stopped may leave zeros in place of what was not on disk yet
+        return text.matches("[0-9a-f]{0," + CHECKSUM_DIGITS + "}|[0-9a-f]{" + CHECKSUM_DIGITS + "} |\\x00+");
     }
 
     private static boolean locked(FileChannel channel) throws IOException {

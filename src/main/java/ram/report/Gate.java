@@ -77,8 +77,8 @@ public final class Gate {
     private static List<Divergence> divergences(Optional<Manifest> manifest, Optional<JsonNode> evaluation) {
         List<Divergence> out = new ArrayList<>();
         evaluation.ifPresent(e -> e.path("models").forEach(m -> {
-            if (m.path("divergence").path("mean_kl").isNumber()) {
-                out.add(new Divergence("measured mean KL divergence of " + m.path("name").asText(), m.path("divergence").path("mean_kl").asDouble()));
+            if (m.path("divergence").has("mean_kl")) {
+                out.add(new Divergence("measured mean KL divergence of " + m.path("name").asText(), meanKl(m)));
             }
         }));
         if (out.isEmpty()) {
@@ -140,9 +140,15 @@ public final class Gate {
 
     private static OptionalDouble measured(Manifest manifest) {
         JsonNode models = manifest.evaluation().map(e -> e.path("models")).orElse(null);
-        if (models == null || models.size() < 2 || !models.get(1).path("divergence").path("mean_kl").isNumber()) {
+        if (models == null || models.size() < 2 || !models.get(1).path("divergence").has("mean_kl")) {
             return OptionalDouble.empty();
         }
-        return OptionalDouble.of(models.get(1).path("divergence").path("mean_kl").asDouble());
+        return OptionalDouble.of(meanKl(models.get(1)));
+    }
+
+    /// Not a number when the document does not hold one, which no limit allows.
+    private static double meanKl(JsonNode model) {
+        JsonNode kl = model.path("divergence").path("mean_kl");
+        return kl.isNumber() ? kl.asDouble() : Double.NaN;
     }
 }

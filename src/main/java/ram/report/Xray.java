@@ -6,14 +6,12 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.math.BigDecimal;
 import java.math.MathContext;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
 import ram.UsageException;
@@ -70,9 +68,7 @@ public final class Xray {
         if (manifest.isEmpty() && profile.isEmpty()) {
             throw new UsageException("a report needs a manifest or a profile");
         }
-        if (manifest.isPresent() && profile.isPresent() && !manifest.get().source().equals(profile.get().files())) {
-            throw new UsageException("the profile is not the one that the plan was made from: their source files differ; analyze the model again or give the right profile");
-        }
+        manifest.ifPresent(m -> profile.ifPresent(m::requireMadeFrom));
         return new Xray(manifest, profile).document(evaluation);
     }
 

@@ -1,15 +1,23 @@
 package ram.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.Folders;
+import ram.eval.TokenSet;
 
 class EvalTest {
     private static final Path RESOURCES = Path.of("src/test/resources/ram/eval");
@@ -38,7 +46,7 @@ class EvalTest {
         Cli.Result r = Cli.run("eval", Cli.TINY, "--tokens", RESOURCES.resolve("held-out.i32"), "--seq-len", 128, "--samples", 2, "-v");
         assertEquals(0, r.exitCode(), r.err());
         assertTrue(r.out().contains("2 sequences of held-out.i32, 254 predictions"), r.out());
-        assertTrue(r.out().contains("tokens/s"), r.out());
+        assertTrue(r.err().contains("tokens/s"), r.err());
     }
 
     @Test
@@ -47,5 +55,48 @@ class EvalTest {
         assertEquals(2, Cli.run("eval", Cli.TINY, "--tokens", RESOURCES.resolve("held-out.i32"), "--noise-control").exitCode());
         assertEquals(5, Cli.run("eval", RESOURCES, "--tokens", RESOURCES.resolve("held-out.i32")).exitCode());
         assertEquals(5, Cli.run("eval", RESOURCES.resolve("tiny-qwen3-mlx-4bit"), "--text", RESOURCES.resolve("held-out.txt")).exitCode());
+    }
+
+    @Test
+    void aTokenOutsideTheVocabularyIsRefusedWhereverItStands(@TempDir Path folder) throws IOException {
+        int[] ids = TokenSet.read(RESOURCES.resolve("held-out.i32"));
+        for (int wrong : new int[] {999_999, -7}) {
+            ByteBuffer bytes = ByteBuffer.allocate(4 * 128).order(ByteOrder.LITTLE_ENDIAN);
+            for (int i = 0; i < 127; i++) {
+                bytes.putInt(ids[i]);
+            }
+            bytes.putInt(wrong);
+            Path file = Files.write(folder.resolve("ids.i32"), bytes.array());
+            Cli.Result r = Cli.run("eval", Cli.TINY, "--tokens", file, "--seq-len", 128);
+            assertEquals(5, r.exitCode(), r.err());
+            assertTrue(r.err().startsWith("ram: token " + wrong + " is outside the vocabulary"), r.err());
+        }
+    }
+
+    @Test
+    void finishedWindowsAreThoseOfTheSameWeights(@TempDir Path folder) throws IOException {
+        Path model = Folders.copy(Cli.TINY, folder.resolve("model"));
+        Path partial = folder.resolve("partial");
+        Object[] command = {"eval", model, "--tokens", RESOURCES.resolve("held-out.i32"), "--seq-len", 128, "--samples", 1, "--partial", partial, "--json"};
+        String before = Cli.run(command).out();
+        try (RandomAccessFile file = new RandomAccessFile(model.resolve("model.safetensors").toFile(), "rw")) {
+            file.seek(file.length() - 100_000);
+            // bfloat16 of 1
+            file.write(new byte[] {(byte) 0x80, 0x3f});
+        }
+        String after = Cli.run(command).out();
+        Files.delete(partial);
+        assertEquals(Cli.run(command).out(), after);
+        assertNotEquals(before, after);
+    }
+
+    @Test
+    void aFileThatHoldsNoWindowsIsLeftAsItIs(@TempDir Path folder) throws IOException {
+        for (String content : List.of("{\"model_type\": \"qwen3\"}\n", "notes", "\u00ff\u0000")) {
+            Path file = Files.write(folder.resolve("mine"), content.getBytes(StandardCharsets.ISO_8859_1));
+            Cli.Result r = Cli.run("eval", Cli.TINY, "--tokens", RESOURCES.resolve("held-out.i32"), "--seq-len", 128, "--samples", 1, "--partial", file);
+            assertEquals(2, r.exitCode(), r.err());
+            assertEquals(content, Files.readString(file, StandardCharsets.ISO_8859_1));
+        }
     }
 }

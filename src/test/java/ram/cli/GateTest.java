@@ -1,8 +1,11 @@
 package ram.cli;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -100,5 +103,27 @@ class GateTest {
         assertEquals(2, Cli.run("gate", manifest, "--max-ppl-increase", "two").exitCode());
         assertEquals(5, Cli.run("gate", folder.resolve("nowhere.json"), "--max-kl", "1").exitCode());
         assertEquals(5, Cli.run("gate", Files.writeString(folder.resolve("bad.json"), "{"), "--max-kl", "1").exitCode());
+    }
+
+    @Test
+    void aMeasurementThatIsNoNumberHoldsNoLimit() throws IOException {
+        ObjectMapper json = new ObjectMapper();
+        ObjectNode document = (ObjectNode) json.readTree(manifest.toFile());
+        document.putObject("evaluation").put("schema", "ram.evaluation/1").put("reference", "source").putArray("models").add(json.createObjectNode().put("name", "source"))
+                .add(json.createObjectNode().put("name", "quantized").set("divergence", json.createObjectNode().put("mean_kl", "NaN")));
+        Path file = Files.writeString(folder.resolve("nan.json"), document.toString());
+        Cli.Result r = Cli.run("gate", file, "--max-kl", "1");
+        assertEquals(3, r.exitCode(), r.err());
+        assertTrue(r.out().contains("FAILED  max-kl: measured mean KL divergence of quantized is NaN"), r.out());
+        assertEquals(3, Cli.run("gate", file, "--baseline", file).exitCode());
+    }
+
+    @Test
+    void theOutcomeReplacesNoInput() throws IOException {
+        byte[] before = Files.readAllBytes(manifest);
+        for (Path junit : List.of(manifest, manifest.resolveSibling("model.safetensors"))) {
+            assertEquals(2, Cli.run("gate", manifest, "--max-kl", "1", "--junit", junit).exitCode());
+        }
+        assertArrayEquals(before, Files.readAllBytes(manifest));
     }
 }

@@ -10,6 +10,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -17,6 +18,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import ram.Folders;
 import ram.safetensors.Checkpoint;
 
 class QuantizeTest {
@@ -106,10 +108,45 @@ class QuantizeTest {
         Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out);
         assertEquals(2, r.exitCode());
         assertEquals("ram: " + out + " exists already; choose another output folder or give --force to replace it", r.sentence());
+        Cli.Result forced = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force");
+        assertEquals(2, forced.exitCode());
+        assertEquals("ram: " + out + " holds something else than a model, so --force does not replace it; choose another output folder, or remove it by hand", forced.sentence());
         assertTrue(Files.exists(out.resolve("precious")));
+        Files.writeString(out.resolve("config.json"), "{}");
         assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force", "--quiet").exitCode());
         assertFalse(Files.exists(out.resolve("precious")));
         assertEquals(List.of("out"), names(folder));
+    }
+
+    @Test
+    void inputsAreNeverReplaced() throws IOException {
+        Path model = folder.resolve("models").resolve("tiny");
+        Folders.copy(Cli.TINY, model);
+        Files.writeString(folder.resolve("models").resolve("config.json"), "{}");
+        Path profile = folder.resolve("profile.json");
+        assertEquals(0, Cli.run("analyze", model, "-o", profile, "--quiet").exitCode());
+        byte[] measured = Files.readAllBytes(profile);
+        Path link = Files.createSymbolicLink(folder.resolve("link"), model);
+        for (Path out : List.of(model, link, folder.resolve("models"), model.resolve("../tiny"))) {
+            Cli.Result r = Cli.run("quantize", model, "--budget", "1MB", "-o", out, "--force");
+            assertEquals(2, r.exitCode(), out.toString());
+            assertTrue(r.sentence().contains(" input"), r.sentence());
+        }
+        for (String name : List.of("model.safetensors", "config.json", "tokenizer.json")) {
+            Cli.Result r = Cli.run("analyze", model, "-o", model.resolve(name), "--force");
+            assertEquals(2, r.exitCode());
+            assertEquals("ram: " + model.resolve(name) + " has the name of a model's file, which is never replaced; choose another name", r.sentence());
+        }
+        for (List<?> command : List.of(List.of("plan", profile, "--budget", "1MB", "-o", profile), List.of("sweep", profile, "--budgets", "5", "--csv", profile), List.of("report", profile, "-o", profile),
+                List.of("merge", profile, "-o", profile))) {
+            List<Object> words = new ArrayList<>(command);
+            words.add("--force");
+            Cli.Result r = Cli.run(words.toArray());
+            assertEquals(2, r.exitCode(), r.err());
+            assertEquals("ram: " + profile + " is an input; choose another name", r.sentence());
+        }
+        assertArrayEquals(measured, Files.readAllBytes(profile));
+        assertEquals(0, Cli.run("inspect", model).exitCode());
     }
 
     @Test
@@ -148,7 +185,7 @@ class QuantizeTest {
         assertTrue(kl > 0 && kl < 0.01, "mean KL " + kl);
         assertTrue(Files.readString(out.resolve("README.md")).contains("On 4 sequences of tokens.i32 (252 predictions)"));
         Cli.Result missing = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("x"), "--eval-text", "nowhere.txt");
-        assertEquals(2, missing.exitCode());
+        assertEquals(5, missing.exitCode());
         assertTrue(missing.sentence().contains("--eval-text: nowhere.txt cannot be read"), missing.err());
     }
 

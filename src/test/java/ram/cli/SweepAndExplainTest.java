@@ -117,6 +117,6 @@ class SweepAndExplainTest {
         assertTrue(one.path("ingredients").size() > 0 && one.path("price_per_byte").asDouble() > 0);
         Cli.Result unknown = Cli.run("explain", manifest, "model.layers.9.mlp.down_proj", "--profile", profile);
         assertEquals(2, unknown.exitCode());
-        assertEquals("ram: there is no module 'model.layers.9.mlp.down_proj'; `ram inspect` lists them", unknown.sentence());
+        assertEquals("ram: there is no module 'model.layers.9.mlp.down_proj'; did you mean 'model.layers.0.mlp.down_proj'?", unknown.sentence());
     }
 }

@@ -1,0 +1,123 @@
+package ram.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import ram.Jvm;
+import ram.Schemas;
+
+/// Options that cannot hold together, or not with the documents that are given, are refused before any work is done.
+class OptionsTest {
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    @TempDir
+    static Path folder;
+
+    private static Path profile;
+
+    @BeforeAll
+    static void analyze() {
+        profile = folder.resolve("profile.json");
+        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+    }
+
+    private static void refused(String sentence, Object... args) {
+        Cli.Result r = Cli.run(args);
+        assertEquals(2, r.exitCode(), r.err());
+        assertTrue(r.err().startsWith("ram: ") && r.err().contains(sentence), r.err());
+    }
+
+    @Test
+    void limitsOfTheMachine() {
+        refused("--threads must be 1 or more, not 0", "analyze", Cli.TINY, "--threads", "0", "-o", folder.resolve("x"));
+        refused("--threads must be 1 or more, not -3", "inspect", Cli.TINY, "--threads", "-3");
+        refused("--memory must be 64MB or more, not 1kB", "plan", profile, "--budget", "1MB", "--memory", "1kB");
+    }
+
+    @Test
+    void formatsThatWereNotMeasured() {
+        refused("--formats: the profile holds no measurement of mxfp4; analyze with --formats affine,mxfp4", "plan", profile, "--budget", "1MB", "--formats", "affine,mxfp4");
+        refused("--formats: the profile holds no measurement of mxfp4; analyze with --formats mxfp4", "quantize", Cli.TINY, "--profile", profile, "--budget", "3MB", "--formats", "mxfp4",
+                "-o", folder.resolve("x"));
+        refused("--exact: the profile was measured on samples of rows", "quantize", Cli.TINY, "--profile", profile, "--budget", "1MB", "--exact", "-o", folder.resolve("x"));
+    }
+
+    @Test
+    void whatARuleNeedsIsMeasuredWithoutAskingForIt() throws IOException {
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "--set", "layers.1.mlp.down=mxfp4", "--dry-run", "--json");
+        assertEquals(0, r.exitCode(), r.err());
+        for (JsonNode m : JSON.readTree(r.out()).path("modules")) {
+            assertEquals(m.path("path").asText().equals("model.layers.1.mlp.down_proj"), m.path("format").asText().equals("mxfp4"), m.toString());
+        }
+    }
+
+    @Test
+    void limitsThatDoNotApply() {
+        refused("sweep plans for many budgets itself", "sweep", profile, "--budget", "1MB");
+        refused("sweep plans for many budgets itself", "sweep", profile, "--target", "knee");
+        refused("--target knee is a trade", "quantize", Cli.TINY, "--target", "knee", "--policy", "uniform", "-o", folder.resolve("x"));
+        refused("--json prints the profile", "analyze", Cli.TINY, "--json", "-o", folder.resolve("x"));
+        refused("the name of the output is empty", "plan", profile, "--budget", "1MB", "-o", "");
+        assertFalse(Files.exists(folder.resolve("x")));
+    }
+
+    @Test
+    void aProfileOfAnotherModelExplainsNothing() throws IOException {
+        Path manifest = folder.resolve("plan.json");
+        assertEquals(0, Cli.run("plan", profile, "--max-kl", "0.01", "-o", manifest).exitCode());
+        Path other = folder.resolve("rtn.json");
+        assertEquals(0, Cli.run("analyze", Cli.TINY, "--quantizer", "rtn", "-o", other, "--quiet").exitCode());
+        refused("the profile is not the one that the plan was made from: it was measured with other options", "explain", manifest, "model.embed_tokens", "--profile", other);
+        refused("the profile is not the one that the plan was made from: it was measured with other options", "report", manifest, "--profile", other, "-o", folder.resolve("x.html"));
+        Cli.Result r = Cli.run("explain", manifest, "model.embed_tokens", "--profile", profile);
+        assertEquals(0, r.exitCode(), r.err());
+        assertTrue(r.out().contains("with 5 % less budget it would get "), r.out());
+    }
+
+    @Test
+    void aPlanIsOfTheVersionThatMakesIt() throws IOException {
+        ObjectNode older = (ObjectNode) JSON.readTree(profile.toFile());
+        older.put("tool_version", "9.9.9");
+        Path file = Files.writeString(folder.resolve("older.json"), older.toString());
+        Cli.Result r = Cli.run("plan", file, "--budget", "1MB", "--json");
+        JsonNode manifest = JSON.readTree(r.out());
+        assertEquals(BuildInfo.read().version(), manifest.path("tool_version").asText());
+        assertTrue(manifest.path("notes").toString().contains("The profile was made by ram 9.9.9."), manifest.path("notes").toString());
+    }
+
+    @Test
+    void boundsFromHeadersAlone() throws IOException {
+        Cli.Result r = Cli.run("plan", Cli.TINY, "--dry-run", "--json");
+        assertEquals(0, r.exitCode(), r.err());
+        JsonNode bounds = JSON.readTree(r.out());
+        assertEquals(List.of(), Schemas.errors(Schemas.schema("bounds"), bounds));
+        assertEquals(16, bounds.path("largest_bits_per_weight").asDouble(), "every tensor is bfloat16");
+    }
+
+    @Test
+    void aFullDiskBehindStdoutIsAFailure() throws IOException, InterruptedException {
+        assumeTrue(Files.exists(Path.of("/dev/full")), "nothing is always full here");
+        List<String> command = new ArrayList<>(List.of("/bin/sh", "-c", "exec \"$@\" >/dev/full", "sh"));
+        command.addAll(Jvm.command(List.of(), Main.class, "plan", profile, "--budget", "1MB", "--json"));
+        Process process = new ProcessBuilder(command).start();
+        String said = new String(process.getErrorStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+        assertEquals(1, process.exitValue(), said);
+        assertTrue(said.startsWith("ram: stdout: cannot be written: "), said);
+    }
+}
