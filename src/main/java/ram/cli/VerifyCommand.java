@@ -24,6 +24,7 @@ import ram.numeric.Workers;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.profile.AnalysisOptions;
+import ram.verify.ManifestCheck;
 import ram.verify.Verifier;
 
 @Command(name = "verify", sortOptions = false, description = "Proves an MLX folder, whoever made it: that mlx_lm loads it and, with --source, that every number is right.")
@@ -73,12 +74,14 @@ final class VerifyCommand implements Callable<Integer> {
     /// What differs from the files that the manifest lists.
     private List<String> receipts(Manifest manifest) {
         List<Receipts.Listed> files = new ArrayList<>();
+        List<String> problems = new ArrayList<>(ManifestCheck.problems(folder, manifest));
         manifest.files().forEach(f -> files.add(new Receipts.Listed(folder, f, "make the folder again")));
         if (source != null) {
             manifest.sources().forEach(f -> files.add(new Receipts.Listed(source, f, "this is not the source that the folder was made from")));
         }
         try (Workers workers = new Workers(root.global.threads())) {
-            return Receipts.problems(files, workers);
+            problems.addAll(Receipts.problems(files, workers));
+            return problems;
         }
     }
 

@@ -55,6 +55,7 @@ import ram.tensor.TensorView;
 public final class Converter {
     /// Elements of a row block: large enough to amortise a write, small enough that dozens fit into any working set.
     public static final long BLOCK = 1 << 20;
+    private static final float LARGEST_FLOAT16 = 65504;
 
     /// What was measured while one module was coded.
     ///
@@ -417,6 +418,9 @@ public final class Converter {
                         some.encode(quantizer, values);
                     }
                     some.read(0, count, decoded);
+                    if (!isRepresentable(block.dtype(), decoded, count * columns)) {
+                        throw new InputException("module '" + block.module() + "' holds weights beyond the largest of float16; give --dtype bfloat16");
+                    }
                     measured.set(t, measured.get(t).plus(Measured.between(values, decoded, count * columns)));
                 }
             }
@@ -431,6 +435,11 @@ public final class Converter {
             }
             return new Finished(List.copyOf(regions), measured);
         }
+    }
+
+    /// Whether MLX decodes to these values in the type of the scales. Only float16 ends within reach of weights.
+    public static boolean isRepresentable(DType stored, float[] decoded, int count) {
+        return stored != DType.F16 || Kernels.maxMagnitude(decoded, 0, count) <= LARGEST_FLOAT16;
     }
 
     private static void closeQuietly(FileChannel channel) {

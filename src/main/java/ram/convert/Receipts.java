@@ -138,7 +138,7 @@ public final class Receipts {
 
     private static String problem(Path file, Manifest.OutputFile recorded) {
         String name = recorded.name();
-        if (!name.equals(Path.of(name).getFileName().toString())) {
+        if (name.isEmpty() || !Path.of(name).equals(Path.of(name).getFileName())) {
             return "the manifest lists '" + name + "', which is not the name of a file in this folder";
         }
         if (!Files.isRegularFile(file)) {

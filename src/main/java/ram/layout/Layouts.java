@@ -3,15 +3,19 @@ package ram.layout;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalInt;
 import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 import ram.InputException;
 import ram.format.Format;
 import ram.format.QuantizedTensor;
@@ -27,6 +31,8 @@ public final class Layouts {
 
     /// Tables that transformers used to store and no class of mlx_lm has as a parameter.
     private static final Pattern ROTARY_TABLE = Pattern.compile("(^|\\.)(rotary_emb|rotary_pos_emb|rope)\\.(inv_freq|original_inv_freq|cos_cached|sin_cached)$");
+    private static final List<String> LAYER_COUNTS = List.of("num_hidden_layers", "num_layers", "n_layers", "n_layer");
+    private static final int MOST_DIGITS = 9;
     private static final Pattern NUMBER = Pattern.compile("\\d+");
 
     private final Checkpoint checkpoint;
@@ -64,6 +70,9 @@ public final class Layouts {
         Map<String, TensorView> dense = new Sources(config, options, dropped, assumptions).decode(tensors);
         headToEmbedding(family, dense, family.tied(scope));
         Map<String, TensorView> mlx = new Transforms(dense, scope, defaults, dropped).apply(family);
+        missingLayer(mlx.keySet(), scope).ifPresent(l -> {
+            throw InputException.in(checkpoint.folder(), "has no tensor of layer " + l + ", but config.json counts more layers than that; the checkpoint is incomplete, download it again");
+        });
         dropUnused(family, mlx, scope);
         boolean tied = family.head().map(h -> !mlx.containsKey(h + ".weight")).orElse(true);
         return assemble(family, known.isPresent(), tied, mlx, scope);
@@ -222,7 +231,44 @@ public final class Layouts {
 
     static int layer(String name) {
         Matcher m = LAYER.matcher(name);
-        return m.find() ? Integer.parseInt(m.group(1)) : -1;
+        return m.find() ? index(m.group(1), name) : -1;
+    }
+
+    /// A number in a tensor's name.
+    ///
+    /// @throws InputException when no layer or expert can have it
+    static int index(String digits, String name) {
+        if (digits.length() > MOST_DIGITS) {
+            throw new InputException("tensor '" + name + "' has a number in its name that no layer or expert has; the checkpoint is damaged, download it again");
+        }
+        return Integer.parseInt(digits);
+    }
+
+    /// The first layer that config.json counts and of which no tensor is there; empty where layers are not told by number.
+    ///
+    /// @param scope the part of config.json that speaks of the language model
+    public static OptionalInt missingLayer(Collection<String> tensors, JsonNode scope) {
+        Set<Integer> found = new HashSet<>();
+        tensors.forEach(t -> found.add(layer(t)));
+        found.remove(-1);
+        // two lists of layers, each numbered from 0
+        boolean apart = tensors.stream().anyMatch(t -> t.contains(".kv_reuse_layers."));
+        if (apart || found.isEmpty()) {
+            return OptionalInt.empty();
+        }
+        // a config.json may have several of them, of which its class reads one
+        int layers = LAYER_COUNTS.stream().filter(k -> scope.path(k).isInt()).mapToInt(k -> scope.path(k).asInt()).min().orElse(0);
+        return IntStream.range(0, layers).filter(l -> !found.contains(l)).findFirst();
+    }
+
+    /// The part of config.json that the model's class reads; the root for a class that is not known.
+    public static JsonNode scope(ModelConfig config) {
+        return Family.of(config.modelType()).map(f -> f.scope(config.json())).orElse(config.json());
+    }
+
+    /// Whether mlx_lm's class has no output head of its own with this config.json, and so refuses tensors of one. Of a class that is not known nothing is known.
+    public static boolean refusesHead(ModelConfig config) {
+        return Family.of(config.modelType()).filter(f -> List.of("unless_tied", "never").contains(f.rules().path("head").path("present").asText())).filter(f -> f.tied(f.scope(config.json()))).isPresent();
     }
 
     /// Embeddings, layers, the rest, the head.

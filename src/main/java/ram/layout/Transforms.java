@@ -139,7 +139,7 @@ final class Transforms {
     private boolean layerAllows(JsonNode step, String name, MatchResult m) {
         for (JsonNode c : step.path("when")) {
             if (c.has("layer_from")) {
-                if (Long.parseLong(m.group(1)) < expressions.number(c.path("layer_from"))) {
+                if (Layouts.index(m.group(1), name) < expressions.number(c.path("layer_from"))) {
                     return false;
                 }
                 boolean named = !c.has("containing");
@@ -244,7 +244,7 @@ final class Transforms {
         int group = step.path("index_group").asInt();
         Map<String, SortedMap<Integer, Hit>> stacks = new LinkedHashMap<>();
         for (Hit h : hits(step)) {
-            stacks.computeIfAbsent(h.expand(step.path("to").asText()), _ -> new TreeMap<>()).put(Integer.parseInt(h.match().group(group)), h);
+            stacks.computeIfAbsent(h.expand(step.path("to").asText()), _ -> new TreeMap<>()).put(Layouts.index(h.match().group(group), h.name()), h);
         }
         stacks.forEach((name, experts) -> {
             int count = step.path("count").asText().equals("(all)") ? experts.size() : Math.toIntExact(expressions.number(step.path("count")));

@@ -18,6 +18,8 @@ import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import ram.InputException;
 
 /// A folder of safetensors files read as one set of tensors.
@@ -27,6 +29,8 @@ import ram.InputException;
 public final class Checkpoint implements AutoCloseable {
     public static final String INDEX = "model.safetensors.index.json";
     private static final long MAX_INDEX_BYTES = 256_000_000;
+
+    private static final Pattern NUMBERED = Pattern.compile("(.*)-\\d{1,9}-of-(\\d{1,9})\\.safetensors");
 
     private final Path folder;
     private final List<Shard> shards;
@@ -66,10 +70,28 @@ public final class Checkpoint implements AutoCloseable {
             }
             if (!files.isEmpty()) {
                 Collections.sort(files);
+                requireAll(folder, files);
                 return files;
             }
         }
         throw InputException.in(folder, "holds no *.safetensors file; if the model has only *.bin files, convert it to safetensors first");
+    }
+
+    /// Without an index only the names say of how many files a model is made.
+    private static void requireAll(Path folder, List<Path> files) {
+        Map<String, Integer> found = new TreeMap<>();
+        for (Path file : files) {
+            Matcher m = NUMBERED.matcher(file.getFileName().toString());
+            if (m.matches()) {
+                found.merge(m.group(1) + " " + m.group(2), 1, Integer::sum);
+            }
+        }
+        found.forEach((name, count) -> {
+            long all = Long.parseLong(name.substring(name.lastIndexOf(' ') + 1));
+            if (count != all) {
+                throw InputException.in(folder, "holds " + count + " of " + all + " files of the model; download the others, or the folder again");
+            }
+        });
     }
 
     private static Checkpoint openIndexed(Path folder, Path index) throws IOException {

@@ -135,6 +135,10 @@ final class StoredFormats {
             complain.accept("tensor '" + path + ".weight' of shape " + weight.get().shape() + " cannot hold codes in the format " + format + " that config.json gives it");
             return;
         }
+        if (format.mode() == Format.Mode.AFFINE && !scales.dtype().isMlxFloat()) {
+            complain.accept("tensor '" + path + ".scales' is " + scales.dtype() + ", but the format " + format + " that config.json gives the module needs BF16, F16 or F32");
+            return;
+        }
         List<String> wrong = new ArrayList<>();
         for (Format.Component c : format.components(logical, scales.dtype())) {
             Optional<TensorInfo> stored = checkpoint.tensor(path + "." + c.suffix());

@@ -1,5 +1,6 @@
 package ram.verify;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -28,6 +29,7 @@ import ram.convert.Converter;
 import ram.format.CodedMatrix;
 import ram.format.Format;
 import ram.layout.Layout;
+import ram.layout.Layouts;
 import ram.layout.Model;
 import ram.layout.ModelConfig;
 import ram.layout.Module;
@@ -45,6 +47,10 @@ import ram.tensor.TensorView;
 /// Proves an MLX folder, whoever made it: that stock mlx_lm loads it and reads in it what was meant, and, where the source is at hand,
 /// that every tensor is there and every number is what it should be.
 public final class Verifier {
+    /// Keys that a converter may write otherwise than it found them.
+    private static final Set<String> CONVERTED_KEYS = Set.of("quantization", "quantization_config", "_name_or_path", "torch_dtype", "dtype", "transformers_version", "tie_word_embeddings",
+            "eos_token_id", "pad_token_id", "bos_token_id", "use_cache");
+    private static final int LONGEST_VALUE = 60;
     private static final Pattern UNSTACKED = Pattern.compile("\\.experts\\.\\d+\\.[\\w.]+\\.scales$");
 
     /// What was found.
@@ -88,6 +94,7 @@ public final class Verifier {
     private final Workers workers;
     private final LongConsumer progress;
     private final List<String> problems = new ArrayList<>();
+    private Optional<DType> mainType = Optional.empty();
 
     private Verifier(Path folder, Set<String> nonFinite, Workers workers, LongConsumer progress) {
         this.folder = folder;
@@ -131,8 +138,11 @@ public final class Verifier {
             checkFiles(checkpoint);
             SortedMap<String, Format> formats = StoredFormats.read(checkpoint, config, problems::add);
             checkHead(checkpoint, config);
-            checkTypes(checkpoint, config, formats);
+            mainType = mainType(checkpoint);
+            checkTypes(checkpoint, formats);
+            checkLayers(checkpoint, config);
             checkFinite(checkpoint);
+            source.ifPresent(s -> compareConfigs(config.json(), s.config().json(), ""));
             SortedMap<String, Double> errors = source.isPresent() ? compare(checkpoint, formats, source.get(), expected) : Collections.emptySortedMap();
             return new Report(problems, formats.size(), checkpoint.tensors().size(), errors);
         } catch (InputException e) {
@@ -167,7 +177,7 @@ public final class Verifier {
     }
 
     private void checkHead(Checkpoint checkpoint, ModelConfig config) {
-        boolean tied = config.json().path("tie_word_embeddings").asBoolean(false);
+        boolean tied = Layouts.refusesHead(config);
         for (String name : checkpoint.tensors().keySet()) {
             if (tied && name.matches("(language_model\\.)?lm_head\\.(weight|scales|biases)")) {
                 problems.add("tensor '" + name + "' is stored although config.json ties the head to the embedding; mlx_lm would refuse or ignore it");
@@ -178,15 +188,37 @@ public final class Verifier {
         }
     }
 
+    /// Of a folder without its source: that no layer is missing. What else a class needs, only the source tells.
+    private void checkLayers(Checkpoint checkpoint, ModelConfig config) {
+        Layouts.missingLayer(checkpoint.tensors().keySet(), Layouts.scope(config)).ifPresent(l -> problems.add("layer " + l + " is missing, though config.json counts more layers than that; mlx_lm would miss its parameters"));
+    }
+
+    /// What the source's config.json says and the folder's says otherwise; types, ids and the head are the converter's to change.
+    private void compareConfigs(ObjectNode stored, ObjectNode source, String at) {
+        for (Map.Entry<String, JsonNode> entry : source.properties()) {
+            JsonNode here = stored.get(entry.getKey());
+            if (here == null || CONVERTED_KEYS.contains(entry.getKey()) || here.equals(entry.getValue())) {
+                continue;
+            }
+            if (here instanceof ObjectNode inner && entry.getValue() instanceof ObjectNode innerSource) {
+                compareConfigs(inner, innerSource, at + entry.getKey() + ".");
+            } else if (!(here.isNumber() && entry.getValue().isNumber() && here.asDouble() == entry.getValue().asDouble())) {
+                problems.add("config.json has " + at + entry.getKey() + " = " + shortly(here) + ", but the source's has " + shortly(entry.getValue()));
+            }
+        }
+    }
+
+    private static String shortly(JsonNode value) {
+        String text = value.toString();
+        return text.length() <= LONGEST_VALUE ? text : text.substring(0, LONGEST_VALUE) + "…";
+    }
+
     /// Mixed float types load silently and promote the activations.
-    private void checkTypes(Checkpoint checkpoint, ModelConfig config, SortedMap<String, Format> formats) {
-        Map<DType, Long> bytes = new TreeMap<>();
-        checkpoint.tensors().values().stream().filter(t -> t.dtype().isMlxFloat()).forEach(t -> bytes.merge(t.dtype(), t.bytes(), Long::sum));
-        Optional<DType> main = bytes.entrySet().stream().max(Map.Entry.comparingByValue()).map(Map.Entry::getKey);
+    private void checkTypes(Checkpoint checkpoint, SortedMap<String, Format> formats) {
         for (String path : formats.keySet()) {
             TensorInfo scales = checkpoint.tensor(path + ".scales").orElseThrow();
-            if (formats.get(path).mode() == Format.Mode.AFFINE && scales.dtype() != main.orElseThrow()) {
-                problems.add("tensor '" + path + ".scales' is " + scales.dtype() + " in a model of " + main.get() + "; mlx_lm would load it and silently compute in float32");
+            if (formats.get(path).mode() == Format.Mode.AFFINE && scales.dtype() != mainType.orElseThrow()) {
+                problems.add("tensor '" + path + ".scales' is " + scales.dtype() + " in a model of " + mainType.get() + "; mlx_lm would load it and silently compute in float32");
             }
         }
         for (TensorInfo tensor : checkpoint.tensors().values()) {
@@ -194,6 +226,13 @@ public final class Verifier {
                 problems.add("tensor '" + tensor.name() + "' is F64, which MLX refuses");
             }
         }
+    }
+
+    /// The float type that most bytes have.
+    private static Optional<DType> mainType(Checkpoint checkpoint) {
+        Map<DType, Long> bytes = new TreeMap<>();
+        checkpoint.tensors().values().stream().filter(t -> t.dtype().isMlxFloat()).forEach(t -> bytes.merge(t.dtype(), t.bytes(), Long::sum));
+        return bytes.entrySet().stream().max(Map.Entry.comparingByValue()).map(Map.Entry::getKey);
     }
 
     private void checkFinite(Checkpoint checkpoint) {
@@ -313,6 +352,9 @@ public final class Verifier {
         } else if (!stored.get().shape().equals(view.shape())) {
             problems.add("tensor '" + name + "' has the shape " + stored.get().shape() + ", but should have " + view.shape());
         } else {
+            DType type = stored.get().dtype();
+            mainType.filter(main -> type.isMlxFloat() && type != main && type != view.dtype()).ifPresent(main -> problems.add("tensor '" + name + "' is " + type + " in a model of " + main
+                    + ", which it is not in the source; mlx_lm would load it and silently compute in float32"));
             long elements = view.shape().elements();
             for (long first = 0; first < elements; first += Converter.BLOCK) {
                 checks.add(new Same(name, view, stored.get().dtype(), checkpoint.data(name), first, (int) Math.min(Converter.BLOCK, elements - first)));
@@ -425,13 +467,16 @@ public final class Verifier {
         CodedMatrix stored = new CodedMatrix(coded.format(), coded.scaleType(), rows, columns, slice(coded, coded.codes(), total), slice(coded, coded.scales(), total),
                 coded.biases() == null ? null : slice(coded, coded.biases(), total));
         Measured sum = Outcome.NOTHING;
+        boolean representable = true;
         for (int first = 0; first < rows; first += step) {
             int count = Math.min(step, rows - first);
             source.read(first, count, values);
             stored.read(first, count, decoded);
+            representable &= Converter.isRepresentable(coded.scaleType(), decoded, count * columns);
             sum = sum.plus(Measured.between(values, decoded, count * columns));
         }
-        return new Outcome(Optional.empty(), sum);
+        return new Outcome(representable ? Optional.empty() : Optional.of("module " + coded.module().path() + " decodes to values beyond the largest of " + coded.scaleType()
+                + ", which MLX would make infinite"), sum);
     }
 
     private static MemorySegment slice(Coded coded, MemorySegment all, long totalRows) {

@@ -155,4 +155,15 @@ class FamilyTest {
             assertEquals(List.of(), files.toList());
         }
     }
+
+    @Test
+    void whatOtherBudgetsLeftIsNotPublished() throws IOException {
+        Path out = folder.resolve("taken-up");
+        Path left = Files.createDirectories(folder.resolve(".taken-up.partial/out/700kB"));
+        Files.writeString(left.resolve("model.safetensors"), "of a run that was stopped");
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "900kB", "--budget", "1MB", "-o", out, "--quiet").exitCode());
+        try (Stream<Path> files = Files.list(out)) {
+            assertEquals(List.of("1MB", "900kB", "family.json"), files.map(f -> f.getFileName().toString()).sorted().toList());
+        }
+    }
 }

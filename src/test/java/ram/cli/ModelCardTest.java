@@ -1,5 +1,6 @@
 package ram.cli;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -7,11 +8,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.yaml.snakeyaml.LoaderOptions;
 import org.yaml.snakeyaml.Yaml;
 import org.yaml.snakeyaml.constructor.SafeConstructor;
@@ -78,5 +82,29 @@ class ModelCardTest {
         String card = ModelCard.write(source, manifest);
         assertTrue(card.contains("mlx_lm.generate --model MODEL") && card.contains("ram quantize MODEL -o OUT --budget 1000000 --quantizer mse"), card);
         assertTrue(card.contains("| format (bits:group size) | modules | weights | bytes |") && card.contains("manifest.json"), card);
+    }
+
+    /// Whatever options it was made with, the last line of the card names those that it takes.
+    @ParameterizedTest
+    @ValueSource(strings = {"--budget 1MB --dtype float16", "--budget 1MB --mlx-version 0.18 --exact", "--max-kl 0.02 --keep layers.0.mlp", "--policy uniform --bits 3 --group 32 --quantizer rtn --allow-unsafe",
+        "--budget 900kB --refine self:sequences=4,length=32,passes=1 --formats affine,mxfp4", "--target knee --rewrite"})
+    void makesItAgain(String options, @TempDir Path dir) throws IOException {
+        Path first = dir.resolve("first");
+        List<Object> words = new ArrayList<>(List.of("quantize", Cli.TINY, "-o", first, "--quiet"));
+        words.addAll(List.of(options.split(" ")));
+        Cli.Result made = Cli.run(words.toArray());
+        assertEquals(0, made.exitCode(), made.err());
+        String command = Files.readAllLines(first.resolve("README.md")).getLast().strip();
+        assertTrue(command.startsWith("ram quantize MODEL -o OUT "), command);
+        Path second = dir.resolve("second");
+        List<Object> again = new ArrayList<>();
+        for (String word : command.substring("ram ".length()).split(" ")) {
+            again.add(word.equals("MODEL") ? Cli.TINY : word.equals("OUT") ? second : word.replace("'", ""));
+        }
+        Cli.Result remade = Cli.run(again.toArray());
+        assertEquals(0, remade.exitCode(), command + "\n" + remade.err());
+        for (String name : List.of("model.safetensors", "config.json")) {
+            assertArrayEquals(Files.readAllBytes(first.resolve(name)), Files.readAllBytes(second.resolve(name)), command);
+        }
     }
 }

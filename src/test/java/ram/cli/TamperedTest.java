@@ -1,0 +1,223 @@
+package ram.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.Consumer;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import ram.Folders;
+import ram.safetensors.Checkpoint;
+import ram.safetensors.DType;
+import ram.safetensors.TensorInfo;
+
+/// Folders whose parts contradict one another, though each by itself is in order.
+class TamperedTest {
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    @TempDir
+    static Path shared;
+
+    @TempDir
+    Path folder;
+
+    private static Path sound;
+
+    @BeforeAll
+    static void quantize() {
+        sound = shared.resolve("sound");
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", sound, "--quiet").exitCode());
+    }
+
+    private Path edited(String file, Consumer<ObjectNode> edit) throws IOException {
+        Path copy = folder.resolve("copy");
+        if (Files.exists(copy)) {
+            Folders.delete(copy);
+        }
+        Folders.copy(sound, copy);
+        ObjectNode document = (ObjectNode) JSON.readTree(copy.resolve(file).toFile());
+        edit.accept(document);
+        Files.writeString(copy.resolve(file), document.toString());
+        return copy;
+    }
+
+    private static void refused(String sentence, Object... args) {
+        Cli.Result r = Cli.run(args);
+        assertEquals(5, r.exitCode(), r.out() + r.err());
+        assertTrue((r.out() + r.err()).contains(sentence), r.out() + r.err());
+    }
+
+    @Test
+    void aManifestThatSaysOtherwise() throws IOException {
+        refused("the manifest says that module model.embed_tokens is 8:64, but it is stored as", "verify",
+                edited("manifest.json", m -> {
+                    ObjectNode first = (ObjectNode) m.path("modules").path(0);
+                    long weights = first.path("shape").path(0).asLong() * first.path("shape").path(1).asLong();
+                    first.put("format", "8:64").put("bits", 8).put("group_size", 64).put("bytes", weights + weights / 64 * 4);
+                }));
+        refused("is quantized, but the manifest does not list it", "verify", edited("manifest.json", m -> ((ArrayNode) m.path("modules")).remove(3)));
+        refused("the manifest lists the module model.layers.7.mlp.up_proj, which is not in the folder", "verify",
+                edited("manifest.json", m -> ((ObjectNode) m.path("modules").path(3)).put("path", "model.layers.7.mlp.up_proj")));
+        refused("the manifest says 1 bytes in 1 safetensors files", "verify", edited("manifest.json", m -> ((ObjectNode) m.path("sizes")).put("file_bytes", 1)));
+        refused("the manifest does not list the file model.safetensors", "verify", edited("manifest.json", m -> m.putArray("files")));
+        refused("the manifest lists '/', which is not the name of a file", "verify", edited("manifest.json", m -> ((ObjectNode) m.path("files").path(0)).put("name", "/")));
+    }
+
+    @Test
+    void aConfigurationOfAnotherModel() throws IOException {
+        for (Map.Entry<String, Object> change : Map.<String, Object>of("num_hidden_layers", 2, "hidden_size", 64, "model_type", "llama").entrySet()) {
+            Path copy = edited("config.json", c -> c.putPOJO(change.getKey(), change.getValue()));
+            Files.delete(copy.resolve("manifest.json"));
+            refused("config.json has " + change.getKey() + " = ", "verify", copy, "--source", Cli.TINY);
+        }
+        Path more = edited("config.json", c -> c.put("num_hidden_layers", 5));
+        Files.delete(more.resolve("manifest.json"));
+        refused("layer 4 is missing, though config.json counts more", "verify", more);
+    }
+
+    @Test
+    void aSourceThatIsIncomplete() throws IOException {
+        Path model = Folders.copy(Cli.TINY, folder.resolve("model"));
+        Files.move(model.resolve("model.safetensors"), model.resolve("model-00001-of-00002.safetensors"));
+        refused("holds 1 of 2 files of the model", "inspect", model);
+        Files.move(model.resolve("model-00001-of-00002.safetensors"), model.resolve("model.safetensors"));
+        Files.writeString(model.resolve("config.json"), Files.readString(model.resolve("config.json")).replaceFirst("\"num_hidden_layers\": *4", "\"num_hidden_layers\": 6"));
+        refused("has no tensor of layer 4, but config.json counts more", "analyze", model, "-o", folder.resolve("p.json"));
+    }
+
+    @Test
+    void normsOfAnotherType() throws IOException {
+        Path copy = Folders.copy(sound, folder.resolve("norms"));
+        Files.delete(copy.resolve("manifest.json"));
+        try (Checkpoint c = Checkpoint.open(copy)) {
+            Map<String, byte[]> data = new TreeMap<>();
+            ObjectNode header = JSON.createObjectNode();
+            header.putObject("__metadata__").put("format", "mlx");
+            long offset = 0;
+            for (TensorInfo t : c.tensors().values()) {
+                byte[] bytes = c.data(t.name()).toArray(java.lang.foreign.ValueLayout.JAVA_BYTE);
+                boolean norm = t.name().endsWith("norm.weight") && t.dtype() == DType.BF16;
+                if (norm) {
+                    byte[] wide = new byte[2 * bytes.length];
+                    for (int i = 0; i < bytes.length / 2; i++) {
+                        wide[4 * i + 2] = bytes[2 * i];
+                        wide[4 * i + 3] = bytes[2 * i + 1];
+                    }
+                    bytes = wide;
+                }
+                data.put(t.name(), bytes);
+                ObjectNode entry = header.putObject(t.name()).put("dtype", norm ? "F32" : t.dtype().name());
+                entry.putPOJO("shape", t.shape().dims());
+                entry.putArray("data_offsets").add(offset).add(offset + bytes.length);
+                offset += bytes.length;
+            }
+            byte[] json = JSON.writeValueAsBytes(header);
+            try (RandomAccessFile file = new RandomAccessFile(folder.resolve("new").toFile(), "rw")) {
+                file.writeLong(Long.reverseBytes(json.length));
+                file.write(json);
+                for (byte[] bytes : data.values()) {
+                    file.write(bytes);
+                }
+            }
+        }
+        Files.delete(copy.resolve("model.safetensors"));
+        Files.move(folder.resolve("new"), copy.resolve("model.safetensors"));
+        refused("norm.weight' is F32 in a model of BF16, which it is not in the source", "verify", copy, "--source", Cli.TINY);
+    }
+
+    /// An embedding that config.json shares with the head, beside a head that is stored: classes that take what is stored load both.
+    @Test
+    void aStoredHeadOfAClassThatTakesIt() throws IOException {
+        Path model = Folders.copy(Cli.TINY, folder.resolve("unknown"));
+        Files.writeString(model.resolve("config.json"), Files.readString(model.resolve("config.json")).replaceFirst("\"model_type\": *\"qwen3\"", "\"model_type\": \"something_new\""));
+        rename(model, "model.norm.weight", "lm_head.weight");
+        Cli.Result r = Cli.run("quantize", model, "--budget", "1MB", "-o", folder.resolve("out"), "--quiet");
+        assertEquals(0, r.exitCode(), r.err());
+    }
+
+    /// Adds a tensor that is a copy of the embedding.
+    private static void rename(Path model, String unused, String head) throws IOException {
+        Path file = model.resolve("model.safetensors");
+        byte[] all = Files.readAllBytes(file);
+        int length = java.nio.ByteBuffer.wrap(all).order(java.nio.ByteOrder.LITTLE_ENDIAN).getInt();
+        ObjectNode header = (ObjectNode) JSON.readTree(all, 8, length);
+        ObjectNode embedding = (ObjectNode) header.get("model.embed_tokens.weight");
+        long from = embedding.path("data_offsets").path(0).asLong();
+        long to = embedding.path("data_offsets").path(1).asLong();
+        long end = all.length - 8L - length;
+        ObjectNode copy = embedding.deepCopy();
+        copy.putArray("data_offsets").add(end).add(end + to - from);
+        header.set(head, copy);
+        byte[] json = JSON.writeValueAsBytes(header);
+        try (RandomAccessFile out = new RandomAccessFile(file.toFile(), "rw")) {
+            out.setLength(0);
+            out.writeLong(Long.reverseBytes(json.length));
+            out.write(json);
+            out.write(all, 8 + length, (int) end);
+            out.write(all, (int) (8 + length + from), (int) (to - from));
+        }
+    }
+
+    @Test
+    void namesWithNumbersThatNothingHas() throws IOException {
+        Path model = Folders.copy(Cli.TINY, folder.resolve("numbers"));
+        Path file = model.resolve("model.safetensors");
+        byte[] all = Files.readAllBytes(file);
+        String text = new String(all, java.nio.charset.StandardCharsets.ISO_8859_1);
+        Files.write(file, text.replaceFirst("model\\.layers\\.0\\.mlp\\.up_proj\\.weight\"", "model.layers.12345678901.mlp\"").getBytes(java.nio.charset.StandardCharsets.ISO_8859_1));
+        Cli.Result r = Cli.run("inspect", model);
+        assertEquals(5, r.exitCode(), r.err());
+        assertEquals(1, r.err().lines().count(), r.err());
+    }
+
+    /// A weight that float16 cannot hold, though its scale and its codes are in range.
+    @Test
+    void weightsBeyondFloat16() throws IOException {
+        Path model = Folders.copy(Cli.TINY, folder.resolve("large"));
+        try (Checkpoint c = Checkpoint.open(model); RandomAccessFile file = new RandomAccessFile(model.resolve("model.safetensors").toFile(), "rw")) {
+            file.seek(c.tensor("model.layers.1.mlp.up_proj.weight").orElseThrow().offset() + 2 * 1234);
+            // bfloat16 of about 1e5
+            file.write(new byte[] {(byte) 0xc3, 0x47});
+        }
+        refused("give --dtype bfloat16", "quantize", model, "--policy", "uniform", "--dtype", "float16", "-o", folder.resolve("out"));
+    }
+
+    /// Exact codes of 4 bits show no error at 4 bits, which says nothing about how much one would cost.
+    @Test
+    void whatWasQuantizedBeforeKeepsItsSensitivity() throws IOException {
+        Path model = Folders.copy(Cli.TINY, folder.resolve("int4"));
+        try (Checkpoint c = Checkpoint.open(model); RandomAccessFile file = new RandomAccessFile(model.resolve("model.safetensors").toFile(), "rw")) {
+            TensorInfo t = c.tensor("model.layers.1.mlp.down_proj.weight").orElseThrow();
+            byte[] bytes = new byte[Math.toIntExact(t.bytes())];
+            for (int i = 0; i < bytes.length / 2; i++) {
+                float w = (i % 32 == 0 ? -8 : i % 32 == 1 ? 7 : i * 7 % 16 - 8) / 64f;
+                int bits = Float.floatToRawIntBits(w) >>> 16;
+                bytes[2 * i] = (byte) bits;
+                bytes[2 * i + 1] = (byte) (bits >> 8);
+            }
+            file.seek(t.offset());
+            file.write(bytes);
+        }
+        Path profile = folder.resolve("profile.json");
+        assertEquals(0, Cli.run("analyze", model, "-o", profile, "--quiet").exitCode());
+        Map<String, Double> sensitivity = JSON.readTree(profile.toFile()).path("modules").valueStream().filter(m -> m.path("kind").asText().equals("down"))
+                .collect(Collectors.toMap(m -> m.path("path").asText(), m -> m.path("tensors").path(0).path("sensitivity").asDouble()));
+        double own = sensitivity.get("model.layers.1.mlp.down_proj");
+        assertTrue(own > 0.1 * sensitivity.get("model.layers.2.mlp.down_proj") && own < 10 * sensitivity.get("model.layers.2.mlp.down_proj"), sensitivity.toString());
+        List<String> formats = JSON.readTree(Cli.run("plan", profile, "--budget", "800kB", "--json").out()).path("modules").valueStream()
+                .filter(m -> m.path("path").asText().equals("model.layers.1.mlp.down_proj")).map(m -> m.path("format").asText()).toList();
+        assertTrue(formats.getFirst().startsWith("4:"), formats.toString());
+    }
+}
