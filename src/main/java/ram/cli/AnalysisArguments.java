@@ -21,7 +21,7 @@ final class AnalysisArguments {
     @Option(names = "--quantizer", paramLabel = "QUANTIZER", description = "mse: scale and bias of a group chosen for the least squared error; rtn: as mlx_lm does, bit for bit (default: mse, or what the profile was measured with).")
     Quantizer quantizer;
 
-    @Option(names = "--dtype", paramLabel = "TYPE", completionCandidates = Candidates.Types.class, description = "bfloat16, float16 or float32 for what stays dense and for scales and biases (default: the source's).")
+    @Option(names = "--dtype", paramLabel = "TYPE", completionCandidates = Completions.Types.class, description = "bfloat16, float16 or float32 for what stays dense and for scales and biases (default: the source's).")
     String dtype;
 
     @Option(names = "--exact", description = "Measure errors on every row of large tensors too, not on a sample of them.")

@@ -23,7 +23,7 @@ import ram.profile.Profile;
 import ram.profile.ProfileJson;
 import ram.profile.ProfilePart;
 import ram.profile.Profiles;
-import ram.profile.Share;
+import ram.profile.PartNumber;
 
 @Command(name = "analyze", sortOptions = false,
         description = "Measures every weight of a model and writes the sensitivity profile, from which any number of budgets is planned.")
@@ -35,7 +35,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
     Path output;
 
     @Option(names = "--part", paramLabel = "I/N", description = "Measure the I-th of N equal shares and write it as a part; `ram merge` joins the N parts.")
-    Share part;
+    PartNumber part;
 
     @Option(names = "--force", description = "Replace an existing file.")
     boolean force;
@@ -43,7 +43,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
     @Option(names = "--fresh", description = "Start over instead of going on where an earlier run of the same command was stopped.")
     boolean fresh;
 
-    @Option(names = "--formats", paramLabel = "MODE", completionCandidates = Candidates.Modes.class, split = ",", defaultValue = "affine", description = "Formats to measure: affine, mxfp4, nvfp4, mxfp8 (default: ${DEFAULT-VALUE}).")
+    @Option(names = "--formats", paramLabel = "MODE", completionCandidates = Completions.Modes.class, split = ",", defaultValue = "affine", description = "Formats to measure: affine, mxfp4, nvfp4, mxfp8 (default: ${DEFAULT-VALUE}).")
     List<String> formats;
 
     @Option(names = "--json", description = "Print the profile on stdout instead of writing a file.")

@@ -54,7 +54,12 @@ final class GlobalOptions {
 
     int threads() {
         int wanted = threads == null ? Runtime.getRuntime().availableProcessors() : threads;
-        return (int) Math.min(wanted, Math.max(1, memory.bytes() / MEMORY_PER_THREAD));
+        return (int) Math.min(wanted, threadsAllowed());
+    }
+
+    /// How many threads `--memory` leaves room for.
+    long threadsAllowed() {
+        return Math.max(1, memory.bytes() / MEMORY_PER_THREAD);
     }
 
     /// Bytes of mapped files that may be resident; the rest is for the heap, whose limit the launcher sets, and the virtual machine itself.

@@ -27,7 +27,7 @@ import ram.InputException;
 import ram.UsageException;
 import ram.format.Format;
 import ram.plan.BudgetException;
-import ram.profile.Share;
+import ram.profile.PartNumber;
 import ram.safetensors.MappedPages;
 
 /// The entry point. Exit codes: 0 done, 1 failed, 2 usage, 3 a gate did not hold, 4 the budget cannot be met, 5 the input is not usable, 130 interrupted.
@@ -98,7 +98,7 @@ public final class Main {
         CommandTexts.install(line);
         line.registerConverter(Size.class, adapt(Size::parse));
         line.registerConverter(Format.class, adapt(Format::parse));
-        line.registerConverter(Share.class, adapt(Share::parse));
+        line.registerConverter(PartNumber.class, adapt(PartNumber::parse));
         line.setCaseInsensitiveEnumValuesAllowed(true);
         line.setUsageHelpAutoWidth(true);
         line.setAbbreviatedOptionsAllowed(false);

@@ -26,7 +26,7 @@ final class PlanOptions {
     @Option(names = "--budget", paramLabel = "SIZE", description = "Most bytes of all written *.safetensors files together, such as 16GB (10^9) or 15.5GiB (2^30). Never exceeded. `quantize` takes several.")
     List<Size> budgets = List.of();
 
-    @Option(names = "--target", paramLabel = "TARGET", completionCandidates = Candidates.Targets.class, description = "Instead of a budget: " + Target.KNOWN + ".")
+    @Option(names = "--target", paramLabel = "TARGET", completionCandidates = Completions.Targets.class, description = "Instead of a budget: " + Target.KNOWN + ".")
     String target;
 
     @Option(names = "--bpw", paramLabel = "BITS", description = "Most bits per weight instead of a budget: tensor data over all weights of the model, scales and biases included.")
@@ -35,7 +35,7 @@ final class PlanOptions {
     @Option(names = "--max-kl", paramLabel = "NATS", description = "Instead of a budget: the smallest plan whose predicted mean KL divergence from the full-precision model is no more than this.")
     Double maxDivergence;
 
-    @Option(names = "--policy", paramLabel = "POLICY", completionCandidates = Candidates.Policies.class, defaultValue = "budget", description = "How to choose: budget (default), mint, uniform, mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6, v1, v2, v2-opt, v3, v3-opt, v4 or auto.")
+    @Option(names = "--policy", paramLabel = "POLICY", completionCandidates = Completions.Policies.class, defaultValue = "budget", description = "How to choose: budget (default), mint, uniform, mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6, v1, v2, v2-opt, v3, v3-opt, v4 or auto.")
     String policy;
 
     @Option(names = "--bits", paramLabel = "N", defaultValue = "4", description = "Bits of policies without a budget (default: ${DEFAULT-VALUE}).")
@@ -50,7 +50,7 @@ final class PlanOptions {
     @Option(names = "--set", paramLabel = "REGEX=FORMAT", description = "Give modules this format, such as 'embed_tokens=8:64'. Repeatable, in order with --keep.")
     List<String> set = List.of();
 
-    @Option(names = "--formats", paramLabel = "MODE", completionCandidates = Candidates.Modes.class, split = ",", defaultValue = "affine", description = "Formats to choose from: affine, mxfp4, nvfp4, mxfp8 (default: ${DEFAULT-VALUE}).")
+    @Option(names = "--formats", paramLabel = "MODE", completionCandidates = Completions.Modes.class, split = ",", defaultValue = "affine", description = "Formats to choose from: affine, mxfp4, nvfp4, mxfp8 (default: ${DEFAULT-VALUE}).")
     List<String> formats;
 
     @Option(names = "--mlx-version", paramLabel = "VERSION", description = "Choose only what this version of MLX loads, such as 0.29, and warn about what is slow there.")

@@ -115,6 +115,9 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         if (dryRun && reproducibleCheck) {
             throw new ParameterException(spec.commandLine(), "--reproducible-check compares what is written, so it excludes --dry-run");
         }
+        if (reproducibleCheck && root.global.threadsAllowed() < 2) {
+            throw new ParameterException(spec.commandLine(), "--reproducible-check compares two numbers of threads, and --memory " + root.global.memory.text() + " allows only one; raise it to 96MB or more");
+        }
         if (!dryRun) {
             StagedFolder.refuseExisting(output, force);
             StagedFolder.refuseInputs(output, Stream.of(Stream.of(model), Stream.ofNullable(profile), evaluation.file().stream(), refine.file().stream()).flatMap(s -> s).toList());
@@ -286,7 +289,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants, Journal journal) {
         List<Map<String, Converter.Measured>> written;
-        Receipts.Meanwhile<List<Manifest.OutputFile>> sources = new Receipts.Meanwhile<>(root.global.threads(), () -> receipts(m));
+        Receipts.Background<List<Manifest.OutputFile>> sources = new Receipts.Background<>(root.global.threads(), () -> receipts(m));
         try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "write", Converter.work(m.layout()))) {
             written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types(m, measured), variants, Optional.of(journal), bytes -> {
                 // not before the first block is done and the code compiled
@@ -309,7 +312,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     /// Adds what belongs beside the tensors, and verifies.
     private Manifest finish(Model m, Profile measured, Manifest planned, Converter.Variant variant, Map<String, Converter.Measured> written,
-                            Receipts.Meanwhile<List<Manifest.OutputFile>> sources) {
+                            Receipts.Background<List<Manifest.OutputFile>> sources) {
         SortedMap<String, Format> quantized = new TreeMap<>();
         variant.formats().forEach((path, format) -> {
             if (!format.isDense()) {
@@ -326,7 +329,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             manifest = manifest.withEvaluation(evaluation.evaluate(model, folder, root.global, spec));
         }
         OutputFolder.write(folder.resolve("README.md"), ModelCard.write(model, manifest));
-        Receipts.Meanwhile<List<Manifest.OutputFile>> files = new Receipts.Meanwhile<>(root.global.threads(), () -> {
+        Receipts.Background<List<Manifest.OutputFile>> files = new Receipts.Background<>(root.global.threads(), () -> {
             try (Workers workers = new Workers(root.global.threads())) {
                 return Receipts.of(folder, workers);
             }

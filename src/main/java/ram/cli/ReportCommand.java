@@ -17,7 +17,7 @@ import ram.plan.ManifestJson;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
 import ram.report.ReportPage;
-import ram.report.Xray;
+import ram.report.ReportData;
 
 @Command(name = "report", sortOptions = false, description = "Writes one HTML file that shows a model and its plan: sensitivities, formats, frontier, error curves, experts, metrics. It needs no network.")
 final class ReportCommand implements Callable<Integer> {
@@ -50,7 +50,7 @@ final class ReportCommand implements Callable<Integer> {
         Optional<Manifest> manifest = bare ? Optional.empty() : Optional.of(ManifestJson.read(given));
         Optional<Profile> measured = bare ? Optional.of(ProfileJson.read(given)) : Optional.ofNullable(profile).map(ProfileJson::read);
         Optional<JsonNode> evaluated = Optional.ofNullable(evaluation).map(Documents::evaluation);
-        byte[] page = ReportPage.of(Xray.of(manifest, measured, evaluated));
+        byte[] page = ReportPage.of(ReportData.of(manifest, measured, evaluated));
         OutputFiles.write(output, page);
         if (!root.global.quiet) {
             PrintWriter out = spec.commandLine().getOut();

@@ -52,7 +52,7 @@ final class VerifyCommand implements Callable<Integer> {
         Optional<Manifest> manifest = Optional.of(folder.resolve("manifest.json")).filter(Files::exists).map(ManifestJson::read);
         Map<String, Double> expected = manifest.<Map<String, Double>>map(Manifest::writtenErrors).orElse(Map.of());
         Set<String> nonFinite = manifest.map(Manifest::nonFinite).orElse(Set.of());
-        Receipts.Meanwhile<List<String>> receipts = new Receipts.Meanwhile<>(root.global.threads(), () -> manifest.map(this::receipts).orElse(List.of()));
+        Receipts.Background<List<String>> receipts = new Receipts.Background<>(root.global.threads(), () -> manifest.map(this::receipts).orElse(List.of()));
         receipts.begin();
         if (source == null) {
             return report(verify(folder, Optional.empty(), expected, nonFinite, root.global, spec).with(receipts.get()));

@@ -54,13 +54,13 @@ public final class Receipts {
 
     /// Something that is computed in a thread of its own, because hashing keeps one processor busy beside work that reads the same files. With one thread in all it is
     /// computed when it is asked for.
-    public static final class Meanwhile<T> {
+    public static final class Background<T> {
         private final FutureTask<T> task;
         private final AtomicBoolean begun = new AtomicBoolean();
         private final boolean beside;
 
         /// @param threads that may work, 1 or more
-        public Meanwhile(int threads, Supplier<T> work) {
+        public Background(int threads, Supplier<T> work) {
             task = new FutureTask<>(work::get);
             beside = threads > 1;
         }

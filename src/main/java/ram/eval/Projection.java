@@ -16,7 +16,7 @@ final class Projection {
     private static final int TOKENS = 1024;
 
     private final Workers workers;
-    private final ThreadLocal<PackedMatrix.Room> room = ThreadLocal.withInitial(PackedMatrix.Room::new);
+    private final ThreadLocal<PackedMatrix.Buffers> buffers = ThreadLocal.withInitial(PackedMatrix.Buffers::new);
     private long operations;
     private long nanos;
 
@@ -36,7 +36,7 @@ final class Projection {
         int block = Math.clamp(fair < WHOLE_TILES ? fair : fair / WHOLE_TILES * WHOLE_TILES, 1, BLOCK_ROWS);
         workers.forRanges(rows, block, (r, to) -> {
             int n = to - r;
-            PackedMatrix tile = PackedMatrix.ofColumns(k, n, room.get(), (from, count, values) -> w.read(first + r + from, count, values));
+            PackedMatrix tile = PackedMatrix.ofColumns(k, n, buffers.get(), (from, count, values) -> w.read(first + r + from, count, values));
             for (int t = 0; t < tokens; t += TOKENS) {
                 int m = Math.min(TOKENS, tokens - t);
                 if (bias != null) {

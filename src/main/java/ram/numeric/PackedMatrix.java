@@ -20,8 +20,8 @@ public final class PackedMatrix {
     private final int padded;
     private final float[] values;
 
-    /// Arrays for one matrix after the other: a matrix is to be used no more when the next one is made in the same room.
-    public static final class Room {
+    /// Arrays for one matrix after the other: a matrix is to be used no more when the next one is made with the same buffers.
+    public static final class Buffers {
         private float[] packed = {};
         private float[] unpacked = {};
 
@@ -36,29 +36,29 @@ public final class PackedMatrix {
         }
     }
 
-    private PackedMatrix(int rows, int columns, Room room) {
+    private PackedMatrix(int rows, int columns, Buffers buffers) {
         this.rows = rows;
         this.columns = columns;
         this.padded = Math.ceilDiv(columns, STRIP) * STRIP;
-        this.values = room.packed(Math.multiplyExact(rows, padded));
+        this.values = buffers.packed(Math.multiplyExact(rows, padded));
     }
 
     /// The matrix whose element `(p, j)` is at `from + p · stride + j`.
     public static PackedMatrix ofRows(int rows, int columns, float[] b, int from, int stride) {
-        return ofRows(rows, columns, new Room(), b, from, stride);
+        return ofRows(rows, columns, new Buffers(), b, from, stride);
     }
 
-    /// The same in a room.
-    public static PackedMatrix ofRows(int rows, int columns, Room room, float[] b, int from, int stride) {
-        PackedMatrix out = new PackedMatrix(rows, columns, room);
+    /// The same, with buffers of earlier matrices.
+    public static PackedMatrix ofRows(int rows, int columns, Buffers buffers, float[] b, int from, int stride) {
+        PackedMatrix out = new PackedMatrix(rows, columns, buffers);
         out.fill(0, columns, b, from, 1, stride);
         return out;
     }
 
     /// The matrix whose columns `source` gives, a strip of them at a time.
-    public static PackedMatrix ofColumns(int rows, int columns, Room room, Source source) {
-        PackedMatrix out = new PackedMatrix(rows, columns, room);
-        float[] some = room.unpacked(Math.multiplyExact(rows, Math.min(columns, STRIP)));
+    public static PackedMatrix ofColumns(int rows, int columns, Buffers buffers, Source source) {
+        PackedMatrix out = new PackedMatrix(rows, columns, buffers);
+        float[] some = buffers.unpacked(Math.multiplyExact(rows, Math.min(columns, STRIP)));
         for (int j = 0; j < columns; j += STRIP) {
             int count = Math.min(STRIP, columns - j);
             source.read(j, count, some);
@@ -98,9 +98,9 @@ public final class PackedMatrix {
         return out;
     }
 
-    /// The values column after column, in an array that may be longer and is used again for the next matrix that is unpacked to the same room.
-    public float[] columnMajor(Room room) {
-        float[] out = room.unpacked(Math.multiplyExact(rows, columns));
+    /// The values column after column, in an array that may be longer and is used again for the next matrix that is unpacked with the same buffers.
+    public float[] columnMajor(Buffers buffers) {
+        float[] out = buffers.unpacked(Math.multiplyExact(rows, columns));
         for (int p = 0; p < rows; p += DEPTH) {
             int depth = Math.min(DEPTH, rows - p);
             for (int j = 0; j < columns; j += STRIP) {

@@ -55,7 +55,7 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
             throw new UsageException("there is no module '" + path + "'");
         }
         Manifest manifest = Planner.plan(profile, request);
-        Prepared prepared = new Prepared(profile, request);
+        PlanProblem prepared = new PlanProblem(profile, request);
         ModulePlan plan = manifest.modules().get(index);
         ModuleProfile m = profile.modules().get(index);
         return new Explain(plan, rule(plan, manifest), curve(prepared.choices.get(index), Optional.of(plan.format())), share(profile, index), m.sensitivitySource(), ingredients(m), manifest.damagePrice(),
@@ -66,7 +66,7 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
     ///
     /// @param chosen the plan's formats by module path; may be empty
     public static List<List<Point>> curves(Profile profile, PlanRequest request, Map<String, Format> chosen) {
-        Prepared prepared = new Prepared(profile, request.withoutLimit());
+        PlanProblem prepared = new PlanProblem(profile, request.withoutLimit());
         return prepared.choices.stream().map(c -> curve(c, Optional.ofNullable(chosen.get(c.module().path())))).toList();
     }
 
@@ -119,7 +119,7 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
         return out;
     }
 
-    private static Optional<Format> at(Prepared prepared, Manifest manifest, int index, double factor) {
+    private static Optional<Format> at(PlanProblem prepared, Manifest manifest, int index, double factor) {
         if (!prepared.request.policy().isPriced()) {
             return Optional.empty();
         }

@@ -67,14 +67,14 @@ public record Frontier(List<Point> points, int knee, List<Machine> machines, lon
         if (n < 2 || n > 100_000) {
             throw new UsageException("the number of budgets must be 2 to 100000, not " + n);
         }
-        Prepared prepared = new Prepared(profile, request.withoutLimit());
+        PlanProblem prepared = new PlanProblem(profile, request.withoutLimit());
         long low = request.allowUnsafe() ? prepared.smallestUnsafe : prepared.smallestSafe;
         long high = Math.max(low, prepared.largest);
         List<Point> points = new ArrayList<>();
         List<Format> lastFormats = List.of();
         for (int i = 0; i < n; i++) {
             long budget = i == n - 1 ? high : low + (high - low) / (n - 1) * i;
-            Prepared.Solved solved = prepared.solve(budget, true);
+            PlanProblem.Solved solved = prepared.solve(budget, true);
             Solver.Solution s = solved.solution();
             if (!points.isEmpty() && (solved.formats().equals(lastFormats) || s.objective() > points.getLast().damage())) {
                 Point last = points.getLast();
@@ -92,9 +92,9 @@ public record Frontier(List<Point> points, int knee, List<Machine> machines, lon
         return new Frontier(points, knee(points), machines, low, request.policy() != Policy.MINT && profile.modules().stream().anyMatch(m -> m.sensitivity() > 0));
     }
 
-    private static Point point(Prepared prepared, long budget, Prepared.Solved solved) {
+    private static Point point(PlanProblem prepared, long budget, PlanProblem.Solved solved) {
         Solver.Solution s = solved.solution();
-        Prepared.Totals totals = prepared.totals(solved.formats());
+        PlanProblem.Totals totals = prepared.totals(solved.formats());
         SortedMap<Integer, Long> weights = new TreeMap<>();
         long all = 0;
         for (int i = 0; i < solved.formats().size(); i++) {

@@ -26,7 +26,7 @@ public final class Planner {
     /// @throws BudgetException when the limit cannot be met
     public static Manifest plan(Profile profile, PlanRequest request) {
         requireMeasured(profile, request);
-        Prepared prepared = new Prepared(profile, request);
+        PlanProblem prepared = new PlanProblem(profile, request);
         if (request.policy().isPriced()) {
             if (request.maxDivergence().isPresent()) {
                 return priced(prepared, prepared.leastBytesFor(request.maxDivergence().getAsDouble()));
@@ -51,8 +51,8 @@ public final class Planner {
         }
     }
 
-    static Manifest priced(Prepared prepared, long limit) {
-        Prepared.Solved solved = prepared.solve(limit);
+    static Manifest priced(PlanProblem prepared, long limit) {
+        PlanProblem.Solved solved = prepared.solve(limit);
         List<Decision> decisions = new ArrayList<>();
         String reason = "least " + (prepared.request.policy() == Policy.MINT ? "weighted NRMSE" : "predicted damage") + " at the price of a byte";
         for (int i = 0; i < prepared.choices.size(); i++) {
@@ -72,7 +72,7 @@ public final class Planner {
                 new Manifest.SolverReport("knapsack", s.objective(), s.lowerBound(), s.proven(), s.price(), solved.reserved()));
     }
 
-    private static Manifest ruled(Prepared prepared) {
+    private static Manifest ruled(PlanProblem prepared) {
         PlanRequest request = prepared.request;
         RulePolicies rules = new RulePolicies(prepared.profile, request, prepared.choices);
         List<Decision> decisions = rules.decide();
@@ -107,7 +107,7 @@ public final class Planner {
         return Optional.empty();
     }
 
-    private static Manifest manifest(Prepared prepared, List<Decision> decisions, ShardPlan files, List<String> policyNotes, Manifest.SolverReport solver) {
+    private static Manifest manifest(PlanProblem prepared, List<Decision> decisions, ShardPlan files, List<String> policyNotes, Manifest.SolverReport solver) {
         Profile profile = prepared.profile;
         List<ModulePlan> modules = new ArrayList<>();
         int unsafe = 0;
@@ -129,7 +129,7 @@ public final class Planner {
         }
         long borrowed = profile.modules().stream().filter(m -> !m.sensitivitySource().equals("propagated")).count();
         if (borrowed > 0) {
-            notes.add(borrowed + " of " + modules.size() + " modules have a borrowed sensitivity, because the picture that propagates it does not cover them.");
+            notes.add(borrowed + " of " + modules.size() + " modules have a borrowed sensitivity, because the propagation does not cover them.");
         }
         prepared.request.mlxVersion().flatMap(v -> v.warning(decisions.stream().map(Decision::format).toList())).ifPresent(notes::add);
         notes.addAll(OutlyingExperts.of(profile));

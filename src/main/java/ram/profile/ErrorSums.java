@@ -143,7 +143,7 @@ final class ErrorSums {
         return Arrays.stream(samplingErrors).max().orElse(0);
     }
 
-    PartAnalysis.Errors result() {
+    MatrixAnalysis.Errors result() {
         List<CurvePoint> curve = new ArrayList<>();
         for (int f = 0; f < formats.size(); f++) {
             curve.add(new CurvePoint(formats.get(f), ratio(sums[f], norm), samplingErrors[f]));
@@ -155,7 +155,7 @@ final class ErrorSums {
             // A matrix that the reference codes exactly, such as one that was quantized before, shows no error to weight: then what one of equal size everywhere would cost.
             weighted[t] = plainSum > 0 ? sums[formats.size() + 2 + t] / plainSum : mean(terms.get(t).rows()) * mean(terms.get(t).columns());
         }
-        return new PartAnalysis.Errors(curve, ratio(coarseSum, norm), reference.map(_ -> weighted));
+        return new MatrixAnalysis.Errors(curve, ratio(coarseSum, norm), reference.map(_ -> weighted));
     }
 
     private static double mean(double[] values) {

@@ -56,7 +56,7 @@ record NonFiniteTensors(Model model, SortedSet<String> names) {
     /// @throws InputException when a value is not a number or beyond that
     static void refuse(float largest, String name, Rows rows, TensorView view) {
         find(largest, rows, view).ifPresent(n -> {
-            throw new InputException(PartAnalysis.refusal(name, n));
+            throw new InputException(MatrixAnalysis.refusal(name, n));
         });
     }
 

@@ -24,7 +24,7 @@ public final class PartJson {
         try (JsonGenerator json = JsonDocument.generator(out)) {
             json.writeStartObject();
             json.writeStringField("schema", ProfilePart.SCHEMA);
-            json.writeStringField("part", part.share().toString());
+            json.writeStringField("part", part.number().toString());
             json.writeNumberField("logit_power", part.logitPower());
             ProfileJson.writeHead(json, part.frame());
             json.writeArrayFieldStart("modules");
@@ -45,7 +45,7 @@ public final class PartJson {
         ObjectNode o = ProfileJson.moduleHead(piece.module(), piece.tensors().getFirst().measured().curve());
         ArrayNode tensors = o.putArray("tensors");
         for (ProfilePart.Tensor t : piece.tensors()) {
-            PartAnalysis.Result r = t.measured();
+            MatrixAnalysis.Result r = t.measured();
             ObjectNode n = tensors.addObject().put("name", t.name()).put("rows", t.rows()).put("columns", t.columns());
             r.sensitivity().ifPresent(s -> n.putObject("sensitivity").put("relative", s.relative()).put("absolute", s.absolute()));
             n.set("ingredients", JsonDocument.numberMap(r.ingredients()));
@@ -59,10 +59,10 @@ public final class PartJson {
     /// @throws ram.InputException when the file is not a valid part of this schema
     public static ProfilePart read(Path file) {
         JsonFields d = JsonDocument.read(file, ProfilePart.SCHEMA);
-        Share share = d.parsed("part", d.text("part"), Share::parse);
+        PartNumber number = d.parsed("part", d.text("part"), PartNumber::parse);
         double logitPower = d.number("logit_power");
         List<ProfilePart.Piece> pieces = d.objects("modules").stream().map(PartJson::readPiece).toList();
-        return new ProfilePart(share, logitPower, ProfileJson.readFrame(d, List.of()), pieces);
+        return new ProfilePart(number, logitPower, ProfileJson.readFrame(d, List.of()), pieces);
     }
 
     private static ProfilePart.Piece readPiece(JsonFields f) {
@@ -70,8 +70,8 @@ public final class PartJson {
         List<Format> formats = ProfileJson.readFormats(f, shape);
         List<ProfilePart.Tensor> tensors = new ArrayList<>();
         for (JsonFields t : f.objects("tensors")) {
-            Optional<PartAnalysis.PartSensitivity> sensitivity = t.has("sensitivity") ? Optional.of(readSensitivity(t.object("sensitivity"))) : Optional.empty();
-            PartAnalysis.Result measured = new PartAnalysis.Result(t.numberMap("metrics"), ProfileJson.readCurve(t, formats), sensitivity, t.numberMap("ingredients"));
+            Optional<MatrixAnalysis.PartSensitivity> sensitivity = t.has("sensitivity") ? Optional.of(readSensitivity(t.object("sensitivity"))) : Optional.empty();
+            MatrixAnalysis.Result measured = new MatrixAnalysis.Result(t.numberMap("metrics"), ProfileJson.readCurve(t, formats), sensitivity, t.numberMap("ingredients"));
             ProfilePart.Tensor tensor = new ProfilePart.Tensor(t.text("name"), t.count("rows"), t.count("columns"), measured);
             if (!measured.metrics().containsKey(Metric.FROBENIUS.label())) {
                 throw t.wrong("metrics", "lack " + Metric.FROBENIUS.label());
@@ -88,8 +88,8 @@ public final class PartJson {
         return new ProfilePart.Piece(ProfileJson.readModule(f, shape, List.of(), List.of()), tensors);
     }
 
-    private static PartAnalysis.PartSensitivity readSensitivity(JsonFields f) {
-        PartAnalysis.PartSensitivity s = new PartAnalysis.PartSensitivity(f.number("relative"), f.number("absolute"));
+    private static MatrixAnalysis.PartSensitivity readSensitivity(JsonFields f) {
+        MatrixAnalysis.PartSensitivity s = new MatrixAnalysis.PartSensitivity(f.number("relative"), f.number("absolute"));
         if (s.relative() < 0 || s.absolute() < 0) {
             throw f.wrong("relative", "or absolute is negative");
         }

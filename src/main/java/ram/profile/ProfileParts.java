@@ -31,12 +31,12 @@ public final class ProfileParts {
             difference(parts.getFirst(), part).ifPresent(d -> {
                 throw InputException.in(file, d + first + "; give the parts of one analysis");
             });
-            Path other = places.put(part.share().index(), file);
+            Path other = places.put(part.number().index(), file);
             if (other != null) {
-                throw InputException.in(file, "is part " + part.share() + ", and so is " + other + "; give each part once");
+                throw InputException.in(file, "is part " + part.number() + ", and so is " + other + "; give each part once");
             }
         }
-        int count = parts.getFirst().share().count();
+        int count = parts.getFirst().number().count();
         List<String> missing = new ArrayList<>();
         for (int i = 1; i <= count; i++) {
             if (!places.containsKey(i)) {
@@ -48,7 +48,7 @@ public final class ProfileParts {
             throw InputException.in(first, "is one of " + count + " parts, and " + (missing.size() == 1 ? "part " + some + " is" : "parts " + some + " are")
                     + " not given; analyze with --part " + missing.getFirst() + (missing.size() == 1 ? "" : " and so on") + " and give all parts");
         }
-        parts.sort((a, b) -> Integer.compare(a.share().index(), b.share().index()));
+        parts.sort((a, b) -> Integer.compare(a.number().index(), b.number().index()));
         return join(first, parts);
     }
 
@@ -65,8 +65,8 @@ public final class ProfileParts {
         if (!x.options().equals(y.options()) || !x.equals(y)) {
             return Optional.of("was measured with other options than ");
         }
-        if (a.share().count() != b.share().count()) {
-            return Optional.of("is part " + b.share() + " and not one of " + a.share().count() + " like ");
+        if (a.number().count() != b.number().count()) {
+            return Optional.of("is part " + b.number() + " and not one of " + a.number().count() + " like ");
         }
         return a.logitPower() == b.logitPower() ? Optional.empty() : Optional.of("was measured on weights with other values than ");
     }
@@ -75,7 +75,7 @@ public final class ProfileParts {
         return p.files().stream().map(f -> f.name() + " " + f.bytes() + " " + f.headerSha256()).toList();
     }
 
-    /// @param parts of all shares, in order
+    /// @param parts all of them, in order
     static Profile join(Path where, List<ProfilePart> parts) {
         Map<String, ModuleProfile> heads = new LinkedHashMap<>();
         Map<String, List<ProfilePart.Tensor>> tensors = new LinkedHashMap<>();

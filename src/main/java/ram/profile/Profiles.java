@@ -46,10 +46,10 @@ public final class Profiles {
     private final SortedSet<String> nonFinite;
     private final AnalysisOptions options;
     private final OutputTypes types;
-    private final MeasuredParts finished;
+    private final MatrixJournal finished;
     private final LongConsumer progress;
 
-    private Profiles(Model model, SortedSet<String> nonFinite, AnalysisOptions options, MeasuredParts finished, LongConsumer progress) {
+    private Profiles(Model model, SortedSet<String> nonFinite, AnalysisOptions options, MatrixJournal finished, LongConsumer progress) {
         this.finished = finished;
         this.model = model;
         this.nonFinite = nonFinite;
@@ -84,36 +84,36 @@ public final class Profiles {
 
     /// The same, going on with what the journal says an earlier run measured.
     public static Profile analyze(Model model, AnalysisOptions options, String toolVersion, Optional<Journal> journal, LongConsumer progress) {
-        return ProfileParts.join(model.checkpoint().folder(), List.of(analyze(model, Share.WHOLE, options, toolVersion, journal, progress)));
+        return ProfileParts.join(model.checkpoint().folder(), List.of(analyze(model, PartNumber.WHOLE, options, toolVersion, journal, progress)));
     }
 
-    /// Measures one share of the matrices of a model.
+    /// Measures one part of the matrices of a model.
     ///
     /// @param toolVersion stands in the part
     /// @param progress is told the bytes of source that were measured, from several threads
     /// @throws InputException when a weight is not finite or the source cannot be read
-    public static ProfilePart analyze(Model model, Share share, AnalysisOptions options, String toolVersion, LongConsumer progress) {
-        return analyze(model, share, options, toolVersion, Optional.empty(), progress);
+    public static ProfilePart analyze(Model model, PartNumber number, AnalysisOptions options, String toolVersion, LongConsumer progress) {
+        return analyze(model, number, options, toolVersion, Optional.empty(), progress);
     }
 
     /// The same, going on with what the journal says an earlier run measured.
     ///
     /// @param journal of the [#fingerprint] of this analysis
-    public static ProfilePart analyze(Model model, Share share, AnalysisOptions options, String toolVersion, Optional<Journal> journal, LongConsumer progress) {
+    public static ProfilePart analyze(Model model, PartNumber number, AnalysisOptions options, String toolVersion, Optional<Journal> journal, LongConsumer progress) {
         if (!options.keepNonFinite()) {
-            return new Profiles(model, new TreeSet<>(), options, new MeasuredParts(journal), progress).run(share, toolVersion);
+            return new Profiles(model, new TreeSet<>(), options, new MatrixJournal(journal), progress).run(number, toolVersion);
         }
         NonFiniteTensors kept;
         try (Workers workers = new Workers(options.threads())) {
             kept = NonFiniteTensors.kept(model, workers);
         }
-        return new Profiles(kept.model(), kept.names(), options, new MeasuredParts(journal), progress).run(share, toolVersion);
+        return new Profiles(kept.model(), kept.names(), options, new MatrixJournal(journal), progress).run(number, toolVersion);
     }
 
     /// What the results of an analysis depend on, for its journal.
     public static String fingerprint(Model model, AnalysisOptions options, String toolVersion) {
         Fingerprint f = Fingerprint.of("analyze", toolVersion, model);
-        new Profiles(model, new TreeSet<>(), options, new MeasuredParts(Optional.empty()), _ -> { }).optionTexts().forEach((key, value) -> f.add(key).add(value));
+        new Profiles(model, new TreeSet<>(), options, new MatrixJournal(Optional.empty()), _ -> { }).optionTexts().forEach((key, value) -> f.add(key).add(value));
         return f.line();
     }
 
@@ -146,15 +146,15 @@ public final class Profiles {
         }
     }
 
-    private ProfilePart run(Share share, String toolVersion) {
+    private ProfilePart run(PartNumber number, String toolVersion) {
         Layout layout = model.layout();
         int layers = layout.modules().stream().mapToInt(m -> m.layer() + 1).max().orElse(0);
-        Map<Module, List<Module.Part>> wanted = share.of(layout);
-        Map<Module, List<PartAnalysis.Result>> results = new IdentityHashMap<>();
+        Map<Module, List<Module.Part>> wanted = number.of(layout);
+        Map<Module, List<MatrixAnalysis.Result>> results = new IdentityHashMap<>();
         Map<Module, String> sources = new IdentityHashMap<>();
         double logitPower;
         try (Workers workers = new Workers(options.threads())) {
-            List<Layout.Plain> plain = IntStream.range(0, layout.plain().size()).filter(share::takes).mapToObj(layout.plain()::get).toList();
+            List<Layout.Plain> plain = IntStream.range(0, layout.plain().size()).filter(number::takes).mapToObj(layout.plain()::get).toList();
             workers.map(plain, p -> {
                 NonFiniteTensors.refuse(Float.MAX_VALUE, p.name(), Rows.of(p.view()), p.view());
                 return p;
@@ -170,7 +170,7 @@ public final class Profiles {
                 }
             }).logitPower();
         }
-        requireFinite(share, logitPower, results);
+        requireFinite(number, logitPower, results);
         List<ProfilePart.Piece> pieces = new ArrayList<>();
         for (Module module : layout.modules()) {
             if (wanted.containsKey(module)) {
@@ -180,10 +180,10 @@ public final class Profiles {
         List<Profile.PlainTensor> plain = layout.plain().stream()
                 .map(p -> new Profile.PlainTensor(p.name(), types.of(p), p.view().shape(), p.why(), p.view().sources())).toList();
         Profile frame = new Profile(toolVersion, sourceFiles(), layout.architecture(), layers, optionTexts(), List.of(), plain, prequantized(layout), layout.dropped());
-        return new ProfilePart(share, logitPower, frame, pieces);
+        return new ProfilePart(number, logitPower, frame, pieces);
     }
 
-    private ProfilePart.Piece piece(Module module, List<Module.Part> parts, List<PartAnalysis.Result> results, String source) {
+    private ProfilePart.Piece piece(Module module, List<Module.Part> parts, List<MatrixAnalysis.Result> results, String source) {
         List<ProfilePart.Tensor> tensors = new ArrayList<>();
         for (int i = 0; i < parts.size(); i++) {
             tensors.add(new ProfilePart.Tensor(parts.get(i).name(), parts.get(i).rows(), module.weight().shape().columns(), results.get(i)));
@@ -192,11 +192,11 @@ public final class Profiles {
                 module.sharedExpert(), module.preset(), module.mustStayDense(), source, List.of(), List.of(), module.weight().sources()), tensors);
     }
 
-    /// A share looks closely at its own matrices only, but a weight of another that is not a number spoils what follows from it.
-    private void requireFinite(Share share, double logitPower, Map<Module, List<PartAnalysis.Result>> results) {
+    /// A part looks closely at its own matrices only, but a weight of another that is not a number spoils what follows from it.
+    private void requireFinite(PartNumber number, double logitPower, Map<Module, List<MatrixAnalysis.Result>> results) {
         boolean finite = Double.isFinite(logitPower) && results.values().stream().flatMap(List::stream)
                 .allMatch(r -> r.ingredients().values().stream().allMatch(Double::isFinite) && r.sensitivity().stream().allMatch(s -> Double.isFinite(s.at(logitPower))));
-        if (finite || share.equals(Share.WHOLE)) {
+        if (finite || number.equals(PartNumber.WHOLE)) {
             return;
         }
         model.layout().plain().forEach(p -> NonFiniteTensors.refuse(Float.MAX_VALUE, p.name(), Rows.of(p.view()), p.view()));
@@ -208,7 +208,7 @@ public final class Profiles {
     }
 
     /// Metrics and errors of a matrix are separate steps, and the largest matrices come first, so that no core is left alone with a large one.
-    private Map<Module, List<PartAnalysis.Result>> measure(Workers workers, List<ModuleWeights> weights, Map<Module, List<Module.Part>> wanted) {
+    private Map<Module, List<MatrixAnalysis.Result>> measure(Workers workers, List<ModuleWeights> weights, Map<Module, List<Module.Part>> wanted) {
         List<Task> tasks = new ArrayList<>();
         for (ModuleWeights w : weights) {
             List<Module.Part> parts = w.module().parts();
@@ -219,7 +219,7 @@ public final class Profiles {
                 }
             }
         }
-        PartAnalysis.Result[] results = new PartAnalysis.Result[tasks.size()];
+        MatrixAnalysis.Result[] results = new MatrixAnalysis.Result[tasks.size()];
         for (int i = 0; i < results.length; i++) {
             results[i] = finished.earlier(tasks.get(i).module(), tasks.get(i).part()).orElse(null);
             if (results[i] != null) {
@@ -232,7 +232,7 @@ public final class Profiles {
             steps.add(new Step(i, false));
         });
         MetricReport[] metrics = new MetricReport[tasks.size()];
-        PartAnalysis.Errors[] errors = new PartAnalysis.Errors[tasks.size()];
+        MatrixAnalysis.Errors[] errors = new MatrixAnalysis.Errors[tasks.size()];
         workers.forEach(steps, step -> step.metrics() ? metrics(tasks.get(step.task())) : errors(tasks.get(step.task())), new Consumer<Object>() {
             private int next;
 
@@ -241,17 +241,17 @@ public final class Profiles {
                 Step step = steps.get(next++);
                 switch (result) {
                     case MetricReport m -> metrics[step.task()] = m;
-                    case PartAnalysis.Errors e -> errors[step.task()] = e;
+                    case MatrixAnalysis.Errors e -> errors[step.task()] = e;
                     default -> throw new IllegalStateException();
                 }
                 int i = step.task();
                 if (metrics[i] != null && errors[i] != null) {
-                    results[i] = PartAnalysis.combine(metrics[i], errors[i], tasks.get(i).terms());
+                    results[i] = MatrixAnalysis.combine(metrics[i], errors[i], tasks.get(i).terms());
                     finished.add(tasks.get(i).module(), tasks.get(i).part(), results[i]);
                 }
             }
         });
-        Map<Module, List<PartAnalysis.Result>> byModule = new IdentityHashMap<>();
+        Map<Module, List<MatrixAnalysis.Result>> byModule = new IdentityHashMap<>();
         for (int i = 0; i < tasks.size(); i++) {
             byModule.computeIfAbsent(tasks.get(i).module(), _ -> new ArrayList<>()).add(results[i]);
         }
@@ -264,16 +264,16 @@ public final class Profiles {
 
     private MetricReport metrics(Task task) {
         try (Stage _ = Stage.of("metrics", task.module().path())) {
-            MetricReport report = PartAnalysis.metrics(task.part().name(), task.rows());
+            MetricReport report = MatrixAnalysis.metrics(task.part().name(), task.rows());
             progress.accept(task.bytes());
             return report;
         }
     }
 
-    private PartAnalysis.Errors errors(Task task) {
+    private MatrixAnalysis.Errors errors(Task task) {
         Module module = task.module();
         try (Stage _ = Stage.of("errors", module.path())) {
-            return PartAnalysis.errors(task.rows(), module.parts().size(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms());
+            return MatrixAnalysis.errors(task.rows(), module.parts().size(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms());
         }
     }
 

@@ -22,9 +22,9 @@ final class Inputs {
     private final List<PackedMatrix> correction = new ArrayList<>();
     private final Workers workers;
     /// For the panels of one piece of x̂ after the other, and for one panel of each.
-    private final List<PackedMatrix.Room> rooms;
-    private final ThreadLocal<PackedMatrix.Room> codedRoom = ThreadLocal.withInitial(PackedMatrix.Room::new);
-    private final ThreadLocal<PackedMatrix.Room> exactRoom = ThreadLocal.withInitial(PackedMatrix.Room::new);
+    private final List<PackedMatrix.Buffers> panelBuffers;
+    private final ThreadLocal<PackedMatrix.Buffers> codedBuffers = ThreadLocal.withInitial(PackedMatrix.Buffers::new);
+    private final ThreadLocal<PackedMatrix.Buffers> exactBuffers = ThreadLocal.withInitial(PackedMatrix.Buffers::new);
     private long followed;
 
     /// @param followed for how many of the inputs x will be given
@@ -32,7 +32,7 @@ final class Inputs {
         this.columns = columns;
         this.workers = workers;
         this.moments = new SecondMoments(columns);
-        this.rooms = panels().stream().map(_ -> new PackedMatrix.Room()).toList();
+        this.panelBuffers = panels().stream().map(_ -> new PackedMatrix.Buffers()).toList();
         boolean enough = followed >= (long) TOKENS_PER_COLUMN * columns;
         this.drift = new float[enough ? SecondMoments.panels(columns) : 0][];
         for (int p = 0; p < drift.length; p++) {
@@ -74,12 +74,12 @@ final class Inputs {
     }
 
     private void add(float[] coded, float[] exact, int from, int count) {
-        List<PackedMatrix> packed = workers.map(panels(), p -> panel(coded, from, count, p, rooms.get(p)));
+        List<PackedMatrix> packed = workers.map(panels(), p -> panel(coded, from, count, p, panelBuffers.get(p)));
         moments.add(packed, workers);
         if (exact != null) {
             workers.forEach(panels(), p -> {
-                float[] difference = panel(exact, from, count, p, exactRoom.get()).columnMajor(exactRoom.get());
-                float[] own = packed.get(p).columnMajor(codedRoom.get());
+                float[] difference = panel(exact, from, count, p, exactBuffers.get()).columnMajor(exactBuffers.get());
+                float[] own = packed.get(p).columnMajor(codedBuffers.get());
                 for (int i = 0; i < count * rows(p); i++) {
                     difference[i] -= own[i];
                 }
@@ -92,8 +92,8 @@ final class Inputs {
     }
 
     /// Some inputs' values in the columns of a panel.
-    private PackedMatrix panel(float[] x, int from, int count, int panel, PackedMatrix.Room room) {
-        return PackedMatrix.ofRows(count, rows(panel), room, x, from * columns + panel * SecondMoments.PANEL, columns);
+    private PackedMatrix panel(float[] x, int from, int count, int panel, PackedMatrix.Buffers buffers) {
+        return PackedMatrix.ofRows(count, rows(panel), buffers, x, from * columns + panel * SecondMoments.PANEL, columns);
     }
 
     private List<Integer> panels() {

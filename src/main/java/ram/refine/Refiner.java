@@ -69,7 +69,7 @@ public final class Refiner {
     private final Map<String, Target> targets;
     private final Workers workers;
     private final RefineStore store;
-    private final UnitCoder coder;
+    private final CompensatedCoder coder;
     private final ForwardPass exact;
     private final ForwardPass coded;
     private final Map<String, Rows> replaced = new HashMap<>();
@@ -91,7 +91,7 @@ public final class Refiner {
         this.targets = Map.copyOf(targets);
         this.workers = workers;
         this.store = store;
-        this.coder = new UnitCoder(workers);
+        this.coder = new CompensatedCoder(workers);
         this.exact = new ForwardPass(source, workers);
         this.coded = new ForwardPass(new ReplacedWeights(source, "refined", (path, rows) -> replaced.getOrDefault(path, rows)), workers);
         this.shape = exact.shape();
@@ -203,7 +203,7 @@ public final class Refiner {
         return out;
     }
 
-    private void add(Inputs inputs, float[] coded, float[] exact) {
+    private void addInputs(Inputs inputs, float[] coded, float[] exact) {
         timed(Part.STATISTICS, () -> {
             inputs.add(coded, exact);
             return inputs;
@@ -277,7 +277,7 @@ public final class Refiner {
         for (int i = 0; i < pieces.size(); i++) {
             Piece piece = pieces.get(i);
             int number = i;
-            add(inputs, exact.headInputs(exact.run(piece.sequences(), piece.tokens(),
+            addInputs(inputs, exact.headInputs(exact.run(piece.sequences(), piece.tokens(),
                     (l, layers) -> progress.accept((number + (double) l / (layers + 1)) / pieces.size()))), null);
         }
         refine(List.of(EMBEDDING), inputs, TIED_DAMPING);
@@ -290,24 +290,24 @@ public final class Refiner {
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            add(inputs, coded.attentionInput(l, List.of(in.coded().get(i))), exactly(i, () -> exact.attentionInput(l, List.of(in.exact().get(piece)))));
+            addInputs(inputs, coded.attentionInput(l, List.of(in.coded().get(i))), exactly(i, () -> exact.attentionInput(l, List.of(in.exact().get(piece)))));
         }
         refine(first, inputs, DAMPING);
         try (Activations mixed = temporary("mixed", tokens, width)) {
             inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 int piece = i;
-                float[] x = exactly(i, () -> exact.attend(l, exact.attentionInput(l, List.of(in.exact().get(piece))), pieces.get(piece).lengths()));
-                float[] y = coded.attend(l, coded.attentionInput(l, List.of(in.coded().get(i))), pieces.get(i).lengths());
-                add(inputs, y, x);
+                float[] exactMixed = exactly(i, () -> exact.attend(l, exact.attentionInput(l, List.of(in.exact().get(piece))), pieces.get(piece).lengths()));
+                float[] codedMixed = coded.attend(l, coded.attentionInput(l, List.of(in.coded().get(i))), pieces.get(i).lengths());
+                addInputs(inputs, codedMixed, exactMixed);
                 if (follows(i)) {
-                    add(in.exact(), out.exact(), i, exact.apply(path + ".o_proj", x));
+                    addOutputs(in.exact(), out.exact(), i, exact.apply(path + ".o_proj", exactMixed));
                 }
-                mixed.put(i, y);
+                mixed.put(i, codedMixed);
             }
             refine(List.of(path + ".o_proj"), inputs, DAMPING);
             for (int i = 0; i < pieces.size(); i++) {
-                add(in.coded(), out.coded(), i, coded.apply(path + ".o_proj", mixed.get(i)));
+                addOutputs(in.coded(), out.coded(), i, coded.apply(path + ".o_proj", mixed.get(i)));
             }
         }
     }
@@ -326,11 +326,11 @@ public final class Refiner {
         return piece < followedPieces;
     }
 
-    private void add(Activations states, int piece, float[] delta) {
-        add(states, states, piece, delta);
+    private void addOutputs(Activations states, int piece, float[] delta) {
+        addOutputs(states, states, piece, delta);
     }
 
-    private void add(Activations before, Activations after, int piece, float[] delta) {
+    private void addOutputs(Activations before, Activations after, int piece, float[] delta) {
         float[] all = before.get(piece);
         exact.addTo(List.of(all), delta);
         after.put(piece, all);
@@ -341,7 +341,7 @@ public final class Refiner {
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            add(inputs, coded.feedForwardInput(l, List.of(streams.coded().get(i))), exactly(i, () -> exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
+            addInputs(inputs, coded.feedForwardInput(l, List.of(streams.coded().get(i))), exactly(i, () -> exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
         }
         refine(List.of(path + ".gate_proj", path + ".up_proj"), inputs, DAMPING);
         int width = exact.matrix(path + ".down_proj").columns();
@@ -349,19 +349,19 @@ public final class Refiner {
             inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 int piece = i;
-                float[] x = exactly(i, () -> gated(exact, path, exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
-                float[] y = gated(coded, path, coded.feedForwardInput(l, List.of(streams.coded().get(i))));
-                add(inputs, y, x);
+                float[] exactGated = exactly(i, () -> gated(exact, path, exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
+                float[] codedGated = gated(coded, path, coded.feedForwardInput(l, List.of(streams.coded().get(i))));
+                addInputs(inputs, codedGated, exactGated);
                 if (isRead(l)) {
                     if (follows(i)) {
-                        add(streams.exact(), i, exact.apply(path + ".down_proj", x));
+                        addOutputs(streams.exact(), i, exact.apply(path + ".down_proj", exactGated));
                     }
-                    gated.put(i, y);
+                    gated.put(i, codedGated);
                 }
             }
             refine(List.of(path + ".down_proj"), inputs, DAMPING);
             for (int i = 0; isRead(l) && i < pieces.size(); i++) {
-                add(streams.coded(), i, coded.apply(path + ".down_proj", gated.get(i)));
+                addOutputs(streams.coded(), i, coded.apply(path + ".down_proj", gated.get(i)));
             }
         }
     }
@@ -375,14 +375,14 @@ public final class Refiner {
     private void mixture(int l, List<Piece> pieces, int[] tokens, Streams streams) {
         String path = exact.feedForwardPath(l);
         int experts = shape.experts().get(l);
-        try (Activations x = temporary("exact-in", tokens, shape.hidden()); Activations y = temporary("in", tokens, shape.hidden())) {
+        try (Activations exactIn = temporary("exact-in", tokens, shape.hidden()); Activations codedIn = temporary("in", tokens, shape.hidden())) {
             Inputs inputs = new Inputs(shape.hidden(), followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
-                y.put(i, coded.feedForwardInput(l, List.of(streams.coded().get(i))));
+                codedIn.put(i, coded.feedForwardInput(l, List.of(streams.coded().get(i))));
                 if (follows(i)) {
-                    x.put(i, exact.feedForwardInput(l, List.of(streams.exact().get(i))));
+                    exactIn.put(i, exact.feedForwardInput(l, List.of(streams.exact().get(i))));
                 }
-                add(inputs, y.get(i), follows(i) ? x.get(i) : null);
+                addInputs(inputs, codedIn.get(i), follows(i) ? exactIn.get(i) : null);
             }
             List<String> everyToken = new ArrayList<>(List.of(path + ".gate"));
             if (shape.sharedExpert()) {
@@ -392,18 +392,18 @@ public final class Refiner {
             List<ForwardPass.Routes> routes = new ArrayList<>();
             for (int i = 0; i < pieces.size(); i++) {
                 if (follows(i) && isRead(l)) {
-                    add(streams.exact(), i, exact.feedForward(l, x.get(i)));
+                    addOutputs(streams.exact(), i, exact.feedForward(l, exactIn.get(i)));
                 }
-                routes.add(coded.route(coded.apply(path + ".gate", y.get(i)), experts));
+                routes.add(coded.route(coded.apply(path + ".gate", codedIn.get(i)), experts));
             }
             Stack gate = new Stack(path + ".switch_mlp.gate_proj", experts);
             Stack up = new Stack(path + ".switch_mlp.up_proj", experts);
             Stack down = new Stack(path + ".switch_mlp.down_proj", experts);
             for (int e = 0; e < experts; e++) {
-                expert(e, gate, up, down, routes, x, y, isRead(l) ? streams.coded() : null);
+                expert(e, gate, up, down, routes, exactIn, codedIn, isRead(l) ? streams.coded() : null);
             }
             if (shape.sharedExpert()) {
-                shared(path, tokens, x, y, isRead(l) ? streams.coded() : null);
+                shared(path, tokens, exactIn, codedIn, isRead(l) ? streams.coded() : null);
             }
         }
     }
@@ -437,38 +437,38 @@ public final class Refiner {
     }
 
     /// @param states to which the outputs are added; null where nothing reads them
-    private void expert(int e, Stack gate, Stack up, Stack down, List<ForwardPass.Routes> routes, Activations x, Activations y, Activations states) {
+    private void expert(int e, Stack gate, Stack up, Stack down, List<ForwardPass.Routes> routes, Activations exactIn, Activations codedIn, Activations states) {
         int tokens = routes.stream().mapToInt(r -> r.tokens()[e].length).sum();
         List<ForwardPass.Routes> followedRoutes = routes.subList(0, followedPieces);
         int followedTokens = followedRoutes.stream().mapToInt(r -> r.tokens()[e].length).sum();
-        float[] inX = followedTokens == 0 ? null : gather(x, followedRoutes, e, followedTokens);
-        float[] inY = gather(y, routes, e, tokens);
+        float[] exactInputs = followedTokens == 0 ? null : gather(exactIn, followedRoutes, e, followedTokens);
+        float[] codedInputs = gather(codedIn, routes, e, tokens);
         boolean enough = tokens >= FEWEST_TOKENS;
         Inputs inputs = null;
         if (enough && (gate.refinable() || up.refinable())) {
             inputs = new Inputs(shape.hidden(), followedTokens, workers);
-            add(inputs, inY, inX);
+            addInputs(inputs, codedInputs, exactInputs);
         }
         refineExpert(e, List.of(gate, up), inputs, tokens);
         if (tokens == 0) {
             refineExpert(e, List.of(down), null, 0);
             return;
         }
-        float[] outX = null;
-        if (inX != null) {
-            outX = exact.apply(gate.source, (long) e * gate.rows, gate.rows, inX);
-            exact.activate(outX, exact.apply(up.source, (long) e * up.rows, up.rows, inX));
+        float[] exactGated = null;
+        if (exactInputs != null) {
+            exactGated = exact.apply(gate.source, (long) e * gate.rows, gate.rows, exactInputs);
+            exact.activate(exactGated, exact.apply(up.source, (long) e * up.rows, up.rows, exactInputs));
         }
-        float[] outY = exact.apply(gate.current(), (long) e * gate.rows, gate.rows, inY);
-        exact.activate(outY, exact.apply(up.current(), (long) e * up.rows, up.rows, inY));
+        float[] codedGated = exact.apply(gate.current(), (long) e * gate.rows, gate.rows, codedInputs);
+        exact.activate(codedGated, exact.apply(up.current(), (long) e * up.rows, up.rows, codedInputs));
         inputs = null;
         if (enough && down.refinable()) {
             inputs = new Inputs(down.columns, followedTokens, workers);
-            add(inputs, outY, outX);
+            addInputs(inputs, codedGated, exactGated);
         }
         refineExpert(e, List.of(down), inputs, tokens);
         if (states != null) {
-            scatter(states, routes, e, exact.apply(down.current(), (long) e * down.rows, down.rows, outY));
+            scatter(states, routes, e, exact.apply(down.current(), (long) e * down.rows, down.rows, codedGated));
         }
     }
 
@@ -511,22 +511,22 @@ public final class Refiner {
     }
 
     /// @param states to which the outputs are added; null where nothing reads them
-    private void shared(String path, int[] tokens, Activations x, Activations y, Activations states) {
+    private void shared(String path, int[] tokens, Activations exactIn, Activations codedIn, Activations states) {
         String expert = path + ".shared_expert";
         int width = exact.matrix(expert + ".down_proj").columns();
         try (Activations gated = temporary("gated", tokens, width)) {
             Inputs inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < tokens.length; i++) {
                 int piece = i;
-                float[] middle = gated(coded, expert, y.get(i));
+                float[] middle = gated(coded, expert, codedIn.get(i));
                 if (states != null) {
                     gated.put(i, middle);
                 }
-                add(inputs, middle, exactly(i, () -> gated(exact, expert, x.get(piece))));
+                addInputs(inputs, middle, exactly(i, () -> gated(exact, expert, exactIn.get(piece))));
             }
             refine(List.of(expert + ".down_proj"), inputs, DAMPING);
             for (int i = 0; states != null && i < tokens.length; i++) {
-                float[] gate = coded.apply(path + ".shared_expert_gate", y.get(i));
+                float[] gate = coded.apply(path + ".shared_expert_gate", codedIn.get(i));
                 float[] out = coded.apply(expert + ".down_proj", gated.get(i));
                 for (int t = 0; t < gate.length; t++) {
                     float share = (float) (1 / (1 + StrictMath.exp(-gate[t])));
@@ -534,7 +534,7 @@ public final class Refiner {
                         out[t * shape.hidden() + c] *= share;
                     }
                 }
-                add(states, i, out);
+                addOutputs(states, i, out);
             }
         }
     }
@@ -546,7 +546,7 @@ public final class Refiner {
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            add(inputs, coded.headInputs(List.of(streams.coded().get(i))), exactly(i, () -> exact.headInputs(List.of(streams.exact().get(piece)))));
+            addInputs(inputs, coded.headInputs(List.of(streams.coded().get(i))), exactly(i, () -> exact.headInputs(List.of(streams.exact().get(piece)))));
         }
         refine(List.of(HEAD), inputs, DAMPING);
     }
@@ -572,7 +572,7 @@ public final class Refiner {
                     factor = timed(Part.FACTORISATION, () -> inputs.factor(damping(damping, inputs)));
                 }
                 Factor known = factor;
-                UnitCoder.Outcome outcome = timed(Part.CODING, () -> coder.code(w, 0, w.rows(), target.format(), target.stored(), inputs, known, drift, out::put));
+                CompensatedCoder.Outcome outcome = timed(Part.CODING, () -> coder.code(w, 0, w.rows(), target, inputs, known, drift, out::put));
                 gains.put(path, gain(path, outcome, inputs.tokens(), 0, dead, factor.lifted()));
             } else {
                 plain(w, 0, w.rows(), target, out::put);
@@ -596,12 +596,12 @@ public final class Refiner {
                     factor = timed(Part.FACTORISATION, () -> inputs.factor(damping(DAMPING, inputs)));
                 }
                 Factor known = factor;
-                UnitCoder.Outcome outcome = timed(Part.CODING,
-                        () -> coder.code(stack.source, first, stack.rows, stack.target.format(), stack.target.stored(), inputs, known, drift, sink));
+                CompensatedCoder.Outcome outcome = timed(Part.CODING,
+                        () -> coder.code(stack.source, first, stack.rows, stack.target, inputs, known, drift, sink));
                 gain = gain(stack.path, outcome, tokens, 0, dead, factor.lifted());
             } else {
                 plain(stack.source, first, stack.rows, stack.target, sink);
-                gain = gain(stack.path, UnitCoder.Outcome.NONE, tokens, 1, 0, 0);
+                gain = gain(stack.path, CompensatedCoder.Outcome.NONE, tokens, 1, 0, 0);
             }
             if (stack.refinable()) {
                 gains.merge(stack.path, gain, Gain::plus);
@@ -609,7 +609,7 @@ public final class Refiner {
         }
     }
 
-    private static Gain gain(String path, UnitCoder.Outcome outcome, long tokens, int plainExperts, int dead, int lifted) {
+    private static Gain gain(String path, CompensatedCoder.Outcome outcome, long tokens, int plainExperts, int dead, int lifted) {
         return new Gain(path, outcome.error(), outcome.plainError(), outcome.rows(), outcome.compensated(), tokens, plainExperts, dead, lifted);
     }
 

@@ -13,7 +13,7 @@ final class SecondMoments {
 
     private final int size;
     private final float[][] panels;
-    private final ThreadLocal<PackedMatrix.Room> room = ThreadLocal.withInitial(PackedMatrix.Room::new);
+    private final ThreadLocal<PackedMatrix.Buffers> buffers = ThreadLocal.withInitial(PackedMatrix.Buffers::new);
     private long tokens;
 
     SecondMoments(int size) {
@@ -72,7 +72,7 @@ final class SecondMoments {
         int count = x.getFirst().rows();
         // the longest panels first, so that no thread is left with one at the end
         workers.forEach(IntStream.range(0, panels.length).mapToObj(p -> panels.length - 1 - p).toList(), p -> {
-            float[] turned = x.get(p).columnMajor(room.get());
+            float[] turned = x.get(p).columnMajor(buffers.get());
             for (int q = 0; q <= p; q++) {
                 Kernels.multiplyAdd(rows(p), turned, 0, count, x.get(q), panels[p], q * PANEL, width(p));
             }
@@ -111,7 +111,7 @@ final class SecondMoments {
         int n = rows(p);
         int from = p * PANEL;
         float[] own = panels[p];
-        PackedMatrix before = PackedMatrix.ofColumns(from, n, new PackedMatrix.Room(), (first, count, out) -> {
+        PackedMatrix before = PackedMatrix.ofColumns(from, n, new PackedMatrix.Buffers(), (first, count, out) -> {
             for (int i = 0; i < count; i++) {
                 for (int j = 0; j < from; j++) {
                     out[i * from + j] = -own[(first + i) * width(p) + j];

@@ -14,7 +14,7 @@ public final class ReportPage {
     private ReportPage() {
     }
 
-    /// @param data what [Xray] found
+    /// @param data what [ReportData] found
     public static byte[] of(ObjectNode data) {
         // A closing tag inside a string must not end the element around it.
         String json = data.toString().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029");

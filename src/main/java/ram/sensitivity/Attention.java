@@ -62,7 +62,7 @@ final class Attention {
             }
             int kvHeads = (int) (kvRows / (2L * valueLength));
             return heads % kvHeads != 0 ? Optional.empty() : Optional.of(new Attention(dense, null, null, null, qkv, o, heads, kvHeads,
-                    valueLength, valueLength, false, Families.has("qkv_by_group", family)));
+                    valueLength, valueLength, false, DecoderRules.has("qkv_by_group", family)));
         }
         if (q == null || k == null || v == null || !matrix(q, -1, hidden) || !matrix(k, -1, hidden) || !matrix(v, -1, hidden)) {
             return Optional.empty();
@@ -130,8 +130,8 @@ final class Attention {
         }
         String prefix = (fused != null ? fused : q).path();
         prefix = prefix.substring(0, prefix.lastIndexOf('.') + 1);
-        double[] queryGain = normalize(query, prefix, Families.list("q_norm"));
-        double[] keyGain = normalize(key, prefix, Families.list("k_norm"));
+        double[] queryGain = normalize(query, prefix, DecoderRules.list("q_norm"));
+        double[] keyGain = normalize(key, prefix, DecoderRules.list("k_norm"));
         double[] context = new double[heads * valueLength];
         for (int i = 0; i < context.length; i++) {
             context[i] = RHO * value[valueRow(i)] * (gate == null ? 1 : Activation.SIGMOID.meanSquare(gate[i]));
@@ -240,26 +240,26 @@ final class Attention {
                 key[b] += s.query[a] * s.keyGain[b] / keyLength * power[head];
             }
         }
-        ModuleWeights out = propagated(o, new Term(rowGain, s.context, scale * Families.factor(Kind.O), true));
+        ModuleWeights out = propagated(o, new Term(rowGain, s.context, scale * DecoderRules.factor(Kind.O), true));
         if (fused != null) {
             double[] rows = new double[Math.toIntExact(fused.weight().shape().rows())];
-            put(query, fusedRows(0), Families.factor(Kind.Q), rows);
-            put(key, fusedRows(1), Families.factor(Kind.K), rows);
-            put(value, fusedRows(2), Families.factor(Kind.V), rows);
+            put(query, fusedRows(0), DecoderRules.factor(Kind.Q), rows);
+            put(key, fusedRows(1), DecoderRules.factor(Kind.K), rows);
+            put(value, fusedRows(2), DecoderRules.factor(Kind.V), rows);
             return List.of(propagated(fused, new Term(rows, s.input, scale, true)), out);
         }
-        double queryFactor = Families.factor(Kind.Q);
+        double queryFactor = DecoderRules.factor(Kind.Q);
         if (gate != null) {
             double[] rows = new double[2 * query.length];
             put(query, gatedRows(0), queryFactor, rows);
             // A gate multiplies the value as the gate of an MLP does.
-            put(gate, gatedRows(1), Families.factor(Kind.GATE), rows);
+            put(gate, gatedRows(1), DecoderRules.factor(Kind.GATE), rows);
             query = rows;
             queryFactor = 1;
         }
         return List.of(propagated(q, new Term(query, s.input, scale * queryFactor, true)),
-                propagated(k, new Term(key, s.input, scale * Families.factor(Kind.K), true)),
-                propagated(v, new Term(value, s.input, scale * Families.factor(Kind.V), true)), out);
+                propagated(k, new Term(key, s.input, scale * DecoderRules.factor(Kind.K), true)),
+                propagated(v, new Term(value, s.input, scale * DecoderRules.factor(Kind.V), true)), out);
     }
 
     private static ModuleWeights propagated(Module module, Term term) {

@@ -21,7 +21,7 @@ final class Dense {
         }
         JsonNode root = layout.config();
         config = root.path("text_config").isObject() ? root.path("text_config") : root;
-        plusOne = Families.has("norm_plus_one", layout.architecture().family());
+        plusOne = DecoderRules.has("norm_plus_one", layout.architecture().family());
     }
 
     /// A number of config.json, also looked for under the other names that `families.json` lists for it.
@@ -29,7 +29,7 @@ final class Dense {
         if (config.path(name).isNumber()) {
             return config.path(name).asDouble();
         }
-        for (String other : Families.list(name)) {
+        for (String other : DecoderRules.list(name)) {
             if (config.path(other).isNumber()) {
                 return config.path(other).asDouble();
             }

@@ -136,10 +136,10 @@ final class Mlp {
         List<List<Term>> ups = new ArrayList<>();
         List<List<Term>> gates = new ArrayList<>();
         List<List<Term>> fused = new ArrayList<>();
-        double upFactor = Families.factor(Kind.UP);
-        double gateFactor = Families.factor(Kind.GATE);
+        double upFactor = DecoderRules.factor(Kind.UP);
+        double gateFactor = DecoderRules.factor(Kind.GATE);
         for (int e = 0; e < experts(); e++) {
-            downs.add(List.of(new Term(rowGain, s.middle[e], scale * Families.factor(Kind.DOWN), true)));
+            downs.add(List.of(new Term(rowGain, s.middle[e], scale * DecoderRules.factor(Kind.DOWN), true)));
             double[] u = times(s.linear[e], output[e]);
             double[] g = s.gated == null ? null : times(s.gated[e], output[e]);
             if (gateUp != null) {

@@ -9,12 +9,12 @@ import ram.layout.Module;
 /// @param source where the weights come from
 /// @param parts per part of the module, in their order: the terms whose sum is its damage; empty when the source is `LAYER_MEDIAN`
 public record ModuleWeights(Module module, Source source, List<List<Term>> parts) {
-    /// How much the picture knows about a module.
+    /// How much the propagation knows about a module.
     public enum Source {
         PROPAGATED("propagated"),
         /// The weight leads to the residual, but what enters it is unknown and taken to be even.
         EVEN_INPUT("even input"),
-        /// The picture does not know the module: its sensitivity per weight is the median of its layer.
+        /// The propagation does not know the module: its sensitivity per weight is the median of its layer.
         LAYER_MEDIAN("layer median");
 
         private final String label;

@@ -15,7 +15,7 @@ import ram.layout.Module;
 /// Follows the mean square of every residual channel through a decoder, from the weights alone, and tells for every matrix what an error in one of
 /// its weights adds to the noise of the logits.
 ///
-/// The picture: independent channels, Gaussian activations, attention that averages values. Noise of a branch counts relative to the residual's power
+/// It assumes independent channels, Gaussian activations, attention that averages values. Noise of a branch counts relative to the residual's power
 /// after the branch, and that share is taken to survive to the end. See the terms of `Attention` and `Mlp` for the weights of each projection.
 /// Matrices are streamed by row blocks; only vectors of one layer are held.
 public final class Propagation {
@@ -105,12 +105,12 @@ public final class Propagation {
         if (embedding.isPresent() && start > 0) {
             double rows = embedding.get().weight().shape().rows();
             terms.computeIfAbsent(embedding.get(), _ -> new ArrayList<>()).add(new Term(ones(embedding.get().weight().shape().rows()),
-                    ones(hidden), Families.factor(Kind.EMBEDDING) * 0.5 * embeddingGain / rows / start, true));
+                    ones(hidden), DecoderRules.factor(Kind.EMBEDDING) * 0.5 * embeddingGain / rows / start, true));
         }
         if (reader.isPresent() && logitPower > 0) {
             double rows = reader.get().weight().shape().rows();
             terms.computeIfAbsent(reader.get(), _ -> new ArrayList<>()).add(new Term(ones(reader.get().weight().shape().rows()), z,
-                    Families.factor(Kind.HEAD) * 0.5 / rows, false));
+                    DecoderRules.factor(Kind.HEAD) * 0.5 / rows, false));
         }
         terms.forEach((module, list) -> {
             if (module.parts().size() == 1) {
@@ -137,7 +137,7 @@ public final class Propagation {
 
     private double embeddingGain(int hidden) {
         double gain = square(dense.number("embedding_multiplier", 1));
-        return Families.has("embedding_times_sqrt_hidden", family) ? gain * hidden : gain;
+        return DecoderRules.has("embedding_times_sqrt_hidden", family) ? gain * hidden : gain;
     }
 
     private Optional<double[]> finalGains(Optional<Module> beside, int hidden) {
@@ -146,8 +146,8 @@ public final class Propagation {
         }
         String path = beside.get().path();
         String prefix = path.substring(0, path.lastIndexOf('.') + 1);
-        return dense.gains(prefix, Families.list("final_norm"), hidden)
-                .or(() -> dense.gains(prefix + "model.", Families.list("final_norm"), hidden));
+        return dense.gains(prefix, DecoderRules.list("final_norm"), hidden)
+                .or(() -> dense.gains(prefix + "model.", DecoderRules.list("final_norm"), hidden));
     }
 
     private void layer(int layer, List<Module> modules) {
@@ -157,12 +157,12 @@ public final class Propagation {
         int hidden = residual.length;
 
         // One name has two meanings: in families with norms around the feed-forward network it follows the attention.
-        List<String> attentionPost = new ArrayList<>(Families.list("attention_post_norm"));
-        List<String> mlpPre = new ArrayList<>(Families.list("mlp_norm"));
-        String between = Families.text("between");
-        boolean sandwich = Families.list("between_is_post_when").stream().anyMatch(n -> dense.has(prefix + n + ".weight"));
+        List<String> attentionPost = new ArrayList<>(DecoderRules.list("attention_post_norm"));
+        List<String> mlpPre = new ArrayList<>(DecoderRules.list("mlp_norm"));
+        String between = DecoderRules.text("between");
+        boolean sandwich = DecoderRules.list("between_is_post_when").stream().anyMatch(n -> dense.has(prefix + n + ".weight"));
         (sandwich ? attentionPost : mlpPre).add(between);
-        List<String> attentionPre = Families.list("attention_norm");
+        List<String> attentionPre = DecoderRules.list("attention_norm");
 
         double[] attentionInput = normalized(dense.gains(prefix, attentionPre, hidden), prefix, attentionPre);
         List<Mlp> mlps = Mlp.find(modules, hidden, dense);
@@ -174,7 +174,7 @@ public final class Propagation {
         attention(modules, attentionInput, dense.gains(prefix, attentionPost, hidden));
         if (!mlps.isEmpty()) {
             double[] input = parallelInput != null ? parallelInput : normalized(mlpGains, prefix, mlpPre);
-            mlp(mlps, input, dense.gains(prefix, Families.list("mlp_post_norm"), hidden));
+            mlp(mlps, input, dense.gains(prefix, DecoderRules.list("mlp_post_norm"), hidden));
         }
     }
 
@@ -231,7 +231,7 @@ public final class Propagation {
             double[] rowGain = rowGain(out, postGains);
             double after = add(out, rowGain);
             known.put(m, new ModuleWeights(m, ModuleWeights.Source.EVEN_INPUT,
-                    List.of(List.of(new Term(rowGain, even, 0.5 / after * Families.factor(Kind.O), true)))));
+                    List.of(List.of(new Term(rowGain, even, 0.5 / after * DecoderRules.factor(Kind.O), true)))));
             return;
         }
     }

@@ -7,7 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
 
-/// Sensitivities for modules that the picture does not know.
+/// Sensitivities for modules that the propagation does not know.
 public final class Sensitivities {
     private Sensitivities() {
     }

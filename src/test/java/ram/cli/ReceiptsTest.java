@@ -47,7 +47,7 @@ class ReceiptsTest {
     @Test
     void oneThreadHashesAfterItsOtherWork() {
         AtomicReference<Thread> by = new AtomicReference<>();
-        Receipts.Meanwhile<String> later = new Receipts.Meanwhile<>(1, () -> {
+        Receipts.Background<String> later = new Receipts.Background<>(1, () -> {
             by.set(Thread.currentThread());
             return "done";
         });
@@ -58,7 +58,7 @@ class ReceiptsTest {
         by.set(null);
         assertEquals("done", later.get());
         assertNull(by.get(), "once is enough");
-        Receipts.Meanwhile<Thread> beside = new Receipts.Meanwhile<>(2, Thread::currentThread);
+        Receipts.Background<Thread> beside = new Receipts.Background<>(2, Thread::currentThread);
         beside.begin();
         assertNotEquals(Thread.currentThread(), beside.get());
     }

@@ -45,7 +45,7 @@ class ForwardPassTest {
     void agreesWithItsTwin(String type, String settings) throws IOException {
         TinyModel tiny = new TinyModel(type, settings);
         List<int[]> sequences = List.of(TinyModel.ids(70, 1), TinyModel.ids(9, 2), TinyModel.ids(40, 3));
-        Twin twin = new Twin(tiny.config, tiny.tensors);
+        ReferenceDecoder twin = new ReferenceDecoder(tiny.config, tiny.tensors);
         try (EvalModel model = EvalModel.open(tiny.write(folder))) {
             EvalReport report = Evaluator.evaluate(List.of(model), Optional.empty(), new TokenSet("random", sequences), new EvalOptions(1_000_000, 2, Optional.empty(), _ -> { }));
             for (int s = 0; s < sequences.size(); s++) {
@@ -81,8 +81,8 @@ class ForwardPassTest {
             double max = 0;
             for (int s = 0; s < sequences.size(); s++) {
                 int[] ids = sequences.get(s);
-                double[][] a = new Twin(tiny.config, tiny.tensors).logits(Arrays.copyOf(ids, ids.length - 1));
-                double[][] b = new Twin(tiny.config, changed).logits(Arrays.copyOf(ids, ids.length - 1));
+                double[][] a = new ReferenceDecoder(tiny.config, tiny.tensors).logits(Arrays.copyOf(ids, ids.length - 1));
+                double[][] b = new ReferenceDecoder(tiny.config, changed).logits(Arrays.copyOf(ids, ids.length - 1));
                 double own = 0;
                 for (int t = 0; t < a.length; t++) {
                     double kl = kl(a[t], b[t]);

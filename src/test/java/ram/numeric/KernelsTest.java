@@ -109,10 +109,10 @@ class KernelsTest {
     @CsvSource({"1, 1, 0, 1, 0, 1", "5, 40, 0, 5, 32, 8", "300, 130, 0, 300, 0, 130", "300, 130, 10, 280, 64, 40", "520, 200, 250, 20, 96, 100", "600, 64, 256, 344, 0, 64"})
     void productsWithAPackedMatrix(int rows, int columns, int row, int rowCount, int column, int columnCount) {
         float[] b = gaussian(rows * (columns + 3) + 2, 1);
-        PackedMatrix.Room room = new PackedMatrix.Room();
-        PackedMatrix.ofColumns(rows + 1, columns + 1, room, (_, count, out) -> Arrays.fill(out, 0, count * (rows + 1), Float.NaN));
+        PackedMatrix.Buffers buffers = new PackedMatrix.Buffers();
+        PackedMatrix.ofColumns(rows + 1, columns + 1, buffers, (_, count, out) -> Arrays.fill(out, 0, count * (rows + 1), Float.NaN));
         PackedMatrix byRows = PackedMatrix.ofRows(rows, columns, b, 2, columns + 3);
-        PackedMatrix byColumns = PackedMatrix.ofColumns(rows, columns, room, (first, count, out) -> {
+        PackedMatrix byColumns = PackedMatrix.ofColumns(rows, columns, buffers, (first, count, out) -> {
             for (int j = 0; j < count; j++) {
                 for (int p = 0; p < rows; p++) {
                     out[j * rows + p] = b[2 + p * (columns + 3) + first + j];
@@ -120,7 +120,7 @@ class KernelsTest {
             }
         });
         float[] rowMajor = byColumns.rowMajor();
-        float[] columnMajor = byRows.columnMajor(new PackedMatrix.Room());
+        float[] columnMajor = byRows.columnMajor(new PackedMatrix.Buffers());
         for (int p = 0; p < rows; p++) {
             for (int j = 0; j < columns; j++) {
                 float value = b[2 + p * (columns + 3) + j];

@@ -90,8 +90,8 @@ class SamplingTest {
         float[] weights = Shape.LOUD_ROWS.weights(8192, 768);
         for (int e = 0; e < 4; e++) {
             Rows expert = rows(Arrays.copyOfRange(weights, e * 2048 * 768, (e + 1) * 2048 * 768), 768);
-            List<CurvePoint> s = PartAnalysis.errors(expert, 128, FORMATS, Quantizer.RTN, DType.BF16, false, List.of()).curve();
-            List<CurvePoint> x = PartAnalysis.errors(expert, 128, FORMATS, Quantizer.RTN, DType.BF16, true, List.of()).curve();
+            List<CurvePoint> s = MatrixAnalysis.errors(expert, 128, FORMATS, Quantizer.RTN, DType.BF16, false, List.of()).curve();
+            List<CurvePoint> x = MatrixAnalysis.errors(expert, 128, FORMATS, Quantizer.RTN, DType.BF16, true, List.of()).curve();
             for (int f = 0; f < sampled.length; f++) {
                 sampled[f] += s.get(f).relativeError();
                 exact[f] += x.get(f).relativeError();
@@ -105,7 +105,7 @@ class SamplingTest {
     }
 
     private static List<CurvePoint> errors(Rows rows, boolean exact) {
-        return PartAnalysis.errors(rows, 1, FORMATS, Quantizer.MSE, DType.BF16, exact, List.of()).curve();
+        return MatrixAnalysis.errors(rows, 1, FORMATS, Quantizer.MSE, DType.BF16, exact, List.of()).curve();
     }
 
     /// A matrix of zeros but for one row is that row.

@@ -151,7 +151,7 @@ class CompensationTest {
         try (Workers workers = new Workers(2)) {
             Inputs none = new Inputs(columns, 0, workers);
             CodedMatrix coded = CodedMatrix.allocate(format, DType.BF16, rows, columns);
-            UnitCoder.Outcome outcome = new UnitCoder(workers).code(rows(w, columns), 0, rows, format, DType.BF16, none, Factor.identity(columns), 0.5, coded::put);
+            CompensatedCoder.Outcome outcome = new CompensatedCoder(workers).code(rows(w, columns), 0, rows, new Refiner.Target(format, DType.BF16), none, Factor.identity(columns), 0.5, coded::put);
             assertArrayEquals(bytes(plain.scales()), bytes(coded.scales()));
             assertArrayEquals(bytes(plain.biases()), bytes(coded.biases()));
             assertArrayEquals(bytes(plain.codes()), bytes(coded.codes()));
@@ -177,7 +177,7 @@ class CompensationTest {
             inputs.add(drifted, x);
             Factor factor = inputs.factor(0.03);
             CodedMatrix coded = CodedMatrix.allocate(format, DType.F16, rows, columns);
-            UnitCoder.Outcome outcome = new UnitCoder(workers).code(rows(w, columns), 0, rows, format, DType.F16, inputs, factor, 0.5, coded::put);
+            CompensatedCoder.Outcome outcome = new CompensatedCoder(workers).code(rows(w, columns), 0, rows, new Refiner.Target(format, DType.F16), inputs, factor, 0.5, coded::put);
             float[] aim = inputs.aim(w, rows, 0.5);
             CodedMatrix plain = CodedMatrix.allocate(format, DType.F16, rows, columns);
             plain.encode(Quantizer.MSE, w);

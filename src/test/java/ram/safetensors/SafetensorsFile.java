@@ -1,6 +1,7 @@
 package ram.safetensors;
 
 import java.io.IOException;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -8,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Collectors;
 
 /// Writes small safetensors files for tests, right ones and, through [#raw], wrong ones.
@@ -16,6 +18,34 @@ public final class SafetensorsFile {
     }
 
     private final Map<String, Entry> entries = new LinkedHashMap<>();
+    private String format = "pt";
+
+    /// The tensors of a file, to be changed and written again.
+    public static SafetensorsFile of(Path file) {
+        SafetensorsFile out = new SafetensorsFile();
+        try (Shard shard = Shard.open(file)) {
+            shard.tensors().values().forEach(t -> out.add(t.name(), t.dtype(), t.shape(), shard.data(t).toArray(ValueLayout.JAVA_BYTE)));
+        }
+        return out;
+    }
+
+    /// The mark of the program that wrote the file, `pt` by default.
+    public SafetensorsFile format(String name) {
+        format = name;
+        return this;
+    }
+
+    public Set<String> names() {
+        return Set.copyOf(entries.keySet());
+    }
+
+    public byte[] data(String name) {
+        return entries.get(name).data();
+    }
+
+    public Shape shape(String name) {
+        return entries.get(name).shape();
+    }
 
     public SafetensorsFile add(String name, DType dtype, Shape shape, byte[] data) {
         if (data.length != shape.elements() * dtype.bytes()) {
@@ -45,7 +75,7 @@ public final class SafetensorsFile {
     public Path write(Path file) throws IOException {
         int total = entries.values().stream().mapToInt(e -> e.data().length).sum();
         ByteBuffer data = ByteBuffer.allocate(total);
-        StringBuilder json = new StringBuilder("{\"__metadata__\":{\"format\":\"pt\"}");
+        StringBuilder json = new StringBuilder("{\"__metadata__\":{\"format\":\"" + format + "\"}");
         entries.forEach((name, e) -> {
             int begin = data.position();
             data.put(e.data());

@@ -336,7 +336,7 @@ class PropagationTest {
                 power += clean[i] * clean[i] / samples;
             }
         }
-        // The inner activations share their inputs, which the picture of independent channels ignores.
+        // The inner activations share their inputs, which independent channels ignore.
         assertEquals(1, noise / predicted, 0.15);
         assertEquals(1, power / m.added(), 0.15);
     }
@@ -487,7 +487,7 @@ class PropagationTest {
         assertEquals(1, noise[1] / weighted(attentionTerm(w, "v"), changeV), 0.25);
     }
 
-    /// Two heads of 8 channels for each of two key-value heads, averaged over positions as the picture has it.
+    /// Two heads of 8 channels for each of two key-value heads, averaged over positions as the propagation has it.
     private static double[] spread(double[] value) {
         double[] context = new double[32];
         for (int i = 0; i < 32; i++) {

@@ -9,18 +9,18 @@ import java.util.ArrayList;
 import java.util.List;
 import ram.layout.Kind;
 
-/// What differs between decoder families, as data: `families.json`.
-final class Families {
+/// What differs between decoder families, as data: `decoder-rules.json`.
+final class DecoderRules {
     private static final JsonNode DATA = load();
 
-    private Families() {
+    private DecoderRules() {
     }
 
     private static JsonNode load() {
-        try (InputStream in = Families.class.getResourceAsStream("families.json")) {
+        try (InputStream in = DecoderRules.class.getResourceAsStream("decoder-rules.json")) {
             return new ObjectMapper().readTree(in);
         } catch (IOException e) {
-            throw new UncheckedIOException("families.json cannot be read", e);
+            throw new UncheckedIOException("decoder-rules.json cannot be read", e);
         }
     }
 

@@ -33,7 +33,7 @@ import ram.profile.TensorProfile;
 
 /// What a report shows of a model: its profile, its plan and its evaluation, of which the profile or the plan may be missing. Numbers are rounded to five
 /// digits; the profile and the manifest have them in full.
-public final class Xray {
+public final class ReportData {
     private static final MathContext DIGITS = new MathContext(5);
     private static final int BUDGETS = 120;
     private static final int MAX_EXPERT_CELLS = 200_000;
@@ -46,7 +46,7 @@ public final class Xray {
     private final Map<String, Integer> rows = new LinkedHashMap<>();
     private final Map<String, List<Explain.Point>> curves = new HashMap<>();
 
-    private Xray(Optional<Manifest> manifest, Optional<Profile> profile) {
+    private ReportData(Optional<Manifest> manifest, Optional<Profile> profile) {
         this.manifest = manifest;
         this.profile = profile;
         this.request = manifest.map(PlanRequest::of).orElseGet(PlanRequest::defaults).withoutLimit();
@@ -69,7 +69,7 @@ public final class Xray {
             throw new UsageException("a report needs a manifest or a profile");
         }
         manifest.ifPresent(m -> profile.ifPresent(m::requireMadeFrom));
-        return new Xray(manifest, profile).document(evaluation);
+        return new ReportData(manifest, profile).document(evaluation);
     }
 
     private ObjectNode document(Optional<? extends JsonNode> evaluation) {

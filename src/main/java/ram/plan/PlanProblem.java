@@ -20,7 +20,7 @@ import ram.safetensors.ShardPlan;
 import ram.safetensors.ShardPlan.Entry;
 
 /// A profile and a request made ready to be solved for any number of limits.
-final class Prepared {
+final class PlanProblem {
     final Profile profile;
     final PlanRequest request;
     /// With the damage of policy `budget`, as it is reported.
@@ -45,7 +45,7 @@ final class Prepared {
     record Solved(List<Format> formats, Solution solution, long reserved) {
     }
 
-    Prepared(Profile profile, PlanRequest request) {
+    PlanProblem(Profile profile, PlanRequest request) {
         this.profile = profile;
         this.request = request;
         this.choices = Candidates.of(profile, Damage.of(profile), request, request.allowUnsafe());

@@ -6,8 +6,8 @@ import java.util.stream.Stream;
 import ram.plan.Policy;
 
 /// The words that completion offers where an option takes one of a few, and is no enum.
-final class Candidates {
-    private Candidates() {
+final class Completions {
+    private Completions() {
     }
 
     static final class Policies implements Iterable<String> {

@@ -17,13 +17,13 @@ import ram.format.Format;
 import ram.layout.Module;
 
 /// Matrices that were measured, in a journal. Numbers are written so that they are read back to the bit.
-final class MeasuredParts {
+final class MatrixJournal {
     private static final JsonMapper JSON = new JsonMapper();
 
     private final Optional<Journal> journal;
-    private final Map<String, PartAnalysis.Result> earlier = new HashMap<>();
+    private final Map<String, MatrixAnalysis.Result> earlier = new HashMap<>();
 
-    MeasuredParts(Optional<Journal> journal) {
+    MatrixJournal(Optional<Journal> journal) {
         this.journal = journal;
         journal.ifPresent(j -> j.earlier().forEach(this::read));
     }
@@ -32,11 +32,11 @@ final class MeasuredParts {
         return module.path() + " " + part.firstRow();
     }
 
-    Optional<PartAnalysis.Result> earlier(Module module, Module.Part part) {
+    Optional<MatrixAnalysis.Result> earlier(Module module, Module.Part part) {
         return Optional.ofNullable(earlier.get(key(module, part)));
     }
 
-    void add(Module module, Module.Part part, PartAnalysis.Result result) {
+    void add(Module module, Module.Part part, MatrixAnalysis.Result result) {
         if (journal.isEmpty()) {
             return;
         }
@@ -55,8 +55,8 @@ final class MeasuredParts {
             List<CurvePoint> curve = new ArrayList<>();
             line.path("curve").forEach(p -> curve.add(new CurvePoint(Format.parse(p.path(0).asText()), p.path(1).asDouble(), p.path(2).asDouble())));
             JsonNode s = line.path("sensitivity");
-            Optional<PartAnalysis.PartSensitivity> sensitivity = s.isArray() ? Optional.of(new PartAnalysis.PartSensitivity(s.path(0).asDouble(), s.path(1).asDouble())) : Optional.empty();
-            earlier.put(line.path("part").asText(), new PartAnalysis.Result(numbers(line.path("metrics")), curve, sensitivity, numbers(line.path("ingredients"))));
+            Optional<MatrixAnalysis.PartSensitivity> sensitivity = s.isArray() ? Optional.of(new MatrixAnalysis.PartSensitivity(s.path(0).asDouble(), s.path(1).asDouble())) : Optional.empty();
+            earlier.put(line.path("part").asText(), new MatrixAnalysis.Result(numbers(line.path("metrics")), curve, sensitivity, numbers(line.path("ingredients"))));
         } catch (JsonProcessingException | IllegalArgumentException _) {
             // Not a line of this program: the matrix is measured again.
         }

@@ -4,20 +4,18 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.function.BiConsumer;
 import ram.format.CodedMatrix;
-import ram.format.Format;
 import ram.format.Quantizer;
 import ram.numeric.Workers;
-import ram.safetensors.DType;
 import ram.tensor.Rows;
 
 /// Codes a matrix with compensation, each row as that or as `mse` codes it, whichever is closer.
-final class UnitCoder {
+final class CompensatedCoder {
     /// Rows coded together: they share each panel of the factor that is brought from memory.
     private static final int BLOCK = 256;
 
     private final Workers workers;
 
-    UnitCoder(Workers workers) {
+    CompensatedCoder(Workers workers) {
         this.workers = workers;
     }
 
@@ -43,25 +41,25 @@ final class UnitCoder {
     /// @param w the rows `first … first + rows` are coded
     /// @param share of the drift of the inputs that is made up for
     /// @param sink takes the coded rows in order; the number is counted from `first`
-    Outcome code(Rows w, long first, long rows, Format format, DType stored, Inputs inputs, Factor factor, double share, BiConsumer<Long, CodedMatrix> sink) {
+    Outcome code(Rows w, long first, long rows, Refiner.Target target, Inputs inputs, Factor factor, double share, BiConsumer<Long, CodedMatrix> sink) {
         List<Block> blocks = new ArrayList<>();
         for (long r = 0; r < rows; r += BLOCK) {
             blocks.add(new Block(r, (int) Math.min(BLOCK, rows - r)));
         }
         Outcome[] total = {Outcome.NONE};
-        workers.forEach(blocks, b -> code(w, first, b, format, stored, inputs, factor, share), coded -> {
+        workers.forEach(blocks, b -> code(w, first, b, target, inputs, factor, share), coded -> {
             sink.accept(coded.first(), coded.matrix());
             total[0] = total[0].plus(coded.outcome());
         });
         return total[0];
     }
 
-    private static Coded code(Rows w, long first, Block block, Format format, DType stored, Inputs inputs, Factor factor, double share) {
+    private static Coded code(Rows w, long first, Block block, Refiner.Target target, Inputs inputs, Factor factor, double share) {
         int n = w.columns();
         int rows = block.rows();
         float[] values = new float[Math.multiplyExact(rows, n)];
         w.read(first + block.first(), rows, values);
-        CodedMatrix plain = CodedMatrix.allocate(format, stored, rows, n);
+        CodedMatrix plain = CodedMatrix.allocate(target.format(), target.stored(), rows, n);
         plain.encode(Quantizer.MSE, values);
         float[] aim = inputs.aim(values, rows, share);
         float[] error = new float[values.length];
@@ -70,8 +68,8 @@ final class UnitCoder {
             error[i] = aim[i] - error[i];
         }
         double[] without = factor.weigh(error, rows);
-        CodedMatrix out = CodedMatrix.allocate(format, stored, rows, n);
-        double[] with = new Compensation(format, stored, factor).code(aim, rows, out.codes(), out.scales(), out.biases());
+        CodedMatrix out = CodedMatrix.allocate(target.format(), target.stored(), rows, n);
+        double[] with = new Compensation(target.format(), target.stored(), factor).code(aim, rows, out.codes(), out.scales(), out.biases());
         double sum = 0;
         double plainSum = 0;
         int compensated = 0;

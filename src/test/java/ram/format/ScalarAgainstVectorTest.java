@@ -15,7 +15,7 @@ import ram.numeric.Decoder;
 import ram.safetensors.DType;
 
 /// The vector loops give the bits of the plain ones.
-class TwinTest {
+class ScalarAgainstVectorTest {
     static Stream<Arguments> all() {
         return Stream.of("float32", "float16", "bfloat16").flatMap(dtype -> Format.allAffine().stream().map(f -> Arguments.of(dtype, f)));
     }

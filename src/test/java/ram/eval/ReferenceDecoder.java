@@ -5,7 +5,7 @@ import java.util.Map;
 
 /// A decoder in double precision, one token and one number at a time, as plainly as it can be said: the oracle of the forward pass.
 /// Tensors have the names of a Hugging Face checkpoint.
-final class Twin {
+final class ReferenceDecoder {
     private final JsonNode config;
     private final String type;
     private final Map<String, double[]> tensors;
@@ -14,7 +14,7 @@ final class Twin {
     private final int kvHeads;
     private final int headDim;
 
-    Twin(JsonNode config, Map<String, double[]> tensors) {
+    ReferenceDecoder(JsonNode config, Map<String, double[]> tensors) {
         this.config = config;
         this.type = config.path("model_type").asText();
         this.tensors = tensors;

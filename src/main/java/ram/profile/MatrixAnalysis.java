@@ -18,7 +18,7 @@ import ram.sensitivity.Term;
 import ram.tensor.Rows;
 
 /// Measures one matrix: its metrics, its error in every format, and the damage that its error does where the importance of places is known.
-final class PartAnalysis {
+final class MatrixAnalysis {
     /// Normalised root mean square error of rounding to nearest with 4 bits in groups of 128, or of the largest group that divides a row; 0 when none does.
     static final String ERROR_4_128 = "error_4_128";
 
@@ -46,7 +46,7 @@ final class PartAnalysis {
         }
     }
 
-    private PartAnalysis() {
+    private MatrixAnalysis() {
     }
 
     /// The errors of a matrix, before its norm is known.
