@@ -162,7 +162,7 @@ class ForwardPassTest {
         refused(config.replace("\"silu\"", "\"gelu\""), "gelu");
         refused(config.replace("\"intermediate_size\":48", "\"rope_scaling\":{\"rope_type\":\"longrope\"}"), "longrope");
         refused(config.replace("\"hidden_size\":32", "\"hidden_size\":64"), "model.embed_tokens");
-        refused(config.replace("\"num_hidden_layers\":2", "\"num_hidden_layers\":3"), "model.layers.2");
+        refused(config.replace("\"num_hidden_layers\":2", "\"num_hidden_layers\":3"), "layer 2");
         refused(config.replace("\"vocab_size\":600", "\"vocab_size\":500"), "500");
     }
 

@@ -73,7 +73,7 @@ class RewritingTest {
     private static List<float[]> states(Model model) {
         int[] tokens = new Random(3).ints(40, 0, 100).toArray();
         try (Workers workers = new Workers(2)) {
-            return new ForwardPass(new Weights(model), workers).run(List.of(tokens), 64, null);
+            return new ForwardPass(new Weights(model), workers).run(List.of(tokens), 64, (_, _) -> { });
         }
     }
 
