@@ -35,6 +35,7 @@ import ram.convert.StagedFolder;
 import ram.format.Format;
 import ram.layout.Model;
 import ram.layout.OutputTypes;
+import ram.numeric.Background;
 import ram.numeric.Workers;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
@@ -289,7 +290,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants, Journal journal) {
         List<Map<String, Converter.Measured>> written;
-        Receipts.Background<List<Manifest.OutputFile>> sources = new Receipts.Background<>(root.global.threads(), () -> receipts(m));
+        Background<List<Manifest.OutputFile>> sources = new Background<>(root.global.threads(), () -> receipts(m));
         try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "write", Converter.work(m.layout()))) {
             written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types(m, measured), variants, Optional.of(journal), bytes -> {
                 // not before the first block is done and the code compiled
@@ -312,7 +313,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     /// Adds what belongs beside the tensors, and verifies.
     private Manifest finish(Model m, Profile measured, Manifest planned, Converter.Variant variant, Map<String, Converter.Measured> written,
-                            Receipts.Background<List<Manifest.OutputFile>> sources) {
+                            Background<List<Manifest.OutputFile>> sources) {
         SortedMap<String, Format> quantized = new TreeMap<>();
         variant.formats().forEach((path, format) -> {
             if (!format.isDense()) {
@@ -329,7 +330,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             manifest = manifest.withEvaluation(evaluation.evaluate(model, folder, root.global, spec));
         }
         OutputFolder.write(folder.resolve("README.md"), ModelCard.write(model, manifest));
-        Receipts.Background<List<Manifest.OutputFile>> files = new Receipts.Background<>(root.global.threads(), () -> {
+        Background<List<Manifest.OutputFile>> files = new Background<>(root.global.threads(), () -> {
             try (Workers workers = new Workers(root.global.threads())) {
                 return Receipts.of(folder, workers);
             }

@@ -20,6 +20,7 @@ import ram.InputException;
 import ram.convert.Receipts;
 import ram.layout.LayoutOptions;
 import ram.layout.Model;
+import ram.numeric.Background;
 import ram.numeric.Workers;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
@@ -52,7 +53,7 @@ final class VerifyCommand implements Callable<Integer> {
         Optional<Manifest> manifest = Optional.of(folder.resolve("manifest.json")).filter(Files::exists).map(ManifestJson::read);
         Map<String, Double> expected = manifest.<Map<String, Double>>map(Manifest::writtenErrors).orElse(Map.of());
         Set<String> nonFinite = manifest.map(Manifest::nonFinite).orElse(Set.of());
-        Receipts.Background<List<String>> receipts = new Receipts.Background<>(root.global.threads(), () -> manifest.map(this::receipts).orElse(List.of()));
+        Background<List<String>> receipts = new Background<>(root.global.threads(), () -> manifest.map(this::receipts).orElse(List.of()));
         receipts.begin();
         if (source == null) {
             return report(verify(folder, Optional.empty(), expected, nonFinite, root.global, spec).with(receipts.get()));

@@ -14,11 +14,6 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.concurrent.CancellationException;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.FutureTask;
-import java.util.concurrent.atomic.AtomicBoolean;
-import java.util.function.Supplier;
 import java.util.stream.Stream;
 import ram.layout.Model;
 import ram.numeric.Workers;
@@ -50,47 +45,6 @@ public final class Receipts {
 
     private static List<Manifest.OutputFile> of(List<Path> files, Workers workers) {
         return workers.map(files, f -> new Manifest.OutputFile(f.getFileName().toString(), size(f), sha256(f)));
-    }
-
-    /// Something that is computed in a thread of its own, because hashing keeps one processor busy beside work that reads the same files. With one thread in all it is
-    /// computed when it is asked for.
-    public static final class Background<T> {
-        private final FutureTask<T> task;
-        private final AtomicBoolean begun = new AtomicBoolean();
-        private final boolean beside;
-
-        /// @param threads that may work, 1 or more
-        public Background(int threads, Supplier<T> work) {
-            task = new FutureTask<>(work::get);
-            beside = threads > 1;
-        }
-
-        /// Begins, unless that was done before or is to be done later.
-        public void begin() {
-            if (beside && begun.compareAndSet(false, true)) {
-                Thread thread = new Thread(task, "ram-receipts");
-                thread.setDaemon(true);
-                thread.start();
-            }
-        }
-
-        /// Waits for the result, and throws what was thrown.
-        ///
-        /// @throws CancellationException when the caller's thread is interrupted
-        public T get() {
-            begin();
-            if (!beside) {
-                task.run();
-            }
-            try {
-                return task.get();
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-                throw new CancellationException("interrupted");
-            } catch (ExecutionException e) {
-                throw e.getCause() instanceof RuntimeException known ? known : new IllegalStateException(e.getCause());
-            }
-        }
     }
 
     private static long size(Path file) {

@@ -9,6 +9,7 @@ import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import ram.numeric.Background;
 import ram.numeric.Workers;
 import ram.safetensors.LittleEndian;
 
@@ -23,6 +24,7 @@ final class Activations implements AutoCloseable {
     private final boolean kept;
     private final FileChannel channel;
     private final Workers workers;
+    private Background<Void> writing;
     private final ThreadLocal<MemorySegment> buffer = ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(4L * BLOCK));
 
     /// @param tokens of each piece
@@ -58,11 +60,13 @@ final class Activations implements AutoCloseable {
         if (held != null) {
             return held[piece];
         }
+        await();
         float[] out = new float[Math.toIntExact(offsets[piece + 1] - offsets[piece])];
         read(out, offsets[piece]);
         return out;
     }
 
+    /// @param values must not be changed afterwards: they are written in the background, one array at a time
     void put(int piece, float[] values) {
         if (values.length != offsets[piece + 1] - offsets[piece]) {
             throw new IllegalArgumentException(values.length + " values for piece " + piece);
@@ -71,7 +75,20 @@ final class Activations implements AutoCloseable {
             held[piece] = values;
             return;
         }
-        write(values, offsets[piece]);
+        await();
+        writing = new Background<>(workers.threads(), () -> {
+            write(values, offsets[piece]);
+            return null;
+        });
+        writing.begin();
+    }
+
+    /// Until what was put is in the file.
+    private void await() {
+        if (writing != null) {
+            writing.get();
+            writing = null;
+        }
     }
 
     private void read(float[] values, long offset) {
@@ -113,6 +130,7 @@ final class Activations implements AutoCloseable {
 
     /// Returns when everything is on disk.
     void force() {
+        await();
         try {
             channel.force(true);
         } catch (IOException e) {

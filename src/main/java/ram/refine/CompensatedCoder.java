@@ -10,8 +10,9 @@ import ram.tensor.Rows;
 
 /// Codes a matrix with compensation, each row as that or as `mse` codes it, whichever is closer.
 final class CompensatedCoder {
-    /// Rows coded together: they share each panel of the factor that is brought from memory.
-    private static final int BLOCK = 256;
+    /// Rows coded together: they share each panel of the factor that is brought from memory. A multiple of the six rows of a tile of the matrix product, by
+    /// which powers of two do not make more blocks than by 256.
+    private static final int BLOCK = 258;
 
     private final Workers workers;
 

@@ -10,6 +10,9 @@ import ram.numeric.Workers;
 final class SecondMoments {
     /// Rows of a panel; a multiple of every group size.
     static final int PANEL = 256;
+    /// What a thread takes of a diagonal block: rows of a product, in whole tiles, and columns of an inverse.
+    private static final int ROWS = 66;
+    private static final int COLUMNS = 64;
 
     private final int size;
     private final float[][] panels;
@@ -118,9 +121,10 @@ final class SecondMoments {
                 }
             }
         });
-        Kernels.multiplyAdd(n, own, 0, width(p), before, own, from, width(p));
+        workers.forRanges(n, ROWS, (row, to) -> Kernels.multiplyAdd(to - row, own, row * width(p), width(p), before, own, row * width(p) + from, width(p)));
         int lifted = factorDiagonal(own, from, width(p), n, leastPivot);
-        float[] inverse = inverse(own, from, width(p), n);
+        float[] inverse = new float[n * n];
+        workers.forRanges(n, COLUMNS, (column, to) -> invert(own, from, width(p), n, column, to, inverse));
         inverses[p] = inverse;
         workers.forEach(IntStream.range(p + 1, panels.length).boxed().toList(), q -> {
             float[] below = panels[q];
@@ -173,25 +177,30 @@ final class SecondMoments {
         return lifted;
     }
 
-    /// The inverse of a lower triangle, `n · n` values.
-    private static float[] inverse(float[] a, int from, int stride, int n) {
-        double[] x = new double[n * n];
-        float[] out = new float[n * n];
-        for (int i = 0; i < n; i++) {
-            double[] row = new double[i + 1];
-            row[i] = 1;
-            for (int k = 0; k < i; k++) {
+    /// Columns `first … to` of the inverse of a lower triangle.
+    ///
+    /// @param out of `n · n` values
+    private static void invert(float[] a, int from, int stride, int n, int first, int to, float[] out) {
+        double[] x = new double[n * (to - first)];
+        int width = to - first;
+        for (int i = first; i < n; i++) {
+            double[] row = new double[width];
+            int columns = Math.min(i + 1, to) - first;
+            if (i < to) {
+                row[i - first] = 1;
+            }
+            for (int k = first; k < i; k++) {
                 double f = a[i * stride + from + k];
-                for (int j = 0; j <= k; j++) {
-                    row[j] -= f * x[k * n + j];
+                int known = Math.min(k + 1, to) - first;
+                for (int j = 0; j < known; j++) {
+                    row[j] -= f * x[k * width + j];
                 }
             }
             double pivot = a[i * stride + from + i];
-            for (int j = 0; j <= i; j++) {
-                x[i * n + j] = row[j] / pivot;
-                out[i * n + j] = (float) x[i * n + j];
+            for (int j = 0; j < columns; j++) {
+                x[i * width + j] = row[j] / pivot;
+                out[i * n + first + j] = (float) x[i * width + j];
             }
         }
-        return out;
     }
 }

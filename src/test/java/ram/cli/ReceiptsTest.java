@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import ram.Folders;
 import ram.Schemas;
-import ram.convert.Receipts;
+import ram.numeric.Background;
 
 class ReceiptsTest {
     @TempDir
@@ -47,7 +47,7 @@ class ReceiptsTest {
     @Test
     void oneThreadHashesAfterItsOtherWork() {
         AtomicReference<Thread> by = new AtomicReference<>();
-        Receipts.Background<String> later = new Receipts.Background<>(1, () -> {
+        Background<String> later = new Background<>(1, () -> {
             by.set(Thread.currentThread());
             return "done";
         });
@@ -58,7 +58,7 @@ class ReceiptsTest {
         by.set(null);
         assertEquals("done", later.get());
         assertNull(by.get(), "once is enough");
-        Receipts.Background<Thread> beside = new Receipts.Background<>(2, Thread::currentThread);
+        Background<Thread> beside = new Background<>(2, Thread::currentThread);
         beside.begin();
         assertNotEquals(Thread.currentThread(), beside.get());
     }
