@@ -58,6 +58,9 @@ final class GateCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        if (maxKl != null && !(maxKl >= 0)) {
+            throw new UsageException("--max-kl must be 0 or more, in nats, not " + maxKl);
+        }
         Gate.Limits limits = new Gate.Limits(maxKl == null ? OptionalDouble.empty() : OptionalDouble.of(maxKl),
                 maxIncrease == null ? OptionalDouble.empty() : OptionalDouble.of(share(maxIncrease)),
                 minBits == null ? OptionalLong.empty() : OptionalLong.of(minBits), maxSize == null ? OptionalLong.empty() : OptionalLong.of(maxSize.bytes()));

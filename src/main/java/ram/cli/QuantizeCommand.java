@@ -254,7 +254,9 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             List<Manifest> finished;
             try (Journal journal = open(folder.beside("write.journal"), fingerprint(m, measured, refined, variants))) {
                 folder.keepOnly(journal.earlier().isEmpty() ? Set.of() : files(folder.path(), variants));
-                variants.forEach(v -> OutputFolder.create(v.folder()));
+                if (variants.size() > 1) {
+                    variants.forEach(v -> OutputFolder.create(v.folder()));
+                }
                 long total = shards.stream().mapToLong(ShardPlan::totalBytes).reduce(0, Math::addExact);
                 OutputFolder.requireSpace(output, Math.max(0, total - Converter.written(journal)));
                 finished = write(m, measured, refined, variants, journal);

@@ -50,6 +50,9 @@ final class VerifyCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        if (!Files.exists(folder)) {
+            throw InputException.in(folder, "does not exist; give a folder that quantize or mlx_lm wrote");
+        }
         Optional<Manifest> manifest = Optional.of(folder.resolve("manifest.json")).filter(Files::exists).map(ManifestJson::read);
         Map<String, Double> expected = manifest.<Map<String, Double>>map(Manifest::writtenErrors).orElse(Map.of());
         Set<String> nonFinite = manifest.map(Manifest::nonFinite).orElse(Set.of());
