@@ -78,11 +78,7 @@ final class AnalysisArguments {
 
     /// The quantizer to write with.
     Quantizer quantizer(Profile measured) {
-        return quantizer == null ? measuredWith(measured) : quantizer;
-    }
-
-    static Quantizer measuredWith(Profile measured) {
-        return Quantizer.valueOf(measured.options().get("quantizer").toUpperCase(Locale.ROOT));
+        return quantizer == null ? measured.quantizer() : quantizer;
     }
 
     /// @throws UsageException when every row is to be measured and only a sample was

@@ -52,7 +52,6 @@ import ram.profile.Profile;
 import ram.profile.ProfileJson;
 import ram.profile.Profiles;
 import ram.refine.RefineStore;
-import ram.safetensors.DType;
 import ram.safetensors.ShardPlan;
 import ram.verify.Verifier;
 
@@ -174,7 +173,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     private List<Manifest> plan(Model m, Profile measured, List<PlanRequest> requests) {
         List<Manifest> manifests = requests.stream()
-                .map(r -> plan.noted(Planner.plan(measured, plan.resolve(r, measured))).withQuantizer(analysis.quantizer(measured), AnalysisArguments.measuredWith(measured))).toList();
+                .map(r -> plan.noted(Planner.plan(measured, plan.resolve(r, measured))).withQuantizer(analysis.quantizer(measured), measured.quantizer())).toList();
         refine.require(analysis.quantizer(measured));
         if (refine.wanted() && !root.global.quiet) {
             spec.commandLine().getErr().println(refine.cost(m, model, manifests.getFirst().formats(), types(m, measured)));
@@ -287,7 +286,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
     }
 
     private static OutputTypes types(Model m, Profile measured) {
-        return OutputTypes.of(m.layout(), m.config(), DType.fromTorchName(measured.options().get("dtype")));
+        return OutputTypes.of(m.layout(), m.config(), Optional.of(measured.dtype()));
     }
 
     private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants, Journal journal) {

@@ -81,7 +81,7 @@ final class VerifyCommand implements Callable<Integer> {
         List<String> problems = new ArrayList<>(ManifestCheck.problems(folder, manifest));
         manifest.files().forEach(f -> files.add(new Receipts.Listed(folder, f, "make the folder again")));
         if (source != null) {
-            manifest.sources().forEach(f -> files.add(new Receipts.Listed(source, f, "this is not the source that the folder was made from")));
+            manifest.sourceReceipts().forEach(f -> files.add(new Receipts.Listed(source, f, "this is not the source that the folder was made from")));
         }
         try (Workers workers = new Workers(root.global.threads())) {
             problems.addAll(Receipts.problems(files, workers));

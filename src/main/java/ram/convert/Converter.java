@@ -13,7 +13,6 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
@@ -195,8 +194,8 @@ public final class Converter {
         Model source = profile.options().containsKey(AnalysisOptions.REWRITE) ? Rewriting.of(model, threads, _ -> { }).model() : model;
         Map<String, Format> formats = plan.formats();
         ShardPlan shards = OutputSize.of(profile, profile.modules().stream().map(m -> formats.get(m.path())).toList());
-        OutputTypes types = OutputTypes.of(source.layout(), source.config(), DType.fromTorchName(profile.options().get("dtype")));
-        Quantizer quantizer = Quantizer.valueOf(profile.options().get("quantizer").toUpperCase(Locale.ROOT));
+        OutputTypes types = OutputTypes.of(source.layout(), source.config(), Optional.of(profile.dtype()));
+        Quantizer quantizer = profile.quantizer();
         try (StagedFolder folder = StagedFolder.open(out, false, true)) {
             Map<String, Double> errors = new HashMap<>();
             new Converter(quantizer, threads).write(source.layout(), types, List.of(new Variant(formats, shards, folder.path())), Optional.empty(), progress).getFirst()

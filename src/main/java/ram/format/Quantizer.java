@@ -9,6 +9,11 @@ public enum Quantizer {
     /// The scale and bias of least squared error that a short search finds, never worse than [#RTN] for any group.
     MSE;
 
+    /// @throws IllegalArgumentException when there is no quantizer of this name
+    public static Quantizer named(String name) {
+        return valueOf(name.toUpperCase(Locale.ROOT));
+    }
+
     /// The name on the command line and in documents.
     @Override
     public String toString() {

@@ -27,7 +27,7 @@ import ram.safetensors.Shape;
 /// A plan: which format every module gets, why, and what that costs; written as `manifest.json`.
 ///
 /// @param toolVersion version of the program that planned
-/// @param source the files that the profile was measured on
+/// @param profiledFiles the files that the profile was measured on
 /// @param layers number of decoder layers
 /// @param analysis settings of the analysis that influence numbers
 /// @param planning settings of the plan that influence numbers
@@ -37,11 +37,11 @@ import ram.safetensors.Shape;
 /// @param tensors every source tensor exactly once, by name
 /// @param evaluation what was measured on the output, when it was
 /// @param refinement how modules were refined and what that gained, when they were
-/// @param sources the source's safetensors files, when something was written
+/// @param sourceReceipts the source's safetensors files, when something was written
 /// @param files what was written, when it was
-public record Manifest(String toolVersion, List<Profile.SourceFile> source, Architecture architecture, int layers, SortedMap<String, String> analysis,
+public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFiles, Architecture architecture, int layers, SortedMap<String, String> analysis,
                        SortedMap<String, String> planning, String policy, List<String> notes, Limit limit, Sizes sizes, SolverReport solver,
-                       List<ModulePlan> modules, List<SourceTensor> tensors, Optional<ObjectNode> evaluation, Optional<ObjectNode> refinement, List<OutputFile> sources,
+                       List<ModulePlan> modules, List<SourceTensor> tensors, Optional<ObjectNode> evaluation, Optional<ObjectNode> refinement, List<OutputFile> sourceReceipts,
                        List<OutputFile> files) {
     public static final String SCHEMA = "ram.manifest/1";
 
@@ -156,7 +156,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
 
     public Manifest {
         Objects.requireNonNull(toolVersion);
-        source = List.copyOf(source);
+        profiledFiles = List.copyOf(profiledFiles);
         Objects.requireNonNull(architecture);
         analysis = new TreeMap<>(analysis);
         planning = new TreeMap<>(planning);
@@ -169,7 +169,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         tensors = List.copyOf(tensors);
         Objects.requireNonNull(evaluation);
         Objects.requireNonNull(refinement);
-        sources = List.copyOf(sources);
+        sourceReceipts = List.copyOf(sourceReceipts);
         files = List.copyOf(files);
     }
 
@@ -191,12 +191,12 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
     /// Written by this quantizer, which is noted where it is not the one that the profile was measured with.
     public Manifest withQuantizer(Quantizer used, Quantizer measured) {
         SortedMap<String, String> settings = new TreeMap<>(planning);
-        settings.put("quantizer", used.name().toLowerCase(Locale.ROOT));
+        settings.put("quantizer", used.toString());
         List<String> remarks = new ArrayList<>(notes);
         if (used != measured) {
-            remarks.add("Written with " + settings.get("quantizer") + "; errors and damage of the plan are those of " + measured.name().toLowerCase(Locale.ROOT) + ".");
+            remarks.add("Written with " + settings.get("quantizer") + "; errors and damage of the plan are those of " + measured + ".");
         }
-        return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sources, files);
+        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sourceReceipts, files);
     }
 
     /// Of the program that plans and writes, where another version of it made the profile.
@@ -206,7 +206,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         }
         List<String> remarks = new ArrayList<>(notes);
         remarks.add("The profile was made by ram " + toolVersion + ".");
-        return new Manifest(version, source, architecture, layers, analysis, planning, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sources, files);
+        return new Manifest(version, profiledFiles, architecture, layers, analysis, planning, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sourceReceipts, files);
     }
 
     /// With the target that its budget was made from, and how.
@@ -215,7 +215,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
         settings.put("target", target.name());
         List<String> remarks = new ArrayList<>(notes);
         remarks.addFirst(target.explain(limit.budget().orElseThrow()));
-        return new Manifest(toolVersion, source, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sources, files);
+        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sourceReceipts, files);
     }
 
     /// With the errors that were measured on what was written.
@@ -223,12 +223,12 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
     /// @param errors relative squared errors, by module path
     public Manifest withWrittenErrors(Map<String, Double> errors) {
         List<ModulePlan> measured = modules.stream().map(m -> errors.containsKey(m.path()) ? m.withWrittenError(errors.get(m.path())) : m).toList();
-        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, measured, tensors, evaluation, refinement, sources, files);
+        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, measured, tensors, evaluation, refinement, sourceReceipts, files);
     }
 
     /// @throws UsageException when the plan was not made from this profile
     public void requireMadeFrom(Profile profile) {
-        String differs = !source.equals(profile.files()) ? "their source files differ" : !analysis.equals(profile.options()) ? "it was measured with other options" : null;
+        String differs = !profiledFiles.equals(profile.files()) ? "their source files differ" : !analysis.equals(profile.options()) ? "it was measured with other options" : null;
         if (differs != null) {
             throw new UsageException("the profile is not the one that the plan was made from: " + differs + "; analyze the model again or give the right profile");
         }
@@ -271,14 +271,14 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> source, Arch
 
     /// @param read the source's safetensors files
     public Manifest withFiles(List<OutputFile> read, List<OutputFile> written) {
-        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, refinement, read, written);
+        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, refinement, read, written);
     }
 
     public Manifest withEvaluation(ObjectNode measured) {
-        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, Optional.of(measured), refinement, sources, files);
+        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, Optional.of(measured), refinement, sourceReceipts, files);
     }
 
     public Manifest withRefinement(ObjectNode how) {
-        return new Manifest(toolVersion, source, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, Optional.of(how), sources, files);
+        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, Optional.of(how), sourceReceipts, files);
     }
 }

@@ -32,7 +32,7 @@ public final class ManifestJson {
     /// The document as a tree, in the order in which it is written.
     public static ObjectNode tree(Manifest m) {
         ObjectNode o = JsonDocument.object().put("schema", Manifest.SCHEMA).put("tool_version", m.toolVersion());
-        o.set("source", JsonDocument.files(m.source()));
+        o.set("source", JsonDocument.files(m.profiledFiles()));
         o.set("architecture", JsonDocument.architecture(m.architecture()));
         o.put("layers", m.layers());
         o.set("analysis", JsonDocument.textMap(m.analysis()));
@@ -58,7 +58,7 @@ public final class ManifestJson {
         }
         m.evaluation().ifPresent(e -> o.set("evaluation", e));
         m.refinement().ifPresent(how -> o.set("refinement", how));
-        write(o, "source_files", m.sources());
+        write(o, "source_files", m.sourceReceipts());
         write(o, "files", m.files());
         return o;
     }

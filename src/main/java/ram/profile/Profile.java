@@ -5,6 +5,7 @@ import java.util.Objects;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import ram.format.Format;
+import ram.format.Quantizer;
 import ram.layout.Architecture;
 import ram.layout.Kind;
 import ram.layout.Layout;
@@ -81,5 +82,15 @@ public record Profile(String toolVersion, List<SourceFile> files, Architecture a
         plain = List.copyOf(plain);
         prequantized = List.copyOf(prequantized);
         dropped = List.copyOf(dropped);
+    }
+
+    /// The one whose errors were measured.
+    public Quantizer quantizer() {
+        return Quantizer.named(options.get("quantizer"));
+    }
+
+    /// The type of what stays dense, and of scales and biases.
+    public DType dtype() {
+        return DType.fromTorchName(options.get("dtype")).orElseThrow();
     }
 }

@@ -13,7 +13,6 @@ import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.IdentityHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
@@ -283,7 +282,7 @@ public final class Profiles {
 
     private SortedMap<String, String> optionTexts() {
         SortedMap<String, String> texts = new TreeMap<>();
-        texts.put("quantizer", options.quantizer().name().toLowerCase(Locale.ROOT));
+        texts.put("quantizer", options.quantizer().toString());
         texts.put("formats", String.join(",", options.formats().stream().map(Format::toString).toList()));
         texts.put("exact", String.valueOf(options.exact()));
         if (options.keepNonFinite()) {

@@ -128,11 +128,11 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
     }
 
     private static List<String> sources(Manifest before, Manifest after) {
-        Set<Object> common = new HashSet<>(before.source());
-        common.retainAll(after.source());
+        Set<Object> common = new HashSet<>(before.profiledFiles());
+        common.retainAll(after.profiledFiles());
         Set<String> names = new TreeSet<>();
-        before.source().stream().filter(f -> !common.contains(f)).forEach(f -> names.add(f.name()));
-        after.source().stream().filter(f -> !common.contains(f)).forEach(f -> names.add(f.name()));
+        before.profiledFiles().stream().filter(f -> !common.contains(f)).forEach(f -> names.add(f.name()));
+        after.profiledFiles().stream().filter(f -> !common.contains(f)).forEach(f -> names.add(f.name()));
         return List.copyOf(names);
     }
 
