@@ -59,7 +59,7 @@ final class AnalysisArguments {
 
     static Model rewrite(Model model, GlobalOptions global, CommandSpec spec) {
         Rewriting done;
-        try (Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "rewrite", Rewriting.work(model))) {
+        try (Progress progress = global.progress(spec, "rewrite", Rewriting.work(model))) {
             done = Rewriting.of(model, global.threads(), progress::advance);
         }
         if (global.verbosity() > 0) {

@@ -123,7 +123,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
     }
 
     private ProfilePart analyzePart(Model m, Optional<Journal> journal) {
-        try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "analyze", part.work(m.layout()))) {
+        try (Progress progress = root.global.progress(spec, "analyze", part.work(m.layout()))) {
             return Profiles.analyze(m, part, analysis.options(PlanOptions.candidates(formats), root.global.threads()), BuildInfo.read().version(), journal, progress::advance);
         }
     }
@@ -138,7 +138,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
     }
 
     static Profile analyze(Model model, AnalysisArguments analysis, List<Format> formats, Optional<Journal> journal, GlobalOptions global, CommandSpec spec) {
-        try (Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "analyze", Profiles.work(model.layout()))) {
+        try (Progress progress = global.progress(spec, "analyze", Profiles.work(model.layout()))) {
             return Profiles.analyze(model, analysis.options(formats, global.threads()), BuildInfo.read().version(), journal, progress::advance);
         }
     }

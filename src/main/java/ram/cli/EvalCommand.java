@@ -127,7 +127,7 @@ final class EvalCommand implements Callable<Integer> {
 
     private EvalReport evaluate(List<EvalModel> evaluated, Optional<EvalModel> base, TokenSet tokens) {
         long total = Math.multiplyExact(tokens.predictions(), evaluated.size() + base.map(_ -> 1).orElse(0));
-        try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "evaluate", total, "tokens/s", 1)) {
+        try (Progress progress = root.global.tokenProgress(spec, "evaluate", total)) {
             return Evaluator.evaluate(evaluated, base, tokens, new EvalOptions(root.global.memory.bytes(), root.global.threads(), Optional.ofNullable(partial), progress::reach));
         }
     }

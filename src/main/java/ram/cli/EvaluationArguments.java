@@ -61,7 +61,7 @@ final class EvaluationArguments {
         TokenSet windows = TokenSet.windows(file.getFileName().toString(), text == null ? TokenSet.read(file) : TextTokens.read(source, file), length, samples, TokenSet.SEED);
         long total = Math.multiplyExact(windows.predictions(), 2L);
         try (EvalModel reference = EvalModel.open(source); EvalModel written = EvalModel.open(quantized);
-                Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "evaluate", total, "tokens/s", 1)) {
+                Progress progress = global.tokenProgress(spec, "evaluate", total)) {
             EvalOptions options = new EvalOptions(global.memory.bytes(), global.threads(), Optional.empty(), progress::reach);
             var report = Evaluator.evaluate(List.of(new EvalModel("quantized", written.weights())), Optional.of(new EvalModel("source", reference.weights())), windows, options);
             return (ObjectNode) new ObjectMapper().readTree(EvalDocuments.json(report, BuildInfo.read().version()));

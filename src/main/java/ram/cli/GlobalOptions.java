@@ -1,6 +1,7 @@
 package ram.cli;
 
 import java.nio.file.Path;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -71,7 +72,19 @@ final class GlobalOptions {
         return verbose.length;
     }
 
-    Progress.Style progressStyle() {
+    /// Progress on stderr.
+    ///
+    /// @param total bytes of the whole
+    Progress progress(CommandSpec spec, String stage, long total) {
+        return new Progress(spec.commandLine().getErr(), progressStyle(), stage, total);
+    }
+
+    /// The same where the whole is counted in tokens.
+    Progress tokenProgress(CommandSpec spec, String stage, long total) {
+        return new Progress(spec.commandLine().getErr(), progressStyle(), stage, total, "tokens/s", 1);
+    }
+
+    private Progress.Style progressStyle() {
         return quiet || noProgress ? Progress.Style.OFF : around.isLive() ? Progress.Style.LIVE : Progress.Style.LINES;
     }
 }

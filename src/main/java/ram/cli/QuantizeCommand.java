@@ -292,7 +292,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
     private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants, Journal journal) {
         List<Map<String, Converter.Measured>> written;
         Background<List<Manifest.OutputFile>> sources = new Background<>(root.global.threads(), () -> receipts(m));
-        try (Progress progress = new Progress(spec.commandLine().getErr(), root.global.progressStyle(), "write", Converter.work(m.layout()))) {
+        try (Progress progress = root.global.progress(spec, "write", Converter.work(m.layout()))) {
             written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types(m, measured), variants, Optional.of(journal), bytes -> {
                 // not before the first block is done and the code compiled
                 sources.begin();

@@ -34,14 +34,14 @@ final class RefineArguments {
     @Option(names = "--refine", paramLabel = "TEXT", description = {
         "Code with second-order error compensation, with the inputs that modules get from a text: 'self' lets the model sample it, 'tokens:FILE' reads token ids.",
         "Settings follow: self:sequences=64,length=256,passes=2,seed=42,drift=0.5."})
-    String spec;
+    String text;
 
     boolean wanted() {
-        return spec != null;
+        return text != null;
     }
 
     Refinement refinement() {
-        return Refinement.parse(spec);
+        return Refinement.parse(text);
     }
 
     /// The tokens that are given.
@@ -87,7 +87,7 @@ final class RefineArguments {
             }
             Refiner refiner = new Refiner(source.weights(), targets(model, planned.formats(), types), workers, global.memory.bytes(), how.drift(), store);
             SortedMap<String, Gain> gains;
-            try (Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "refine", how.text().tokens(), "tokens/s", 1)) {
+            try (Progress progress = global.tokenProgress(spec, "refine", how.text().tokens())) {
                 gains = refiner.run(() -> {
                     List<int[]> text = text(how, source, workers, refiner.chunkTokens(), global, spec);
                     progress.begin();
@@ -108,7 +108,7 @@ final class RefineArguments {
             Path file = Path.of(how.file().get());
             return TokenSet.windows(file.getFileName().toString(), TokenSet.read(file), text.length(), text.sequences(), text.seed()).sequences();
         }
-        try (Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "sample text", text.passes() * text.tokens(), "tokens/s", 1)) {
+        try (Progress progress = global.tokenProgress(spec, "sample text", text.passes() * text.tokens())) {
             return text.sample(source.weights(), workers, chunkTokens, progress::reach);
         }
     }

@@ -90,7 +90,7 @@ final class VerifyCommand implements Callable<Integer> {
     }
 
     static Verifier.Report verify(Path folder, Optional<Model> source, Map<String, Double> expected, Set<String> nonFinite, GlobalOptions global, CommandSpec spec) {
-        try (Progress progress = new Progress(spec.commandLine().getErr(), global.progressStyle(), "verify", Verifier.work(folder, source))) {
+        try (Progress progress = global.progress(spec, "verify", Verifier.work(folder, source))) {
             return Verifier.verify(folder, source, expected, nonFinite, global.threads(), progress::advance);
         }
     }

@@ -45,7 +45,7 @@ final class ErrorSums {
         this.terms = terms;
         this.importance = terms.stream().map(t -> floats(t.columns())).toList();
         this.values = new float[Math.multiplyExact(perBlock(), columns)];
-        this.sums = new double[formats.size() + 2 + terms.size()];
+        this.sums = new double[weightedAt(terms.size())];
         this.samplingErrors = new double[formats.size()];
     }
 
@@ -119,20 +119,33 @@ final class ErrorSums {
         }
     }
 
+    // Where sums are, after one per format: of the coarse format, of the reference, and of the reference weighted by each term.
+
+    private int coarseAt() {
+        return formats.size();
+    }
+
+    private int plainAt() {
+        return formats.size() + 1;
+    }
+
+    private int weightedAt(int term) {
+        return formats.size() + 2 + term;
+    }
+
     /// Measures the rows that `values` holds: per kind of sum the value of each row.
     private double[][] measure(int[] rows) {
         double[][] out = new double[sums.length][rows.length];
         for (int f = 0; f < coders.size(); f++) {
             coders.get(f).errors(values, rows.length, columns, null, out[f], null);
         }
-        int next = coders.size();
         if (coarse.isPresent()) {
-            coarse.get().errors(values, rows.length, columns, null, out[next], null);
+            coarse.get().errors(values, rows.length, columns, null, out[coarseAt()], null);
         }
         for (int t = 0; t < terms.size() && reference.isPresent(); t++) {
-            reference.get().errors(values, rows.length, columns, importance.get(t), t == 0 ? out[next + 1] : null, out[next + 2 + t]);
+            reference.get().errors(values, rows.length, columns, importance.get(t), t == 0 ? out[plainAt()] : null, out[weightedAt(t)]);
             for (int i = 0; i < rows.length; i++) {
-                out[next + 2 + t][i] *= terms.get(t).rows()[rows[i]];
+                out[weightedAt(t)][i] *= terms.get(t).rows()[rows[i]];
             }
         }
         return out;
@@ -148,12 +161,12 @@ final class ErrorSums {
         for (int f = 0; f < formats.size(); f++) {
             curve.add(new CurvePoint(formats.get(f), ratio(sums[f], norm), samplingErrors[f]));
         }
-        double coarseSum = sums[formats.size()];
-        double plainSum = sums[formats.size() + 1];
+        double coarseSum = sums[coarseAt()];
+        double plainSum = sums[plainAt()];
         double[] weighted = new double[terms.size()];
         for (int t = 0; t < weighted.length; t++) {
             // A matrix that the reference codes exactly, such as one that was quantized before, shows no error to weight: then what one of equal size everywhere would cost.
-            weighted[t] = plainSum > 0 ? sums[formats.size() + 2 + t] / plainSum : mean(terms.get(t).rows()) * mean(terms.get(t).columns());
+            weighted[t] = plainSum > 0 ? sums[weightedAt(t)] / plainSum : mean(terms.get(t).rows()) * mean(terms.get(t).columns());
         }
         return new MatrixAnalysis.Errors(curve, ratio(coarseSum, norm), reference.map(_ -> weighted));
     }
