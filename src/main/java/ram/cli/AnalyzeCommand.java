@@ -14,7 +14,6 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
 import ram.InputException;
-import ram.UsageException;
 import ram.format.Format;
 import ram.layout.Model;
 import ram.profile.Journal;
@@ -60,9 +59,6 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
 
     @Override
     public Integer call() {
-        if (json && output != null) {
-            throw new UsageException("--json prints the profile instead of writing a file, so it excludes --output");
-        }
         Path file = output != null ? output : Path.of(part == null ? "profile.json" : "part-" + part.index() + ".json");
         if (!json) {
             OutputFiles.refuseExisting(file, force);

@@ -25,7 +25,7 @@ final class OutputFiles {
         if (Files.exists(file) && !force) {
             throw new UsageException(file + " exists already; choose another name or give --force to replace it");
         }
-        if (Files.exists(file) && OutputFolder.isModelFile(file.toAbsolutePath().getFileName().toString())) {
+        if (Files.exists(file) && Files.exists(file.toAbsolutePath().resolveSibling("config.json")) && OutputFolder.isModelFile(file.toAbsolutePath().getFileName().toString())) {
             throw new UsageException(file + " has the name of a model's file, which is never replaced; choose another name");
         }
         try {

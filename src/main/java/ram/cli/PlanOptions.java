@@ -155,13 +155,6 @@ final class PlanOptions {
         return all;
     }
 
-    /// @throws UsageException when there is a limit, for a command that tries many
-    void requireNoLimit(String command) {
-        if (!budgets.isEmpty() || target != null || bitsPerWeight != null || maxDivergence != null) {
-            throw new UsageException(command + " plans for many budgets itself, so --budget, --target, --bpw and --max-kl do not apply");
-        }
-    }
-
     /// The rules of both options in the order in which they stand on the command line, which separate lists have lost.
     private static List<FormatRule> rules(CommandSpec spec) {
         List<FormatRule> rules = new ArrayList<>();

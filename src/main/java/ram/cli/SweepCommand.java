@@ -51,7 +51,6 @@ final class SweepCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        plan.requireNoLimit("sweep");
         if (csv != null) {
             OutputFiles.refuseExisting(csv, force, profile);
         }

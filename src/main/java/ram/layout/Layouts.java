@@ -253,7 +253,8 @@ public final class Layouts {
         found.remove(-1);
         // two lists of layers, each numbered from 0
         boolean apart = tensors.stream().anyMatch(t -> t.contains(".kv_reuse_layers."));
-        if (apart || found.isEmpty()) {
+        // layers that do nothing have no tensors
+        if (apart || found.isEmpty() || scope.has("block_configs")) {
             return OptionalInt.empty();
         }
         // a config.json may have several of them, of which its class reads one

@@ -13,6 +13,7 @@ import java.util.OptionalLong;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 import ram.UsageException;
 import ram.format.Format;
 import ram.format.Quantizer;
@@ -228,10 +229,17 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
 
     /// @throws UsageException when the plan was not made from this profile
     public void requireMadeFrom(Profile profile) {
-        String differs = !profiledFiles.equals(profile.files()) ? "their source files differ" : !analysis.equals(profile.options()) ? "it was measured with other options" : null;
+        boolean sameFiles = names(profiledFiles).equals(names(profile.files()));
+        // what else was measured, and how exactly, changes nothing about what the two have in common
+        Optional<String> option = Stream.of("quantizer", "dtype", AnalysisOptions.REWRITE, AnalysisOptions.KEPT_NON_FINITE).filter(k -> !Objects.equals(analysis.get(k), profile.options().get(k))).findFirst();
+        String differs = !sameFiles ? "their source files differ" : option.map(k -> "it was measured with other options (" + k + ")").orElse(null);
         if (differs != null) {
             throw new UsageException("the profile is not the one that the plan was made from: " + differs + "; analyze the model again or give the right profile");
         }
+    }
+
+    private static List<String> names(List<Profile.SourceFile> files) {
+        return files.stream().map(f -> f.name() + " " + f.bytes() + " " + f.headerSha256()).toList();
     }
 
     /// The errors of what was written, by module path.

@@ -25,7 +25,9 @@ public final class Planner {
     /// @throws UsageException when the request does not fit the profile: a rule that matches nothing, a missing budget
     /// @throws BudgetException when the limit cannot be met
     public static Manifest plan(Profile profile, PlanRequest request) {
-        requireMeasured(profile, request);
+        if (request.policy().isPriced()) {
+            requireMeasured(profile, request);
+        }
         PlanProblem prepared = new PlanProblem(profile, request);
         if (request.policy().isPriced()) {
             if (request.maxDivergence().isPresent()) {

@@ -88,7 +88,7 @@ public final class Checkpoint implements AutoCloseable {
         }
         found.forEach((name, count) -> {
             long all = Long.parseLong(name.substring(name.lastIndexOf(' ') + 1));
-            if (count != all) {
+            if (count < all) {
                 throw InputException.in(folder, "holds " + count + " of " + all + " files of the model; download the others, or the folder again");
             }
         });

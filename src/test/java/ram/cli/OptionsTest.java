@@ -68,10 +68,7 @@ class OptionsTest {
 
     @Test
     void limitsThatDoNotApply() {
-        refused("sweep plans for many budgets itself", "sweep", profile, "--budget", "1MB");
-        refused("sweep plans for many budgets itself", "sweep", profile, "--target", "knee");
         refused("--target knee is a trade", "quantize", Cli.TINY, "--target", "knee", "--policy", "uniform", "-o", folder.resolve("x"));
-        refused("--json prints the profile", "analyze", Cli.TINY, "--json", "-o", folder.resolve("x"));
         refused("the name of the output is empty", "plan", profile, "--budget", "1MB", "-o", "");
         assertFalse(Files.exists(folder.resolve("x")));
     }
