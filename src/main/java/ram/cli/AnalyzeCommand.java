@@ -18,11 +18,11 @@ import ram.format.Format;
 import ram.layout.Model;
 import ram.profile.Journal;
 import ram.profile.PartJson;
+import ram.profile.PartNumber;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
 import ram.profile.ProfilePart;
 import ram.profile.Profiles;
-import ram.profile.PartNumber;
 
 @Command(name = "analyze", sortOptions = false,
         description = "Measures every weight of a model and writes the sensitivity profile, from which any number of budgets is planned.")

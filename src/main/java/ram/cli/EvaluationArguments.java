@@ -33,7 +33,7 @@ final class EvaluationArguments {
     int samples;
 
     boolean wanted() {
-        return text != null || tokens != null;
+        return file().isPresent();
     }
 
     /// What is evaluated on.
@@ -50,14 +50,14 @@ final class EvaluationArguments {
         if (length < 2 || samples < 1) {
             throw new UsageException("--eval-seq-len must be 2 or more and --eval-samples 1 or more");
         }
-        if (wanted() && !Files.isReadable(text == null ? tokens : text)) {
+        if (file().filter(f -> !Files.isReadable(f)).isPresent()) {
             throw new InputException((text == null ? "--eval-tokens: " + tokens : "--eval-text: " + text) + " cannot be read; give an existing file");
         }
     }
 
     /// Measures `quantized` against `source`; the document is the one that `ram eval --json` prints.
     ObjectNode evaluate(Path source, Path quantized, GlobalOptions global, CommandSpec spec) {
-        Path file = text == null ? tokens : text;
+        Path file = file().orElseThrow();
         TokenSet windows = TokenSet.windows(file.getFileName().toString(), text == null ? TokenSet.read(file) : TextTokens.read(source, file), length, samples, TokenSet.SEED);
         long total = Math.multiplyExact(windows.predictions(), 2L);
         try (EvalModel reference = EvalModel.open(source); EvalModel written = EvalModel.open(quantized);

@@ -22,15 +22,18 @@ final class OutputFiles {
         if (Files.isDirectory(file)) {
             throw new UsageException(file + " is a folder; give the name of a file");
         }
-        if (Files.exists(file) && !force) {
+        if (!Files.exists(file)) {
+            return;
+        }
+        if (!force) {
             throw new UsageException(file + " exists already; choose another name or give --force to replace it");
         }
-        if (Files.exists(file) && Files.exists(file.toAbsolutePath().resolveSibling("config.json")) && OutputFolder.isModelFile(file.toAbsolutePath().getFileName().toString())) {
+        if (Files.exists(file.toAbsolutePath().resolveSibling("config.json")) && OutputFolder.isModelFile(file.toAbsolutePath().getFileName().toString())) {
             throw new UsageException(file + " has the name of a model's file, which is never replaced; choose another name");
         }
         try {
             for (Path input : inputs) {
-                if (Files.exists(file) && input != null && Files.exists(input) && Files.isSameFile(file, input)) {
+                if (input != null && Files.exists(input) && Files.isSameFile(file, input)) {
                     throw new UsageException(file + " is an input; choose another name");
                 }
             }

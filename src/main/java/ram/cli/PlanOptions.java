@@ -140,19 +140,12 @@ final class PlanOptions {
         if (!request.policy().isPriced()) {
             wanted.add(Format.Mode.AFFINE);
         }
-        return all(wanted);
+        return Format.ofModes(wanted);
     }
 
     /// Every format of the wanted modes.
     static List<Format> candidates(List<String> names) {
-        return all(modes(names));
-    }
-
-    private static List<Format> all(Set<Format.Mode> modes) {
-        List<Format> all = new ArrayList<>(Format.allAffine());
-        all.addAll(List.of(Format.MXFP4, Format.NVFP4, Format.MXFP8));
-        all.removeIf(f -> !modes.contains(f.mode()));
-        return all;
+        return Format.ofModes(modes(names));
     }
 
     /// The rules of both options in the order in which they stand on the command line, which separate lists have lost.

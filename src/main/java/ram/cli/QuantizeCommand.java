@@ -234,6 +234,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             return OutputSize.of(measured, measured.modules().stream().map(x -> formats.get(x.path())).toList());
         }).toList();
         List<RefineStore> stores = new ArrayList<>();
+        String inputs = refine.wanted() ? refine.fingerprint(model) : "";
         try {
             List<Converter.Variant> variants = new ArrayList<>();
             List<Manifest> refined = new ArrayList<>();
@@ -241,7 +242,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
                 Path own = planned.size() == 1 ? folder.path() : folder.path().resolve(plan.budgets.get(i).text());
                 Manifest manifest = planned.get(i);
                 if (refine.wanted()) {
-                    RefineStore store = new RefineStore(folder.beside("refine-" + i), refine.fingerprint(model, manifest, types(m, measured)));
+                    RefineStore store = new RefineStore(folder.beside("refine-" + i), refine.fingerprint(inputs, manifest, types(m, measured)));
                     stores.add(store);
                     refined.add(refine.refine(m, model, manifest, types(m, measured), store, root.global, spec));
                     variants.add(new Converter.Variant(manifest.formats(), shards.get(i), own, store::module));

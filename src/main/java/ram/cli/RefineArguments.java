@@ -113,12 +113,17 @@ final class RefineArguments {
         }
     }
 
-    /// Of all that the refined bytes depend on.
-    String fingerprint(Path folder, Manifest planned, OutputTypes types) {
+    /// Of the weights and tokens that are read: every byte of them, so once for all plans.
+    String fingerprint(Path folder) {
         try (EvalModel source = EvalModel.open(folder)) {
-            String tokens = file().map(f -> new TokenSet("", List.of(TokenSet.read(f))).fingerprint()).orElse("");
-            return String.join(" ", BuildInfo.read().toString(), source.weights().fingerprint(), refinement().toString(), tokens, types.main().toString(),
-                    new TreeMap<>(planned.formats()).toString());
+            return source.weights().fingerprint() + " " + file().map(f -> new TokenSet("", List.of(TokenSet.read(f))).fingerprint()).orElse("");
         }
+    }
+
+    /// Of all that the refined bytes depend on.
+    ///
+    /// @param inputs what [#fingerprint(Path)] gave
+    String fingerprint(String inputs, Manifest planned, OutputTypes types) {
+        return String.join(" ", BuildInfo.read().toString(), inputs, refinement().toString(), types.main().toString(), new TreeMap<>(planned.formats()).toString());
     }
 }

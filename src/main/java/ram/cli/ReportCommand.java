@@ -16,8 +16,8 @@ import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
-import ram.report.ReportPage;
 import ram.report.ReportData;
+import ram.report.ReportPage;
 
 @Command(name = "report", sortOptions = false, description = "Writes one HTML file that shows a model and its plan: sensitivities, formats, frontier, error curves, experts, metrics. It needs no network.")
 final class ReportCommand implements Callable<Integer> {

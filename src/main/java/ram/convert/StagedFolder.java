@@ -125,9 +125,13 @@ public final class StagedFolder implements AutoCloseable {
     /// @param inputs files and folders that are read
     /// @throws UsageException when replacing `target` would remove one of them
     public static void refuseInputs(Path target, List<Path> inputs) {
+        if (!Files.exists(target)) {
+            return;
+        }
         try {
+            Path real = target.toRealPath();
             for (Path input : inputs) {
-                if (Files.exists(target) && Files.exists(input) && input.toRealPath().startsWith(target.toRealPath())) {
+                if (Files.exists(input) && input.toRealPath().startsWith(real)) {
                     throw new UsageException(target + (Files.isSameFile(target, input) ? " is itself an input" : " contains the input " + input) + "; choose another output folder");
                 }
             }

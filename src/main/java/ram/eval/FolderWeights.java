@@ -30,6 +30,7 @@ final class FolderWeights implements WeightSource {
     private final Checkpoint checkpoint;
     private final ModelConfig config;
     private final Map<String, TensorView> views = new TreeMap<>();
+    private String fingerprint;
 
     private FolderWeights(Checkpoint checkpoint, ModelConfig config) {
         this.checkpoint = checkpoint;
@@ -116,6 +117,13 @@ final class FolderWeights implements WeightSource {
     /// From the configuration, and names, types, shapes and content of all tensors.
     @Override
     public String fingerprint() {
+        if (fingerprint == null) {
+            fingerprint = digest();
+        }
+        return fingerprint;
+    }
+
+    private String digest() {
         var digest = Digests.sha256();
         digest.update(config.json().toString().getBytes(StandardCharsets.UTF_8));
         for (TensorInfo info : checkpoint.tensors().values()) {

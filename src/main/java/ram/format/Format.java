@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Objects;
+import java.util.Set;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
 
@@ -85,6 +86,14 @@ public record Format(Mode mode, int bits, int groupSize) {
         public long bytes() {
             return Math.multiplyExact(shape.elements(), dtype.bytes());
         }
+    }
+
+    /// Every format of some modes, the dense one excluded.
+    public static List<Format> ofModes(Set<Mode> modes) {
+        List<Format> out = new ArrayList<>(allAffine());
+        out.addAll(List.of(MXFP4, NVFP4, MXFP8));
+        out.removeIf(f -> !modes.contains(f.mode()));
+        return List.copyOf(out);
     }
 
     /// The tensors that MLX stores for a weight of this shape.

@@ -120,6 +120,11 @@ record Family(String name, JsonNode rules) {
         };
     }
 
+    /// Whether tensors of a head would be unknown parameters: some classes without one of their own take what is stored.
+    boolean refusesHead(JsonNode scope) {
+        return tied(scope) && !rules.path("head").path("present").asText().equals("if_tensor");
+    }
+
     static boolean truthy(JsonNode value, JsonNode otherwise) {
         JsonNode v = value == null ? otherwise : value;
         return v != null && (v.isBoolean() ? v.asBoolean() : v.isNumber() ? v.asDouble() != 0 : v.isTextual() ? !v.asText().isEmpty() && !v.asText().equals("REQUIRED") : v.isContainerNode() && !v.isEmpty());

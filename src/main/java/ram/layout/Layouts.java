@@ -269,7 +269,7 @@ public final class Layouts {
 
     /// Whether mlx_lm's class has no output head of its own with this config.json, and so refuses tensors of one. Of a class that is not known nothing is known.
     public static boolean refusesHead(ModelConfig config) {
-        return Family.of(config.modelType()).filter(f -> List.of("unless_tied", "never").contains(f.rules().path("head").path("present").asText())).filter(f -> f.tied(f.scope(config.json()))).isPresent();
+        return Family.of(config.modelType()).filter(f -> f.refusesHead(f.scope(config.json()))).isPresent();
     }
 
     /// Embeddings, layers, the rest, the head.

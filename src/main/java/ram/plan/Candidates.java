@@ -67,9 +67,8 @@ final class Candidates {
 
     /// Every format of the requested modes.
     static List<Format> offered(PlanRequest request) {
-        List<Format> all = new ArrayList<>(Format.allAffine());
-        all.addAll(List.of(Format.MXFP4, Format.NVFP4, Format.MXFP8));
-        all.removeIf(f -> !request.modes().contains(f.mode()) || !request.loads(f));
+        List<Format> all = new ArrayList<>(Format.ofModes(request.modes()));
+        all.removeIf(f -> !request.loads(f));
         all.add(Format.DENSE);
         return all;
     }

@@ -92,19 +92,22 @@ final class Activations implements AutoCloseable {
     }
 
     private void read(float[] values, long offset) {
-        workers.forRanges(values.length, BLOCK, (from, to) -> transfer(values, from, to, offset, true));
+        workers.forRanges(values.length, BLOCK, (from, to) -> transfer(values, from, to, offset, buffer.get(), true));
     }
 
     /// By one thread: several that write to a file wait for each other, busily.
     private void write(float[] values, long offset) {
-        for (int from = 0; from < values.length; from += BLOCK) {
-            transfer(values, from, Math.min(values.length, from + BLOCK), offset, false);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment block = arena.allocate(4L * BLOCK);
+            for (int from = 0; from < values.length; from += BLOCK) {
+                transfer(values, from, Math.min(values.length, from + BLOCK), offset, block, false);
+            }
         }
     }
 
-    private void transfer(float[] values, int from, int to, long offset, boolean in) {
+    private void transfer(float[] values, int from, int to, long offset, MemorySegment block, boolean in) {
         try {
-            transfer(values, from, buffer.get().asSlice(0, 4L * (to - from)), 4 * (offset + from), in);
+            transfer(values, from, block.asSlice(0, 4L * (to - from)), 4 * (offset + from), in);
         } catch (IOException e) {
             throw new UncheckedIOException(file + (in ? ": cannot be read" : ": cannot be written"), e);
         }

@@ -21,6 +21,16 @@ final class Cli {
     private Cli() {
     }
 
+    /// The profile of the shipped model, measured into a folder.
+    static Path analyzed(Path folder) {
+        Path profile = folder.resolve("profile.json");
+        Result r = run("analyze", TINY, "-o", profile, "--quiet");
+        if (r.exitCode() != 0) {
+            throw new AssertionError(r.err());
+        }
+        return profile;
+    }
+
     static Result run(Object... args) {
         return run(Surroundings.real(), args);
     }

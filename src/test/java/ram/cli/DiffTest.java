@@ -19,8 +19,7 @@ class DiffTest {
 
     @BeforeAll
     static void analyze() {
-        profile = dir.resolve("profile.json");
-        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        profile = Cli.analyzed(dir);
     }
 
     private static Path plan(String name, Object... args) {

@@ -31,8 +31,7 @@ class FamilyTest {
 
     @BeforeAll
     static void analyze() {
-        profile = shared.resolve("profile.json");
-        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        profile = Cli.analyzed(shared);
     }
 
     private static List<String> tree(Path folder) throws IOException {

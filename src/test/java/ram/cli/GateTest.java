@@ -88,8 +88,7 @@ class GateTest {
 
     @Test
     void filesThatAreNotWhatIsAskedFor() throws IOException {
-        Path profile = folder.resolve("profile.json");
-        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        Path profile = Cli.analyzed(folder);
         for (Path wrong : List.of(profile, Files.createFile(folder.resolve("empty.json")), Cli.TINY, Files.writeString(folder.resolve("list.json"), "[1]"))) {
             Cli.Result r = Cli.run("gate", wrong, "--max-kl", "1");
             assertEquals(5, r.exitCode(), wrong.toString());

@@ -30,9 +30,8 @@ class JsonOutputTest {
 
     @BeforeAll
     static void quantize() {
-        profile = dir.resolve("profile.json");
+        profile = Cli.analyzed(dir);
         out = dir.resolve("out");
-        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
         assertEquals(0, Cli.run("quantize", Cli.TINY, "--profile", profile, "--budget", "1MB", "-o", out, "--quiet").exitCode());
     }
 

@@ -32,8 +32,7 @@ class ModelCardTest {
 
     @BeforeAll
     static void plan() {
-        Path profile = folder.resolve("profile.json");
-        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        Path profile = Cli.analyzed(folder);
         assertEquals(0, Cli.run("plan", profile, "--budget", "1MB", "-o", folder.resolve("manifest.json"), "--quiet").exitCode());
         manifest = ManifestJson.read(folder.resolve("manifest.json"));
     }

@@ -32,8 +32,7 @@ class OptionsTest {
 
     @BeforeAll
     static void analyze() {
-        profile = folder.resolve("profile.json");
-        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        profile = Cli.analyzed(folder);
     }
 
     private static void refused(String sentence, Object... args) {

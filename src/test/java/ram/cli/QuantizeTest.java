@@ -75,8 +75,7 @@ class QuantizeTest {
 
     @Test
     void aSavedProfileGivesTheSameFolder() throws IOException {
-        Path profile = folder.resolve("profile.json");
-        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        Path profile = Cli.analyzed(folder);
         assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("a"), "--profile", profile, "--quiet").exitCode());
         assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("b"), "--quiet").exitCode());
         for (String name : names(folder.resolve("a"))) {
@@ -191,8 +190,7 @@ class QuantizeTest {
 
     @Test
     void theQuantizerAskedForIsTheOneUsed() throws IOException {
-        Path profile = folder.resolve("profile.json");
-        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        Path profile = Cli.analyzed(folder);
         assertEquals(0, Cli.run("quantize", Cli.TINY, "--policy", "uniform", "--quantizer", "rtn", "--profile", profile, "-o", folder.resolve("a"), "--quiet").exitCode());
         assertEquals(0, Cli.run("quantize", Cli.TINY, "--policy", "uniform", "--quantizer", "rtn", "-o", folder.resolve("b"), "--quiet").exitCode());
         assertArrayEquals(Files.readAllBytes(folder.resolve("a/model.safetensors")), Files.readAllBytes(folder.resolve("b/model.safetensors")));

@@ -35,9 +35,8 @@ class ReportTest {
 
     @BeforeAll
     static void analyzeAndPlan() {
-        profile = dir.resolve("profile.json");
+        profile = Cli.analyzed(dir);
         manifest = dir.resolve("manifest.json");
-        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
         assertEquals(0, Cli.run("plan", profile, "--budget", "1MB", "-o", manifest).exitCode());
     }
 

@@ -24,8 +24,7 @@ class SweepAndExplainTest {
 
     @BeforeAll
     static void analyze() {
-        profile = folder.resolve("profile.json");
-        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        profile = Cli.analyzed(folder);
     }
 
     @Test

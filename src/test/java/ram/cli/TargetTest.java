@@ -23,8 +23,7 @@ class TargetTest {
 
     @BeforeAll
     static void analyze() {
-        profile = folder.resolve("profile.json");
-        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        profile = Cli.analyzed(folder);
     }
 
     @Test
