@@ -21,7 +21,7 @@ public final class EvalDocuments {
     /// @param version of the program
     public static String json(EvalReport report, String version) {
         ObjectNode root = MAPPER.createObjectNode();
-        root.put("schema", "ram.evaluation/1").put("version", version);
+        root.put("schema", "ram.evaluation/1").put("tool_version", version);
         root.put("tokens", report.tokens()).put("tokens_sha256", report.tokensFingerprint());
         root.put("sequences", report.sequences()).put("predictions", report.predictions());
         report.reference().ifPresent(r -> root.put("reference", r));

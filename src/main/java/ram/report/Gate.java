@@ -33,8 +33,10 @@ public final class Gate {
 
     /// The outcome of one demand.
     ///
-    /// @param sentence what was found and what was demanded
-    public record Check(String name, boolean holds, String sentence) {
+    /// @param value what was found: nats, bytes, bits, or a share of the reference's perplexity; not a number where none was
+    /// @param limit what was demanded, in the same unit
+    /// @param sentence both in words
+    public record Check(String name, boolean holds, double value, double limit, String sentence) {
     }
 
     private Gate() {
@@ -53,7 +55,7 @@ public final class Gate {
         limits.minBits().ifPresent(fewest -> checks.add(bits(require(manifest, "--min-bits"), fewest)));
         limits.maxSize().ifPresent(most -> {
             long size = require(manifest, "--max-size").sizes().files();
-            checks.add(new Check("max-size", size <= most, "size is " + ByteSize.format(size) + ", at most " + ByteSize.format(most) + " is allowed"));
+            checks.add(new Check("max-size", size <= most, size, most, "size is " + ByteSize.format(size) + ", at most " + ByteSize.format(most) + " is allowed"));
         });
         baseline.ifPresent(b -> checks.addAll(regressions(require(manifest, "--baseline"), b)));
         return List.copyOf(checks);
@@ -63,8 +65,22 @@ public final class Gate {
     public static byte[] json(List<Check> checks) {
         ObjectNode root = JsonDocument.object().put("schema", SCHEMA).put("holds", checks.stream().allMatch(Check::holds));
         ArrayNode list = root.putArray("checks");
-        checks.forEach(c -> list.addObject().put("name", c.name()).put("holds", c.holds()).put("sentence", c.sentence()));
+        for (Check c : checks) {
+            ObjectNode o = list.addObject().put("name", c.name()).put("holds", c.holds());
+            number(o, "value", c.value());
+            number(o, "limit", c.limit());
+            o.put("sentence", c.sentence());
+        }
         return JsonDocument.bytes(root);
+    }
+
+    /// Whole numbers as such, and none where JSON has none.
+    private static void number(ObjectNode o, String name, double value) {
+        if (value == Math.rint(value) && Math.abs(value) <= 1L << 53) {
+            o.put(name, (long) value);
+        } else if (Double.isFinite(value)) {
+            o.put(name, value);
+        }
     }
 
     private static Manifest require(Optional<Manifest> manifest, String option) {
@@ -88,7 +104,7 @@ public final class Gate {
     }
 
     private static Check atMost(String name, String what, double value, double most, String unit) {
-        return new Check(name, value <= most, String.format(Locale.ROOT, "%s is %.6g%s, at most %.6g%s is allowed", what, value, unit, most, unit));
+        return new Check(name, value <= most, value, most, String.format(Locale.ROOT, "%s is %.6g%s, at most %.6g%s is allowed", what, value, unit, most, unit));
     }
 
     /// The first model of an evaluation with a reference is the reference itself.
@@ -111,19 +127,20 @@ public final class Gate {
 
     private static Check increase(String what, double value, double reference, double most) {
         double relative = value / reference - 1;
-        return new Check("max-ppl-increase", relative <= most, String.format(Locale.ROOT, "%s is %.4f, %+.2f %% against the reference, at most %+.2f %% is allowed", what, value, 100 * relative, 100 * most));
+        return new Check("max-ppl-increase", relative <= most, relative, most, String.format(Locale.ROOT, "%s is %.4f, %+.2f %% against the reference, at most %+.2f %% is allowed", what, value, 100 * relative, 100 * most));
     }
 
     private static Check bits(Manifest manifest, long fewest) {
         List<ModulePlan> below = manifest.modules().stream().filter(m -> !m.format().isDense() && m.format().bits() < fewest).toList();
-        return new Check("min-bits", below.isEmpty(), below.isEmpty() ? "every quantized module has " + fewest + " bits or more"
+        int least = manifest.modules().stream().filter(m -> !m.format().isDense()).mapToInt(m -> m.format().bits()).min().orElse(16);
+        return new Check("min-bits", below.isEmpty(), least, fewest, below.isEmpty() ? "every quantized module has " + fewest + " bits or more"
                 : below.size() + " modules have fewer than " + fewest + " bits, the first of them " + below.getFirst().path() + " with " + below.getFirst().format().bits());
     }
 
     /// Grows by no more than rounding: sizes exactly, figures to a thousandth.
     private static List<Check> regressions(Manifest now, Manifest before) {
         List<Check> checks = new ArrayList<>();
-        checks.add(new Check("baseline-size", now.sizes().files() <= before.sizes().files(),
+        checks.add(new Check("baseline-size", now.sizes().files() <= before.sizes().files(), now.sizes().files(), before.sizes().files(),
                 "size is " + ByteSize.format(now.sizes().files()) + ", was " + ByteSize.format(before.sizes().files())));
         checks.add(regression("predicted damage", now.predictedDamage(), before.predictedDamage()));
         OptionalDouble measured = measured(now);
@@ -135,7 +152,7 @@ public final class Gate {
     }
 
     private static Check regression(String what, double now, double before) {
-        return new Check("baseline-" + what.replace(' ', '-'), now <= before * 1.001, String.format(Locale.ROOT, "%s is %.6g, was %.6g", what, now, before));
+        return new Check("baseline-" + what.replace(' ', '-'), now <= before * 1.001, now, before, String.format(Locale.ROOT, "%s is %.6g, was %.6g", what, now, before));
     }
 
     private static OptionalDouble measured(Manifest manifest) {

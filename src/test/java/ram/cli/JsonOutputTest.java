@@ -87,6 +87,8 @@ class JsonOutputTest {
     void gate() throws IOException {
         assertTrue(valid(0, "gate", "gate", out, "--max-size", "1MB").path("holds").asBoolean());
         JsonNode failed = valid(3, "gate", "gate", out, "--max-size", "900kB", "--min-bits", "2");
+        assertEquals(900_000, failed.at("/checks/1/limit").asLong());
+        assertEquals(Files.size(out.resolve("model.safetensors")), failed.at("/checks/1/value").asLong());
         assertEquals(List.of("max-size"), failed.path("checks").valueStream().filter(c -> !c.path("holds").asBoolean()).map(c -> c.path("name").asText()).toList());
     }
 
