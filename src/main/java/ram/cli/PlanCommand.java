@@ -90,7 +90,7 @@ final class PlanCommand implements Callable<Integer> {
                         InspectCommand.count(bounds.parameters()), ByteSize.format(bounds.smallest()), bounds.smallest(), bits(bounds.smallestData(), bounds),
                         ByteSize.format(bounds.largest()), bounds.largest(), bits(bounds.largestData(), bounds)));
             }
-            request.budget().ifPresent(bounds::require);
+            request.limit().budget().ifPresent(bounds::require);
         }
         return ExitCode.DONE;
     }

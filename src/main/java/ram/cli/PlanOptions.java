@@ -5,7 +5,6 @@ import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
-import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.Set;
 import picocli.CommandLine.Model.CommandSpec;
@@ -14,6 +13,7 @@ import picocli.CommandLine.ParameterException;
 import ram.UsageException;
 import ram.format.Format;
 import ram.plan.FormatRule;
+import ram.plan.Limit;
 import ram.plan.Manifest;
 import ram.plan.MlxVersion;
 import ram.plan.PlanRequest;
@@ -72,8 +72,8 @@ final class PlanOptions {
     ///
     /// @throws ParameterException when a budget is needed and none is given, or one is given twice
     List<PlanRequest> requests(CommandSpec spec) {
-        if (budgets.size() < 2 || target != null) {
-            return List.of(target == null ? request(spec) : request(spec, budgets));
+        if (budgets.size() < 2) {
+            return List.of(request(spec));
         }
         for (int i = 0; i < budgets.size(); i++) {
             for (Size earlier : budgets.subList(0, i)) {
@@ -82,7 +82,7 @@ final class PlanOptions {
                 }
             }
         }
-        return budgets.stream().map(b -> request(spec, List.of(b))).toList();
+        return budgets.stream().map(b -> request(spec, Optional.of(b))).toList();
     }
 
     /// The request as it stands, even without a limit.
@@ -90,7 +90,7 @@ final class PlanOptions {
         if (budgets.size() > 1) {
             throw new ParameterException(spec.commandLine(), "option '--budget' should be specified only once");
         }
-        return request(spec, budgets);
+        return request(spec, budgets.stream().findFirst());
     }
 
     /// The request with the budget of its target, where that depends on the model.
@@ -103,21 +103,40 @@ final class PlanOptions {
         return (target == null ? manifest : manifest.withTarget(Target.parse(target))).withToolVersion(BuildInfo.read().version());
     }
 
-    private PlanRequest request(CommandSpec spec, List<Size> limit) {
+    private PlanRequest request(CommandSpec spec, Optional<Size> budget) {
         Policy chosen = Policy.named(policy);
-        OptionalLong budget = limit.isEmpty() ? OptionalLong.empty() : OptionalLong.of(limit.getFirst().bytes());
+        return new PlanRequest(limit(budget, chosen), chosen, bits, group, modes(formats), rules(spec), allowUnsafe, Optional.ofNullable(mlxVersion).map(MlxVersion::parse));
+    }
+
+    /// @throws UsageException when more than one is given, or one that is none
+    private Limit limit(Optional<Size> budget, Policy chosen) {
+        List<String> given = new ArrayList<>();
+        Limit limit = Limit.NONE;
+        if (budget.isPresent()) {
+            given.add("--budget");
+            limit = new Limit.Budget(budget.get().bytes());
+        }
+        if (bitsPerWeight != null) {
+            given.add("--bpw");
+            limit = new Limit.BitsPerWeight(bitsPerWeight);
+        }
+        if (maxDivergence != null) {
+            given.add("--max-kl");
+            limit = new Limit.Divergence(maxDivergence);
+        }
         if (target != null) {
-            if (!budgets.isEmpty() || bitsPerWeight != null || maxDivergence != null) {
-                throw new UsageException("--target excludes --budget, --bpw and --max-kl; give one of them");
-            }
-            budget = Target.parse(target).machineBudget();
-            if (budget.isEmpty() && !chosen.isPriced()) {
+            given.add("--target");
+            OptionalLong machine = Target.parse(target).machineBudget();
+            if (machine.isEmpty() && !chosen.isPriced()) {
                 throw new UsageException("--target knee is a trade of size for damage, which --policy " + policy + " does not make; leave out one of them");
             }
+            // The knee depends on the profile: see resolve.
+            limit = machine.isEmpty() ? Limit.NONE : new Limit.Budget(machine.getAsLong());
         }
-        return new PlanRequest(budget,
-                bitsPerWeight == null ? OptionalDouble.empty() : OptionalDouble.of(bitsPerWeight), chosen, bits, group, modes(formats), rules(spec), allowUnsafe, List.of(),
-                maxDivergence == null ? OptionalDouble.empty() : OptionalDouble.of(maxDivergence), Optional.ofNullable(mlxVersion).map(MlxVersion::parse));
+        if (given.size() > 1) {
+            throw new UsageException(String.join(" and ", given) + " exclude each other; give one of them");
+        }
+        return limit;
     }
 
     private static Set<Format.Mode> modes(List<String> names) {

@@ -9,6 +9,7 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import ram.format.Format;
 import ram.plan.ByteSize;
+import ram.plan.Limit;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
 
@@ -36,7 +37,12 @@ final class PlanTable {
         }
         out.println();
         Manifest.Sizes sizes = manifest.sizes();
-        String of = manifest.limit().budget().isPresent() ? " of a budget of " + ByteSize.format(manifest.limit().budget().getAsLong()) : "";
+        String of = switch (manifest.limit()) {
+            case Limit.Budget(long bytes) -> " of a budget of " + ByteSize.format(bytes);
+            case Limit.BitsPerWeight(double bits) -> " for at most " + bits + " bits per weight";
+            case Limit.Divergence(double nats) -> " for a predicted damage of at most " + nats;
+            case Limit.None _ -> "";
+        };
         out.println(String.format(Locale.ROOT, "size      %s (%d bytes)%s, %.3f bits per weight", ByteSize.format(sizes.files()), sizes.files(), of, sizes.bitsPerWeight()));
         out.println("possible  " + ByteSize.format(sizes.smallestSafe()) + " (smallest safe) to " + ByteSize.format(sizes.dense()) + " (dense)");
         Manifest.SolverReport solver = manifest.solver();

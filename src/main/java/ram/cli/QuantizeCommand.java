@@ -124,7 +124,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         }
         try (Model m = analysis.open(model)) {
             SizeBounds bounds = SizeBounds.of(m.layout(), OutputTypes.of(m.layout(), m.config(), analysis.dtype()), requests.getFirst());
-            requests.forEach(r -> r.budget().ifPresent(bounds::require));
+            requests.forEach(r -> r.limit().budget().ifPresent(bounds::require));
             if (dryRun) {
                 Model planned = analysis.rewritten(m, root.global, spec);
                 print(plan(planned, measured(planned, requests.getFirst(), Optional.empty()), requests));

@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import ram.format.Format;
 import ram.plan.ByteSize;
+import ram.plan.Limit;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
 import ram.profile.AnalysisOptions;
@@ -61,8 +62,12 @@ public final class ModelCard {
 
     private static String command(Manifest manifest) {
         StringBuilder command = new StringBuilder("ram quantize MODEL -o OUT");
-        manifest.limit().budget().ifPresent(b -> command.append(" --budget ").append(b));
-        manifest.limit().bitsPerWeight().ifPresent(b -> command.append(" --bpw ").append(b));
+        switch (manifest.limit()) {
+            case Limit.Budget(long bytes) -> command.append(" --budget ").append(bytes);
+            case Limit.BitsPerWeight(double bits) -> command.append(" --bpw ").append(bits);
+            case Limit.Divergence(double nats) -> command.append(" --max-kl ").append(nats);
+            case Limit.None _ -> { }
+        }
         if (!manifest.policy().equals("budget")) {
             command.append(" --policy ").append(manifest.policy());
         }
@@ -83,7 +88,6 @@ public final class ModelCard {
         manifest.planning().forEach((key, value) -> {
             switch (key) {
                 case "mlx_version" -> command.append(" --mlx-version ").append(value);
-                case "max_kl" -> command.append(" --max-kl ").append(value);
                 case "bits" -> command.append(" --bits ").append(value);
                 case "group_size" -> command.append(" --group ").append(value);
                 case "formats" -> command.append(value.equals("affine") ? "" : " --formats " + value);

@@ -66,7 +66,7 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
     ///
     /// @param chosen the plan's formats by module path; may be empty
     public static List<List<Point>> curves(Profile profile, PlanRequest request, Map<String, Format> chosen) {
-        PlanProblem prepared = new PlanProblem(profile, request.withoutLimit());
+        PlanProblem prepared = new PlanProblem(profile, request.within(Limit.NONE));
         return prepared.choices.stream().map(c -> curve(c, Optional.ofNullable(chosen.get(c.module().path())))).toList();
     }
 
@@ -125,7 +125,7 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
         }
         try {
             // a plan for a divergence has no other limit than its own size
-            long limit = prepared.request.maxDivergence().isPresent() ? manifest.sizes().files() : prepared.limit();
+            long limit = manifest.limit() instanceof Limit.Divergence ? manifest.sizes().files() : prepared.limit();
             return Optional.of(prepared.solve((long) (limit * factor)).formats().get(index));
         } catch (BudgetException e) {
             return Optional.empty();

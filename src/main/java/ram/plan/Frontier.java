@@ -67,7 +67,7 @@ public record Frontier(List<Point> points, int knee, List<Machine> machines, lon
         if (n < 2 || n > 100_000) {
             throw new UsageException("the number of budgets must be 2 to 100000, not " + n);
         }
-        PlanProblem prepared = new PlanProblem(profile, request.withoutLimit());
+        PlanProblem prepared = new PlanProblem(profile, request.within(Limit.NONE));
         long low = request.allowUnsafe() ? prepared.smallestUnsafe : prepared.smallestSafe;
         long high = Math.max(low, prepared.largest);
         List<Point> points = new ArrayList<>();

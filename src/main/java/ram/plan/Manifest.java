@@ -9,7 +9,6 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.OptionalDouble;
-import java.util.OptionalLong;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -45,10 +44,6 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
                        List<ModulePlan> modules, List<SourceTensor> tensors, Optional<ObjectNode> evaluation, Optional<ObjectNode> refinement, List<OutputFile> sourceReceipts,
                        List<OutputFile> files) {
     public static final String SCHEMA = "ram.manifest/1";
-
-    /// What was asked for.
-    public record Limit(OptionalLong budget, OptionalDouble bitsPerWeight) {
-    }
 
     /// Sizes in bytes, exact.
     ///

@@ -8,7 +8,6 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalDouble;
-import java.util.OptionalLong;
 import java.util.Set;
 import ram.UsageException;
 import ram.plan.Manifest.Alternative;
@@ -41,8 +40,12 @@ public final class ManifestJson {
         o.put("oldest_mlx", m.oldestMlx().toString());
         o.set("notes", JsonDocument.texts(m.notes()));
         ObjectNode limit = o.putObject("limit");
-        m.limit().budget().ifPresent(b -> limit.put("budget_bytes", b));
-        m.limit().bitsPerWeight().ifPresent(b -> limit.put("bits_per_weight", b));
+        switch (m.limit()) {
+            case Limit.Budget(long bytes) -> limit.put("budget_bytes", bytes);
+            case Limit.BitsPerWeight(double bits) -> limit.put("bits_per_weight", bits);
+            case Limit.Divergence(double nats) -> limit.put("max_kl", nats);
+            case Limit.None _ -> { }
+        }
         Manifest.Sizes s = m.sizes();
         o.putObject("sizes").put("file_bytes", s.files()).put("data_bytes", s.data()).put("fixed_bytes", s.fixed()).put("file_count", s.fileCount())
                 .put("parameters", s.parameters()).put("bits_per_weight", s.bitsPerWeight()).put("smallest_safe_bytes", s.smallestSafe())
@@ -85,10 +88,7 @@ public final class ManifestJson {
     /// @throws ram.InputException when the file is not a valid manifest of this schema
     public static Manifest read(Path file) {
         JsonFields d = JsonDocument.read(file, Manifest.SCHEMA);
-        JsonFields l = d.object("limit");
-        Manifest.Limit limit = new Manifest.Limit(l.has("budget_bytes") ? OptionalLong.of(l.count("budget_bytes")) : OptionalLong.empty(),
-                l.has("bits_per_weight") ? OptionalDouble.of(l.number("bits_per_weight")) : OptionalDouble.empty());
-        l.end();
+        Limit limit = readLimit(d);
         JsonFields s = d.object("sizes");
         Manifest.Sizes sizes = new Manifest.Sizes(s.count("file_bytes"), s.count("data_bytes"), s.count("fixed_bytes"), s.integer("file_count"), s.count("parameters"),
                 s.count("smallest_safe_bytes"), s.count("smallest_unsafe_bytes"), s.count("dense_bytes"));
@@ -142,6 +142,18 @@ public final class ManifestJson {
             }
         }
         return files;
+    }
+
+    private static Limit readLimit(JsonFields d) {
+        JsonFields l = d.object("limit");
+        try {
+            Limit limit = l.has("budget_bytes") ? new Limit.Budget(l.count("budget_bytes")) : l.has("bits_per_weight") ? new Limit.BitsPerWeight(l.number("bits_per_weight"))
+                    : l.has("max_kl") ? new Limit.Divergence(l.number("max_kl")) : Limit.NONE;
+            l.end();
+            return limit;
+        } catch (UsageException e) {
+            throw d.wrong("limit", "holds a number that is none");
+        }
     }
 
     private static String oldest(JsonFields d, Manifest m) {

@@ -1,11 +1,8 @@
 package ram.plan;
 
 import java.util.ArrayList;
-import java.util.HashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Map;
-import java.util.Set;
+import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import ram.UsageException;
 import ram.format.Format;
@@ -33,8 +30,6 @@ final class PlanProblem {
     private final long fixed;
     private final long fixedData;
     private final long fixedCost;
-    private final List<int[]> groups;
-    private final List<List<Format>> groupFormats;
     private final Solver solver;
 
     record Totals(long data, long files) {
@@ -50,7 +45,7 @@ final class PlanProblem {
         this.request = request;
         this.choices = Candidates.of(profile, Damage.of(profile), request, request.allowUnsafe());
         List<Choice> priced = request.policy() == Policy.MINT ? Candidates.of(profile, Damage.withPriors(profile), request, request.allowUnsafe()) : choices;
-        this.countData = request.bitsPerWeight().isPresent();
+        this.countData = request.limit() instanceof Limit.BitsPerWeight;
         List<Entry> fixedEntries = OutputSize.fixed(profile);
         this.fixedData = OutputSize.data(fixedEntries);
         this.fixedCost = OutputSize.cost(fixedEntries);
@@ -66,13 +61,9 @@ final class PlanProblem {
             n = Math.addExact(n, p.shape().elements());
         }
         this.parameters = n;
-        this.groups = groups(profile, request.linked());
-        this.groupFormats = new ArrayList<>();
         List<Item> items = new ArrayList<>();
-        for (int[] group : groups) {
-            List<Format> common = common(choices, group);
-            items.add(item(priced, group, common));
-            groupFormats.add(common);
+        for (Choice c : priced) {
+            items.add(new Item(c.allowed().stream().map(x -> new Option(countData ? x.bytes() : x.cost(), x.damage())).toList()));
         }
         this.solver = Solver.of(items);
         this.smallestSafe = size(smallest(request.allowUnsafe() ? Candidates.of(profile, Damage.of(profile), request, false) : choices));
@@ -80,87 +71,13 @@ final class PlanProblem {
         this.largest = size(choices.stream().map(c -> c.allowed().getLast().format()).toList());
     }
 
-    private static List<int[]> groups(Profile profile, List<List<String>> linked) {
-        Map<String, Integer> index = new HashMap<>();
-        for (int i = 0; i < profile.modules().size(); i++) {
-            index.put(profile.modules().get(i).path(), i);
-        }
-        Set<Integer> taken = new LinkedHashSet<>();
-        List<int[]> out = new ArrayList<>();
-        for (List<String> paths : linked) {
-            int[] group = new int[paths.size()];
-            for (int i = 0; i < group.length; i++) {
-                Integer module = index.get(paths.get(i));
-                if (module == null) {
-                    throw new UsageException("there is no module " + paths.get(i) + " to link; `ram inspect` lists them");
-                }
-                if (!taken.add(module)) {
-                    throw new UsageException("the module " + paths.get(i) + " is linked twice");
-                }
-                group[i] = module;
-            }
-            if (group.length > 0) {
-                out.add(group);
-            }
-        }
-        for (int i = 0; i < profile.modules().size(); i++) {
-            if (!taken.contains(i)) {
-                out.add(new int[] {i});
-            }
-        }
-        return out;
+    private static List<Format> smallest(List<Choice> from) {
+        return from.stream().map(c -> c.smallest().format()).toList();
     }
 
-    private List<Format> common(List<Choice> from, int[] group) {
-        List<Format> common = new ArrayList<>(from.get(group[0]).allowed().stream().map(Candidate::format).toList());
-        for (int module : group) {
-            common.retainAll(from.get(module).allowed().stream().map(Candidate::format).toList());
-        }
-        if (common.isEmpty()) {
-            throw new UsageException("the linked modules " + profile.modules().get(group[0]).path() + " and others have no format in common");
-        }
-        return List.copyOf(common);
-    }
-
-    private Item item(List<Choice> from, int[] group, List<Format> formats) {
-        List<Option> options = new ArrayList<>();
-        for (Format f : formats) {
-            long bytes = 0;
-            double damage = 0;
-            for (int module : group) {
-                Candidate c = from.get(module).measured(f).orElseThrow();
-                bytes = Math.addExact(bytes, countData ? c.bytes() : c.cost());
-                damage += c.damage();
-            }
-            options.add(new Option(bytes, damage));
-        }
-        return new Item(options);
-    }
-
-    private List<Format> smallest(List<Choice> from) {
-        List<List<Format>> formats = new ArrayList<>();
-        int[] least = new int[groups.size()];
-        for (int g = 0; g < least.length; g++) {
-            List<Format> common = common(from, groups.get(g));
-            List<Option> options = item(from, groups.get(g), common).options();
-            for (int o = 1; o < options.size(); o++) {
-                if (options.get(o).bytes() < options.get(least[g]).bytes()) {
-                    least[g] = o;
-                }
-            }
-            formats.add(common);
-        }
-        return formatsOf(formats, least);
-    }
-
-    private List<Format> formatsOf(List<List<Format>> formats, int[] chosen) {
-        Format[] out = new Format[choices.size()];
-        for (int g = 0; g < chosen.length; g++) {
-            for (int module : groups.get(g)) {
-                out[module] = formats.get(g).get(chosen[g]);
-            }
-        }
-        return List.of(out);
+    /// @param chosen an index into the allowed formats of each module
+    private List<Format> formats(int[] chosen) {
+        return IntStream.range(0, chosen.length).mapToObj(i -> choices.get(i).allowed().get(chosen[i]).format()).toList();
     }
 
     /// The fewest bytes whose best plan is predicted to do no more damage than this, found by bisection to the byte.
@@ -210,8 +127,16 @@ final class PlanProblem {
     }
 
     /// The requested limit in bytes: of files, or of tensor data when bits per weight were asked for.
+    ///
+    /// @throws UsageException when none was requested
+    /// @throws BudgetException when no plan keeps the requested divergence
     long limit() {
-        return countData ? (long) Math.floor(request.bitsPerWeight().getAsDouble() * parameters / 8) : request.budget().orElseThrow();
+        return switch (request.limit()) {
+            case Limit.Budget(long bytes) -> bytes;
+            case Limit.BitsPerWeight(double bits) -> (long) Math.floor(bits * parameters / 8);
+            case Limit.Divergence(double nats) -> leastBytesFor(nats);
+            case Limit.None _ -> throw new UsageException("--policy " + request.policy().label() + " needs a --budget, such as 16GB, or --bpw");
+        };
     }
 
     /// @param limit in the unit of [#limit()]
@@ -225,7 +150,7 @@ final class PlanProblem {
         long capacity = (countData ? limit : OutputSize.capacity(limit)) - fixed;
         long usable = Math.max(capacity, solver.minBytes());
         Solution solution = quickly ? solver.solveQuickly(usable) : solver.solve(usable);
-        List<Format> formats = formatsOf(groupFormats, solution.choices());
+        List<Format> formats = formats(solution.choices());
         if (capacity < solver.minBytes()) {
             // The allowance for several files may be all that is missing.
             ShardPlan files = OutputSize.of(profile, formats);
@@ -237,7 +162,7 @@ final class PlanProblem {
     }
 
     BudgetException tooSmall(long limit) {
-        String asked = countData ? request.bitsPerWeight().getAsDouble() + " bits per weight (" + limit + " bytes of data)" : ByteSize.format(limit) + " (" + limit + " bytes)";
+        String asked = countData ? request.limit().bitsPerWeight().orElseThrow() + " bits per weight (" + limit + " bytes of data)" : ByteSize.format(limit) + " (" + limit + " bytes)";
         String unsafe = smallestUnsafe < smallestSafe
                 ? ", or " + ByteSize.format(smallestUnsafe) + " (" + smallestUnsafe + " bytes) with --allow-unsafe" : "";
         return new BudgetException("the budget of " + asked + " cannot be met: the smallest possible size is " + ByteSize.format(smallestSafe) + " (" + smallestSafe + " bytes)" + unsafe,

@@ -30,12 +30,6 @@ public final class Planner {
         }
         PlanProblem prepared = new PlanProblem(profile, request);
         if (request.policy().isPriced()) {
-            if (request.maxDivergence().isPresent()) {
-                return priced(prepared, prepared.leastBytesFor(request.maxDivergence().getAsDouble()));
-            }
-            if (request.budget().isEmpty() && request.bitsPerWeight().isEmpty()) {
-                throw new UsageException("--policy " + request.policy().label() + " needs a --budget, such as 16GB, or --bpw");
-            }
             return priced(prepared, prepared.limit());
         }
         return ruled(prepared);
@@ -79,7 +73,7 @@ public final class Planner {
         RulePolicies rules = new RulePolicies(prepared.profile, request, prepared.choices);
         List<Decision> decisions = rules.decide();
         ShardPlan files = OutputSize.of(prepared.profile, decisions.stream().map(Decision::format).toList());
-        if (request.budget().isPresent() || request.bitsPerWeight().isPresent()) {
+        if (request.limit() != Limit.NONE) {
             long limit = prepared.limit();
             long used = prepared.countsData() ? files.dataBytes() : files.totalBytes();
             if (used > limit) {
@@ -138,7 +132,7 @@ public final class Planner {
         Manifest.Sizes sizes = new Manifest.Sizes(files.totalBytes(), files.dataBytes(), OutputSize.data(OutputSize.fixed(profile)), files.shards().size(), prepared.parameters,
                 prepared.smallestSafe, prepared.smallestUnsafe, prepared.largest);
         return new Manifest(profile.toolVersion(), profile.files(), profile.architecture(), profile.layers(), profile.options(), prepared.request.options(),
-                prepared.request.policy().label(), notes, new Manifest.Limit(prepared.request.budget(), prepared.request.bitsPerWeight()), sizes, solver, modules,
+                prepared.request.policy().label(), notes, prepared.request.limit(), sizes, solver, modules,
                 Coverage.of(profile, decisions.stream().map(Decision::format).toList(), decisions.stream().map(Decision::reason).toList()), Optional.empty(), Optional.empty(), List.of(), List.of());
     }
 

@@ -19,6 +19,7 @@ import java.util.TreeSet;
 import ram.UsageException;
 import ram.format.Format;
 import ram.layout.Kind;
+import ram.plan.Limit;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
 import ram.profile.JsonDocument;
@@ -121,8 +122,12 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
         out.putAll(m.planning());
         out.put("policy", m.policy());
         out.put("tool_version", m.toolVersion());
-        m.limit().budget().ifPresent(b -> out.put("budget_bytes", String.valueOf(b)));
-        m.limit().bitsPerWeight().ifPresent(b -> out.put("limit_bits_per_weight", String.valueOf(b)));
+        switch (m.limit()) {
+            case Limit.Budget(long bytes) -> out.put("budget_bytes", String.valueOf(bytes));
+            case Limit.BitsPerWeight(double bits) -> out.put("limit_bits_per_weight", String.valueOf(bits));
+            case Limit.Divergence(double nats) -> out.put("max_kl", String.valueOf(nats));
+            case Limit.None _ -> { }
+        }
         m.refinement().ifPresent(r -> out.put("refine", r.path("text").asText()));
         return out;
     }

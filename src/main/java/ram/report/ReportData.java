@@ -22,6 +22,7 @@ import ram.plan.ByteSize;
 import ram.plan.Damage;
 import ram.plan.Explain;
 import ram.plan.Frontier;
+import ram.plan.Limit;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
 import ram.plan.PlanRequest;
@@ -49,7 +50,7 @@ public final class ReportData {
     private ReportData(Optional<Manifest> manifest, Optional<Profile> profile) {
         this.manifest = manifest;
         this.profile = profile;
-        this.request = manifest.map(PlanRequest::of).orElseGet(PlanRequest::defaults).withoutLimit();
+        this.request = manifest.map(PlanRequest::of).orElseGet(PlanRequest::defaults).within(Limit.NONE);
         manifest.ifPresent(m -> m.modules().forEach(p -> planned.put(p.path(), p)));
         profile.ifPresent(p -> p.modules().forEach(m -> measured.put(m.path(), m)));
         profile.ifPresent(p -> {

@@ -43,7 +43,7 @@ class DivergenceTest {
     @Test
     void theSmallestPlanForADivergence() {
         double wanted = 0.01;
-        Manifest plan = Planner.plan(profile, PlanRequest.defaults().withMaxDivergence(wanted));
+        Manifest plan = Planner.plan(profile, PlanRequest.defaults().within(new Limit.Divergence(wanted)));
         assertTrue(plan.solver().objective() <= wanted);
         Manifest smaller = Planner.plan(profile, PlanRequest.ofBudget(plan.sizes().files() - 1));
         assertTrue(smaller.solver().objective() > wanted, "one byte less predicts more");
@@ -52,7 +52,7 @@ class DivergenceTest {
 
     @Test
     void requestsThatMakeNoSense() {
-        assertThrows(UsageException.class, () -> PlanRequest.defaults().withMaxDivergence(0));
-        assertThrows(UsageException.class, () -> PlanRequest.defaults().withPolicy(Policy.MINT, 4, 64).withMaxDivergence(0.1));
+        assertThrows(UsageException.class, () -> PlanRequest.defaults().within(new Limit.Divergence(0)));
+        assertThrows(UsageException.class, () -> PlanRequest.defaults().withPolicy(Policy.MINT, 4, 64).within(new Limit.Divergence(0.1)));
     }
 }

@@ -23,7 +23,7 @@ import ram.profile.ProfileJson;
 class DocumentsTest {
     private static final ObjectMapper MAPPER = new ObjectMapper();
     private static final Profile PROFILE = Profiles.mixture(2, 128, 4, 9);
-    private static final Manifest MANIFEST = Planner.plan(PROFILE, PlanRequest.defaults().withBitsPerWeight(5).withRules(List.of(FormatRule.set("q_proj=6:64"))))
+    private static final Manifest MANIFEST = Planner.plan(PROFILE, PlanRequest.defaults().within(new Limit.BitsPerWeight(5)).withRules(List.of(FormatRule.set("q_proj=6:64"))))
             .withFiles(List.of(), List.of(new Manifest.OutputFile("model.safetensors", 12, "ab".repeat(32)))).withEvaluation(JsonDocument.object().put("kl", 0.1))
             .withWrittenErrors(Map.of("lm_head", 0.001));
 
@@ -37,8 +37,8 @@ class DocumentsTest {
         Profile back = ProfileJson.read(file);
         assertEquals(PROFILE, back);
         assertArrayEquals(bytes, ProfileJson.write(back));
-        assertArrayEquals(ManifestJson.write(Planner.plan(PROFILE, PlanRequest.defaults().withBitsPerWeight(5))),
-                ManifestJson.write(Planner.plan(back, PlanRequest.defaults().withBitsPerWeight(5))));
+        assertArrayEquals(ManifestJson.write(Planner.plan(PROFILE, PlanRequest.defaults().within(new Limit.BitsPerWeight(5)))),
+                ManifestJson.write(Planner.plan(back, PlanRequest.defaults().within(new Limit.BitsPerWeight(5)))));
     }
 
     @Test
@@ -118,7 +118,7 @@ class DocumentsTest {
 
     @Test
     void explainsAModule() {
-        PlanRequest request = PlanRequest.defaults().withBitsPerWeight(5);
+        PlanRequest request = PlanRequest.defaults().within(new Limit.BitsPerWeight(5));
         Explain e = Explain.of(PROFILE, request, "model.layers.0.mlp.switch_mlp.up_proj");
         assertEquals(1, e.curve().stream().filter(Explain.Point::chosen).count());
         assertTrue(e.weightShare() > 0 && e.weightShare() < 1 && e.price() > 0);

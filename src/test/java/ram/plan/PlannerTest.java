@@ -40,7 +40,7 @@ class PlannerTest {
                 Manifest m = Planner.plan(p, request);
                 ShardPlan files = OutputSize.of(p, m.modules().stream().map(ModulePlan::format).toList());
                 assertEquals(files.totalBytes(), m.sizes().files());
-                assertTrue(m.sizes().files() <= request.budget().getAsLong());
+                assertTrue(m.sizes().files() <= request.limit().budget().getAsLong());
                 assertTrue(m.solver().proven());
                 assertTrue(m.solver().objective() <= last);
                 assertEquals(m.solver().objective(), m.modules().stream().mapToDouble(ModulePlan::damage).sum(), 1e-12);
@@ -109,11 +109,11 @@ class PlannerTest {
     @Test
     void bitsPerWeightCountTensorDataOverAllWeights() {
         for (double bpw : new double[] {3.6, 4.5, 6.001}) {
-            Manifest m = Planner.plan(LLAMA, PlanRequest.defaults().withBitsPerWeight(bpw));
+            Manifest m = Planner.plan(LLAMA, PlanRequest.defaults().within(new Limit.BitsPerWeight(bpw)));
             assertTrue(m.sizes().bitsPerWeight() <= bpw && m.sizes().bitsPerWeight() > bpw - 0.01, () -> "" + m.sizes());
             assertTrue(m.solver().proven());
         }
-        assertThrows(BudgetException.class, () -> Planner.plan(LLAMA, PlanRequest.defaults().withBitsPerWeight(2.2)));
+        assertThrows(BudgetException.class, () -> Planner.plan(LLAMA, PlanRequest.defaults().within(new Limit.BitsPerWeight(2.2))));
         assertThrows(UsageException.class, () -> Planner.plan(LLAMA, PlanRequest.defaults()));
     }
 
@@ -121,19 +121,9 @@ class PlannerTest {
     void otherModesAreOfferedOnlyOnRequest() {
         PlanRequest request = safeBudget(LLAMA, 0.1);
         assertTrue(Planner.plan(LLAMA, request).modules().stream().allMatch(m -> m.format().mode() == Format.Mode.AFFINE || m.format().isDense()));
-        Manifest only = Planner.plan(LLAMA, PlanRequest.ofBudget(request.budget().getAsLong() * 6 / 5).withModes(EnumSet.of(Format.Mode.MXFP4, Format.Mode.MXFP8)));
+        Manifest only = Planner.plan(LLAMA, PlanRequest.ofBudget(request.limit().budget().getAsLong() * 6 / 5).withModes(EnumSet.of(Format.Mode.MXFP4, Format.Mode.MXFP8)));
         Set<Format.Mode> used = only.modules().stream().map(m -> m.format().mode()).collect(Collectors.toSet());
         assertTrue(used.contains(Format.Mode.MXFP4) && !used.contains(Format.Mode.AFFINE));
-    }
-
-    @Test
-    void linkedModulesShareAFormat() {
-        List<List<String>> linked = List.of(List.of("model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.k_proj", "lm_head"));
-        for (double share = 0; share < 1; share += 0.1) {
-            Manifest m = Planner.plan(LLAMA, safeBudget(LLAMA, share).withLinked(linked));
-            assertEquals(1, linked.getFirst().stream().map(p -> module(m, p).format()).distinct().count());
-        }
-        assertThrows(UsageException.class, () -> Planner.plan(LLAMA, safeBudget(LLAMA, 0.5).withLinked(List.of(List.of("nowhere")))));
     }
 
     @Test

@@ -73,7 +73,7 @@ class PoliciesTest {
     void everyPolicyPlansAndExplains(Policy policy) {
         for (Profile p : List.of(LLAMA, MIXTURE)) {
             PlanRequest request = PlanRequest.defaults().withPolicy(policy, 4, 64);
-            Manifest m = Planner.plan(p, policy.isPriced() ? request.withBitsPerWeight(5) : request);
+            Manifest m = Planner.plan(p, policy.isPriced() ? request.within(new Limit.BitsPerWeight(5)) : request);
             assertEquals(policy.label(), m.policy());
             assertEquals(m, Planner.plan(p, PlanRequest.of(m)));
             assertTrue(m.modules().stream().noneMatch(x -> x.reason().isBlank()));

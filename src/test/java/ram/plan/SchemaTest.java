@@ -28,7 +28,7 @@ class SchemaTest {
             assertEquals(List.of(), Schemas.errors(Schemas.schema("profile"), profile));
             for (Policy policy : Policy.values()) {
                 PlanRequest request = PlanRequest.defaults().withModes(EnumSet.allOf(Format.Mode.class)).withPolicy(policy, 4, 64);
-                Manifest m = Planner.plan(p, policy.isPriced() ? request.withBitsPerWeight(6) : request);
+                Manifest m = Planner.plan(p, policy.isPriced() ? request.within(new Limit.BitsPerWeight(6)) : request);
                 assertEquals(List.of(), Schemas.errors(Schemas.schema("manifest"), MAPPER.readTree(ManifestJson.write(m))));
                 Manifest finished = m.withWrittenErrors(Map.of(m.modules().getFirst().path(), 0.01)).withEvaluation(MAPPER.createObjectNode().put("kl", 0.1))
                         .withFiles(List.of(), List.of(new Manifest.OutputFile("model.safetensors", m.sizes().files(), "00".repeat(32))));
