@@ -83,7 +83,7 @@ final class AnalysisArguments {
 
     /// @throws UsageException when every row is to be measured and only a sample was
     void requireExact(Profile measured) {
-        if (exact && !Boolean.parseBoolean(measured.options().get("exact"))) {
+        if (exact && measured.modules().stream().flatMap(m -> m.curve().stream()).anyMatch(p -> p.samplingError() > 0)) {
             throw new UsageException("--exact: the profile was measured on samples of rows; analyze with --exact");
         }
     }

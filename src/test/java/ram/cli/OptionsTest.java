@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -53,7 +54,15 @@ class OptionsTest {
         refused("--formats: the profile holds no measurement of mxfp4; analyze with --formats affine,mxfp4", "plan", profile, "--budget", "1MB", "--formats", "affine,mxfp4");
         refused("--formats: the profile holds no measurement of mxfp4; analyze with --formats mxfp4", "quantize", Cli.TINY, "--profile", profile, "--budget", "3MB", "--formats", "mxfp4",
                 "-o", folder.resolve("x"));
-        refused("--exact: the profile was measured on samples of rows", "quantize", Cli.TINY, "--profile", profile, "--budget", "1MB", "--exact", "-o", folder.resolve("x"));
+    }
+
+    @Test
+    void everyRowWhereOnlySomeWereMeasured() throws IOException {
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--profile", profile, "--budget", "1MB", "--exact", "--dry-run").exitCode(), "a small matrix is always measured whole");
+        ObjectNode document = (ObjectNode) JSON.readTree(profile.toFile());
+        ((ArrayNode) document.at("/modules/3/sampling_errors")).set(0, 0.004);
+        Path sampled = Files.writeString(folder.resolve("sampled.json"), document.toString());
+        refused("--exact: the profile was measured on samples of rows", "quantize", Cli.TINY, "--profile", sampled, "--budget", "1MB", "--exact", "-o", folder.resolve("x"));
     }
 
     @Test
