@@ -38,11 +38,11 @@ final class PlanOptions {
     @Option(names = "--policy", paramLabel = "POLICY", completionCandidates = Completions.Policies.class, defaultValue = "budget", description = "How to choose: budget (default), mint, uniform, mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6, v1, v2, v2-opt, v3, v3-opt, v4 or auto.")
     String policy;
 
-    @Option(names = "--bits", paramLabel = "N", defaultValue = "4", description = "Bits of policies without a budget (default: ${DEFAULT-VALUE}).")
-    int bits;
+    @Option(names = "--bits", paramLabel = "N", description = "Bits of policies without a budget (default: 4).")
+    Integer bits;
 
-    @Option(names = "--group", paramLabel = "N", defaultValue = "64", description = "Group size of policies without a budget (default: ${DEFAULT-VALUE}).")
-    int group;
+    @Option(names = "--group", paramLabel = "N", description = "Group size of policies without a budget (default: 64).")
+    Integer group;
 
     @Option(names = "--keep", paramLabel = "REGEX", description = "Keep modules dense whose path the pattern is found in. Repeatable; of several rules that match, the last one counts.")
     List<String> keep = List.of();
@@ -82,6 +82,7 @@ final class PlanOptions {
                 }
             }
         }
+        noteWhatSaysNothing(spec);
         return budgets.stream().map(b -> request(spec, Optional.of(b))).toList();
     }
 
@@ -90,7 +91,17 @@ final class PlanOptions {
         if (budgets.size() > 1) {
             throw new ParameterException(spec.commandLine(), "option '--budget' should be specified only once");
         }
+        noteWhatSaysNothing(spec);
         return request(spec, budgets.stream().findFirst());
+    }
+
+    /// Not refused, as it may stand among the defaults of a file.
+    private void noteWhatSaysNothing(CommandSpec spec) {
+        Policy chosen = Policy.named(policy);
+        boolean quiet = ((RamCommand) spec.root().userObject()).global.quiet;
+        if (chosen.isPriced() && (bits != null || group != null) && !quiet) {
+            spec.commandLine().getErr().println("ram: --bits and --group are of policies without a budget; --policy " + chosen.label() + " chooses both for every module");
+        }
     }
 
     /// The request with the budget of its target, where that depends on the model.
@@ -105,7 +116,7 @@ final class PlanOptions {
 
     private PlanRequest request(CommandSpec spec, Optional<Size> budget) {
         Policy chosen = Policy.named(policy);
-        return new PlanRequest(limit(budget, chosen), chosen, bits, group, modes(formats), rules(spec), allowUnsafe, Optional.ofNullable(mlxVersion).map(MlxVersion::parse));
+        return new PlanRequest(limit(budget, chosen), chosen, bits == null ? 4 : bits, group == null ? 64 : group, modes(formats), rules(spec), allowUnsafe, Optional.ofNullable(mlxVersion).map(MlxVersion::parse));
     }
 
     /// @throws UsageException when more than one is given, or one that is none

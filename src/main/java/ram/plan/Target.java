@@ -36,7 +36,7 @@ public record Target(String name, int memoryGib, boolean phone) {
                 if (!machine.matches()) {
                     throw new UsageException("--target: there is no target '" + text + "'; choose from " + KNOWN);
                 }
-                yield new Target(name, Integer.parseInt(machine.group(1)), false);
+                yield new Target(machine.group(1) + "GB" + (machine.group(2) == null ? "" : " mac"), Integer.parseInt(machine.group(1)), false);
             }
         };
         if (!target.isKnee() && target.machineBudget().getAsLong() == 0) {

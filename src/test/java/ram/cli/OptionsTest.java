@@ -75,6 +75,16 @@ class OptionsTest {
     }
 
     @Test
+    void bitsForAPolicyThatChoosesThem() {
+        Cli.Result r = Cli.run("plan", profile, "--budget", "1MB", "--bits", "3");
+        assertEquals(0, r.exitCode());
+        assertEquals("--bits and --group are of policies without a budget; --policy budget chooses both for every module", r.err().strip().replaceFirst("^ram: ", ""));
+        assertEquals("", Cli.run("plan", profile, "--policy", "uniform", "--bits", "3").err());
+        refused("--budget and --bpw exclude each other; give one of them", "plan", profile, "--budget", "1MB", "--bpw", "4");
+        refused("--max-kl and --target exclude each other; give one of them", "plan", profile, "--target", "knee", "--max-kl", "0.1");
+    }
+
+    @Test
     void limitsThatDoNotApply() {
         refused("--target knee is a trade", "quantize", Cli.TINY, "--target", "knee", "--policy", "uniform", "-o", folder.resolve("x"));
         refused("the name of the output is empty", "plan", profile, "--budget", "1MB", "-o", "");
