@@ -73,7 +73,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
             if (fresh) {
                 OutputFiles.delete(partial);
             }
-            try (Journal journal = Resumable.open(partial, fingerprint(m, analysis, PlanOptions.candidates(formats), root.global), root.global, spec.commandLine().getErr())) {
+            try (Journal journal = Resumable.open(partial, fingerprint(m, analysis, ChoiceOptions.candidates(formats), root.global), root.global, spec.commandLine().getErr())) {
                 try {
                     measure(m, file, Optional.of(journal));
                     journal.delete();
@@ -97,7 +97,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
             int matrices = measured.matrices();
             write(file, PartJson.write(measured), "part " + part + ", " + matrices + (matrices == 1 ? " matrix" : " matrices"));
         } else {
-            Profile profile = analyze(m, analysis, PlanOptions.candidates(formats), journal, root.global, spec);
+            Profile profile = analyze(m, analysis, ChoiceOptions.candidates(formats), journal, root.global, spec);
             write(file, ProfileJson.write(profile), count(profile));
         }
     }
@@ -120,7 +120,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
 
     private ProfilePart analyzePart(Model m, Optional<Journal> journal) {
         try (Progress progress = root.global.progress(spec, "analyze", part.work(m.layout()))) {
-            return Profiles.analyze(m, part, analysis.options(PlanOptions.candidates(formats), root.global.threads()), BuildInfo.read().version(), journal, progress::advance);
+            return Profiles.analyze(m, part, analysis.options(ChoiceOptions.candidates(formats), root.global.threads()), BuildInfo.read().version(), journal, progress::advance);
         }
     }
 

@@ -66,7 +66,8 @@ final class Documents {
     static Path manifest(Path given) {
         Path file = Files.isDirectory(given) ? given.resolve("manifest.json") : given;
         if (Files.isDirectory(given) && !Files.exists(file)) {
-            throw InputException.in(given, "has no manifest.json; give a folder that ram quantize wrote, or a manifest");
+            throw InputException.in(given, Files.exists(given.resolve("family.json")) ? "holds several models, each in a folder of its own; give one of these"
+                    : "has no manifest.json; give a folder that ram quantize wrote, or a manifest");
         }
         return file;
     }

@@ -67,8 +67,9 @@ final class GateCommand implements Callable<Integer> {
         Optional<Manifest> manifest = Optional.empty();
         Optional<JsonNode> evaluation;
         Path given = Documents.manifest(file);
+        Optional<Path> before = Optional.ofNullable(baseline).map(Documents::manifest);
         if (junit != null) {
-            OutputFiles.refuseExisting(junit, true, given, baseline);
+            OutputFiles.refuseExisting(junit, true, given, before.orElse(null));
         }
         if (Documents.schema(given).equals(Documents.EVALUATION)) {
             evaluation = Optional.of(Documents.evaluation(given));
@@ -76,7 +77,7 @@ final class GateCommand implements Callable<Integer> {
             manifest = Optional.of(ManifestJson.read(given));
             evaluation = manifest.get().evaluation().map(e -> e);
         }
-        List<Gate.Check> checks = Gate.check(manifest, evaluation, limits, Optional.ofNullable(baseline).map(Documents::manifest).map(ManifestJson::read));
+        List<Gate.Check> checks = Gate.check(manifest, evaluation, limits, before.map(ManifestJson::read));
         if (json) {
             spec.commandLine().getOut().print(new String(Gate.json(checks), StandardCharsets.UTF_8));
         } else {

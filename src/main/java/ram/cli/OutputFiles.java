@@ -28,7 +28,8 @@ final class OutputFiles {
         if (!force) {
             throw new UsageException(file + " exists already; choose another name or give --force to replace it");
         }
-        if (Files.exists(file.toAbsolutePath().resolveSibling("config.json")) && OutputFolder.isModelFile(file.toAbsolutePath().getFileName().toString())) {
+        String name = file.toAbsolutePath().getFileName().toString();
+        if (Files.exists(file.toAbsolutePath().resolveSibling("config.json")) && (OutputFolder.isModelFile(name) || name.equals("manifest.json"))) {
             throw new UsageException(file + " has the name of a model's file, which is never replaced; choose another name");
         }
         try {

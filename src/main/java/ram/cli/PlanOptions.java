@@ -1,27 +1,24 @@
 package ram.cli;
 
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import ram.UsageException;
 import ram.format.Format;
-import ram.plan.FormatRule;
 import ram.plan.Limit;
 import ram.plan.Manifest;
-import ram.plan.MlxVersion;
 import ram.plan.PlanRequest;
 import ram.plan.Policy;
 import ram.plan.Target;
 import ram.profile.Profile;
 
-/// Options that say what plan is wanted.
+/// Options that say what plan is wanted: within what, and chosen how.
 final class PlanOptions {
     @Option(names = "--budget", paramLabel = "SIZE", description = "Most bytes of all written *.safetensors files together, such as 16GB (10^9) or 15.5GiB (2^30). Never exceeded. `quantize` takes several.")
     List<Size> budgets = List.of();
@@ -35,8 +32,8 @@ final class PlanOptions {
     @Option(names = "--max-kl", paramLabel = "NATS", description = "Instead of a budget: the smallest plan whose predicted mean KL divergence from the full-precision model is no more than this.")
     Double maxDivergence;
 
-    @Option(names = "--policy", paramLabel = "POLICY", completionCandidates = Completions.Policies.class, defaultValue = "budget", description = "How to choose: budget (default), mint, uniform, mixed_2_6, mixed_3_4, mixed_3_6, mixed_4_6, v1, v2, v2-opt, v3, v3-opt, v4 or auto.")
-    String policy;
+    @Mixin
+    ChoiceOptions choice;
 
     @Option(names = "--bits", paramLabel = "N", description = "Bits of policies without a budget (default: 4).")
     Integer bits;
@@ -44,24 +41,9 @@ final class PlanOptions {
     @Option(names = "--group", paramLabel = "N", description = "Group size of policies without a budget (default: 64).")
     Integer group;
 
-    @Option(names = "--keep", paramLabel = "REGEX", description = "Keep modules dense whose path the pattern is found in. Repeatable; of several rules that match, the last one counts.")
-    List<String> keep = List.of();
-
-    @Option(names = "--set", paramLabel = "REGEX=FORMAT", description = "Give modules this format, such as 'embed_tokens=8:64'. Repeatable, in order with --keep.")
-    List<String> set = List.of();
-
-    @Option(names = "--formats", paramLabel = "MODE", completionCandidates = Completions.Modes.class, split = ",", defaultValue = "affine", description = "Formats to choose from: affine, mxfp4, nvfp4, mxfp8 (default: ${DEFAULT-VALUE}).")
-    List<String> formats;
-
-    @Option(names = "--mlx-version", paramLabel = "VERSION", description = "Choose only what this version of MLX loads, such as 0.29, and warn about what is slow there.")
-    String mlxVersion;
-
-    @Option(names = "--allow-unsafe", description = "Allow formats that leave less than 9 dB between weight and error.")
-    boolean allowUnsafe;
-
     /// @throws ParameterException when a budget is needed and none is given
     PlanRequest request(CommandSpec spec) {
-        Policy chosen = Policy.named(policy);
+        Policy chosen = choice.policy();
         if (chosen.isPriced() && budgets.isEmpty() && target == null && bitsPerWeight == null && maxDivergence == null) {
             throw new ParameterException(spec.commandLine(), "Missing required option: '--budget=SIZE' (or --target, or --bpw, or --max-kl, or a policy that needs no budget)");
         }
@@ -97,7 +79,7 @@ final class PlanOptions {
 
     /// Not refused, as it may stand among the defaults of a file.
     private void noteWhatSaysNothing(CommandSpec spec) {
-        Policy chosen = Policy.named(policy);
+        Policy chosen = choice.policy();
         boolean quiet = ((RamCommand) spec.root().userObject()).global.quiet;
         if (chosen.isPriced() && (bits != null || group != null) && !quiet) {
             spec.commandLine().getErr().println("ram: --bits and --group are of policies without a budget; --policy " + chosen.label() + " chooses both for every module");
@@ -115,8 +97,8 @@ final class PlanOptions {
     }
 
     private PlanRequest request(CommandSpec spec, Optional<Size> budget) {
-        Policy chosen = Policy.named(policy);
-        return new PlanRequest(limit(budget, chosen), chosen, bits == null ? 4 : bits, group == null ? 64 : group, modes(formats), rules(spec), allowUnsafe, Optional.ofNullable(mlxVersion).map(MlxVersion::parse));
+        PlanRequest unlimited = choice.request(spec);
+        return unlimited.within(limit(budget, unlimited.policy())).withPolicy(unlimited.policy(), bits == null ? unlimited.bits() : bits, group == null ? unlimited.groupSize() : group);
     }
 
     /// @throws UsageException when more than one is given, or one that is none
@@ -139,7 +121,7 @@ final class PlanOptions {
             given.add("--target");
             OptionalLong machine = Target.parse(target).machineBudget();
             if (machine.isEmpty() && !chosen.isPriced()) {
-                throw new UsageException("--target knee is a trade of size for damage, which --policy " + policy + " does not make; leave out one of them");
+                throw new UsageException("--target knee is a trade of size for damage, which --policy " + chosen.label() + " does not make; leave out one of them");
             }
             // The knee depends on the profile: see resolve.
             limit = machine.isEmpty() ? Limit.NONE : new Limit.Budget(machine.getAsLong());
@@ -150,47 +132,13 @@ final class PlanOptions {
         return limit;
     }
 
-    private static Set<Format.Mode> modes(List<String> names) {
-        Set<Format.Mode> modes = EnumSet.noneOf(Format.Mode.class);
-        for (String name : names) {
-            try {
-                modes.add(Format.Mode.valueOf(name.strip().toUpperCase(Locale.ROOT)));
-            } catch (IllegalArgumentException e) {
-                throw new UsageException("--formats: there is no format '" + name + "'; choose from affine, mxfp4, nvfp4, mxfp8");
-            }
-        }
-        modes.remove(Format.Mode.DENSE);
-        return modes;
-    }
-
     /// What has to be measured for a request: the candidates, and what rules or policies give without asking for them.
     List<Format> toMeasure(PlanRequest request) {
-        Set<Format.Mode> wanted = modes(formats);
+        Set<Format.Mode> wanted = choice.modes();
         request.rules().forEach(r -> wanted.add(r.format().mode()));
         if (!request.policy().isPriced()) {
             wanted.add(Format.Mode.AFFINE);
         }
         return Format.ofModes(wanted);
-    }
-
-    /// Every format of the wanted modes.
-    static List<Format> candidates(List<String> names) {
-        return Format.ofModes(modes(names));
-    }
-
-    /// The rules of both options in the order in which they stand on the command line, which separate lists have lost.
-    private static List<FormatRule> rules(CommandSpec spec) {
-        List<FormatRule> rules = new ArrayList<>();
-        List<String> args = spec.commandLine().getParseResult().originalArgs();
-        for (int i = 0; i < args.size(); i++) {
-            String arg = args.get(i);
-            boolean isKeep = arg.equals("--keep") || arg.startsWith("--keep=");
-            boolean isSet = arg.equals("--set") || arg.startsWith("--set=");
-            if (isKeep || isSet) {
-                String value = arg.indexOf('=') >= 0 ? arg.substring(arg.indexOf('=') + 1) : args.get(++i);
-                rules.add(isKeep ? FormatRule.keep(value) : FormatRule.set(value));
-            }
-        }
-        return rules;
     }
 }

@@ -229,10 +229,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     /// Writes one output, or several into folders with the names of their budgets.
     private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, StagedFolder folder) {
-        List<ShardPlan> shards = planned.stream().map(p -> {
-            Map<String, Format> formats = p.formats();
-            return OutputSize.of(measured, measured.modules().stream().map(x -> formats.get(x.path())).toList());
-        }).toList();
+        List<ShardPlan> shards = planned.stream().map(p -> OutputSize.of(measured, p.formats())).toList();
         List<RefineStore> stores = new ArrayList<>();
         String inputs = refine.wanted() ? refine.fingerprint(model) : "";
         try {

@@ -44,7 +44,7 @@ final class SweepCommand implements Callable<Integer> {
     boolean force;
 
     @Mixin
-    PlanOptions plan;
+    ChoiceOptions choice;
 
     @Spec
     CommandSpec spec;
@@ -54,7 +54,7 @@ final class SweepCommand implements Callable<Integer> {
         if (csv != null) {
             OutputFiles.refuseExisting(csv, force, profile);
         }
-        Frontier frontier = Frontier.solve(ProfileJson.read(profile), plan.anyRequest(spec), budgets);
+        Frontier frontier = Frontier.solve(ProfileJson.read(profile), choice.request(spec), budgets);
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
             out.print(new String(FrontierJson.write(frontier), StandardCharsets.UTF_8));

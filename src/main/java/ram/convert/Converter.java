@@ -186,14 +186,15 @@ public final class Converter {
     /// @param out must not exist
     /// @param progress is told the bytes of source that were read, from several threads
     /// @return the plan with the errors of what was written and the SHA-256 of every file
-    /// @throws ram.UsageException when `out` exists
+    /// @throws ram.UsageException when `out` exists, or the plan was made from another profile
     /// @throws InputException when a weight is not finite or the source cannot be read
     public static Manifest convert(Model model, Profile profile, Manifest plan, Path out, int threads, LongConsumer progress) {
         Profiles.requireMatch(profile, model, Path.of("profile"));
+        plan.requireMadeFrom(profile);
         StagedFolder.refuseExisting(out, false);
         Model source = profile.options().containsKey(AnalysisOptions.REWRITE) ? Rewriting.of(model, threads, _ -> { }).model() : model;
         Map<String, Format> formats = plan.formats();
-        ShardPlan shards = OutputSize.of(profile, profile.modules().stream().map(m -> formats.get(m.path())).toList());
+        ShardPlan shards = OutputSize.of(profile, formats);
         OutputTypes types = OutputTypes.of(source.layout(), source.config(), Optional.of(profile.dtype()));
         Quantizer quantizer = profile.quantizer();
         try (StagedFolder folder = StagedFolder.open(out, false, true)) {

@@ -67,12 +67,18 @@ public final class StagedFolder implements AutoCloseable {
             Path lockFile = sibling(absolute, ".lock");
             while (true) {
                 FileChannel channel = FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
-                FileLock lock = tryLock(channel);
-                if (lock == null) {
+                FileLock lock;
+                Optional<FileChannel> witness;
+                try {
+                    lock = tryLock(channel);
+                    if (lock == null) {
+                        throw new UsageException(target + " is being written by another run; wait for it or choose another output folder");
+                    }
+                    witness = witness(lockFile, channel);
+                } catch (IOException | RuntimeException e) {
                     channel.close();
-                    throw new UsageException(target + " is being written by another run; wait for it or choose another output folder");
+                    throw e;
                 }
-                Optional<FileChannel> witness = witness(lockFile, channel);
                 if (witness.isEmpty()) {
                     // The run that held the lock has ended and removed the file in between.
                     channel.close();
@@ -265,7 +271,8 @@ public final class StagedFolder implements AutoCloseable {
     /// Releases the lock. What was not published stays for the next run, unless it was discarded.
     @Override
     public void close() {
-        try {
+        // closed in the opposite order: the lock is given up before the witness goes
+        try (FileChannel _ = lockChannel; FileChannel _ = witness; FileLock _ = lock) {
             if (published) {
                 cleanUp(staging);
                 cleanUp(lockFile);
@@ -276,9 +283,6 @@ public final class StagedFolder implements AutoCloseable {
                 // While it is locked: another run that opens the file before this and locks it after sees that it is gone.
                 Files.deleteIfExists(lockFile);
             }
-            lock.release();
-            witness.close();
-            lockChannel.close();
         } catch (IOException e) {
             throw new UncheckedIOException(staging + ": cannot be removed", e);
         }

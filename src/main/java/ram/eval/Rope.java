@@ -9,10 +9,16 @@ import ram.layout.ModelConfig;
 /// @param frequencies one per pair, in radians per position
 /// @param scale factor on the rotated dimensions of queries and keys
 public record Rope(double[] frequencies, double scale) {
+    public Rope {
+        if (frequencies.length == 0 || !(scale > 0 && scale < Double.POSITIVE_INFINITY)) {
+            throw new IllegalArgumentException(frequencies.length + " frequencies, scale " + scale);
+        }
+    }
+
     /// Reads `rope_theta`, `rope_scaling`, `rope_parameters` and `partial_rotary_factor`.
     ///
     /// @param theta the family's base where config.json has none
-    /// @throws InputException for kinds of scaling that are not known here
+    /// @throws InputException for kinds of scaling that are not known here, and numbers that make no rotation
     static Rope of(ModelConfig config, int headDim, double theta) {
         JsonNode json = config.json();
         JsonNode parameters = json.path("rope_parameters");
@@ -22,7 +28,11 @@ public record Rope(double[] frequencies, double scale) {
         if (json.path("rope_traditional").asBoolean()) {
             throw InputException.in(config.file(), "asks for rope_traditional, which the evaluation does not know");
         }
-        int dims = (int) (headDim * partial) / 2 * 2;
+        int dims = partial > 0 && partial <= 1 ? (int) (headDim * partial) / 2 * 2 : 0;
+        if (dims < 2 || !(base > 0 && base < Double.POSITIVE_INFINITY)) {
+            throw InputException.in(config.file(), "has a partial_rotary_factor of " + partial + " or a rope_theta of " + base + " that makes no rotation of heads of "
+                    + headDim + " dimensions; download it again");
+        }
         double[] f = new double[dims / 2];
         for (int i = 0; i < f.length; i++) {
             f[i] = Math.pow(base, -2.0 * i / dims);
@@ -38,10 +48,11 @@ public record Rope(double[] frequencies, double scale) {
     }
 
     private static double required(ModelConfig config, JsonNode scaling, String key) {
-        if (!scaling.path(key).isNumber()) {
-            throw InputException.in(config.file(), "has a rope scaling without '" + key + "'; download it again");
+        double value = scaling.path(key).asDouble();
+        if (!scaling.path(key).isNumber() || !(value > 0 && value < Double.POSITIVE_INFINITY)) {
+            throw InputException.in(config.file(), "has a rope scaling without a '" + key + "' above 0; download it again");
         }
-        return scaling.path(key).asDouble();
+        return value;
     }
 
     private static double[] scaled(double[] f, double by) {

@@ -25,6 +25,7 @@ public record TokenSet(String name, List<int[]> sequences) {
     public static final int SAMPLES = 256;
     public static final long SEED = 42;
     private static final Pattern NPY_TYPE = Pattern.compile("'descr'\\s*:\\s*'<i([48])'");
+    private static final Pattern NPY_ONE_DIMENSION = Pattern.compile("'shape'\\s*:\\s*\\(\\s*\\d+\\s*,\\s*\\)");
 
     public TokenSet {
         sequences = List.copyOf(sequences);
@@ -73,7 +74,7 @@ public record TokenSet(String name, List<int[]> sequences) {
         TextTokens.requireReadable(file);
         try {
             byte[] bytes = Files.readAllBytes(file);
-            if (bytes.length > 10 && (bytes[0] & 255) == 0x93 && new String(bytes, 1, 5, StandardCharsets.US_ASCII).equals("NUMPY")) {
+            if (bytes.length >= 12 && (bytes[0] & 255) == 0x93 && new String(bytes, 1, 5, StandardCharsets.US_ASCII).equals("NUMPY")) {
                 return npy(file, ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN));
             }
             if (bytes.length % 4 != 0) {
@@ -94,9 +95,13 @@ public record TokenSet(String name, List<int[]> sequences) {
         if (start + headerBytes > in.capacity()) {
             throw InputException.in(file, "is a truncated .npy file; write it again");
         }
-        Matcher type = NPY_TYPE.matcher(new String(in.array(), start, (int) headerBytes, StandardCharsets.ISO_8859_1));
+        String header = new String(in.array(), start, (int) headerBytes, StandardCharsets.ISO_8859_1);
+        Matcher type = NPY_TYPE.matcher(header);
         if (!type.find()) {
             throw InputException.in(file, "is a .npy file of another type than int32 or int64; convert it with numpy's astype");
+        }
+        if (!NPY_ONE_DIMENSION.matcher(header).find()) {
+            throw InputException.in(file, "is a .npy file that has not one dimension; write it again with numpy's ravel");
         }
         boolean wide = type.group(1).equals("8");
         in.position((int) (start + headerBytes));

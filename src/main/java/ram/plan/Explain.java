@@ -1,12 +1,13 @@
 package ram.plan;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
 import java.util.SortedMap;
+import java.util.TreeMap;
 import ram.UsageException;
 import ram.format.Format;
 import ram.plan.Candidates.Candidate;
@@ -38,7 +39,7 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
 
     public Explain {
         curve = List.copyOf(curve);
-        ingredients = new TreeMap<>(ingredients);
+        ingredients = Collections.unmodifiableSortedMap(new TreeMap<>(ingredients));
     }
 
     /// Explains a module of the plan that a request gives.

@@ -2,6 +2,7 @@ package ram.plan;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
@@ -154,8 +155,8 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
         Objects.requireNonNull(toolVersion);
         profiledFiles = List.copyOf(profiledFiles);
         Objects.requireNonNull(architecture);
-        analysis = new TreeMap<>(analysis);
-        planning = new TreeMap<>(planning);
+        analysis = Collections.unmodifiableSortedMap(new TreeMap<>(analysis));
+        planning = Collections.unmodifiableSortedMap(new TreeMap<>(planning));
         Objects.requireNonNull(policy);
         notes = List.copyOf(notes);
         Objects.requireNonNull(limit);

@@ -2,6 +2,9 @@ package ram.plan;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import ram.UsageException;
 import ram.format.Format;
 import ram.profile.ModuleProfile;
 import ram.profile.Profile;
@@ -28,6 +31,13 @@ public final class OutputSize {
         }
         entries.addAll(fixed(profile));
         return ShardPlan.of(entries);
+    }
+
+    /// @param formats by module path
+    /// @throws UsageException when a module of the profile is not among them
+    public static ShardPlan of(Profile profile, Map<String, Format> formats) {
+        return of(profile, profile.modules().stream().map(m -> Optional.ofNullable(formats.get(m.path()))
+                .orElseThrow(() -> new UsageException("the plan has no format for " + m.path() + "; plan again from this profile"))).toList());
     }
 
     /// The tensors whose size no plan changes.

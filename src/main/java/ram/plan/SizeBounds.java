@@ -8,8 +8,8 @@ import ram.layout.Layout;
 import ram.layout.Module;
 import ram.layout.OutputTypes;
 import ram.safetensors.DType;
-import ram.safetensors.ShardPlan.Entry;
 import ram.safetensors.ShardPlan;
+import ram.safetensors.ShardPlan.Entry;
 
 /// What sizes are possible, from headers alone: the noise floor is not known yet, so the smallest size may turn out to be unsafe.
 ///

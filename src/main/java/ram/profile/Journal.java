@@ -35,6 +35,7 @@ public final class Journal implements AutoCloseable {
     private List<String> waiting = new ArrayList<>();
     private Set<Path> unforced = new LinkedHashSet<>();
     private boolean closing;
+    private boolean broken;
 
     private Journal(Path file, FileChannel channel, String fingerprint) throws IOException {
         this.file = file;
@@ -144,8 +145,10 @@ public final class Journal implements AutoCloseable {
     /// @param step no line breaks
     /// @param files what is to be forced to disk before the step counts as finished
     public synchronized void append(String step, Set<Path> files) {
-        waiting.add(step);
-        unforced.addAll(files);
+        if (!broken) {
+            waiting.add(step);
+            unforced.addAll(files);
+        }
     }
 
     private void run() {
@@ -173,6 +176,11 @@ public final class Journal implements AutoCloseable {
                 flush(lines, files);
             } catch (IOException _) {
                 // The run itself will find out whether the disk is unusable; without its lines it only cannot be resumed.
+                synchronized (this) {
+                    broken = true;
+                    waiting.clear();
+                    unforced.clear();
+                }
                 return;
             }
         }

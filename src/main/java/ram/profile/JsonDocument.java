@@ -47,7 +47,8 @@ public final class JsonDocument {
     /// @throws InputException when it is not JSON or of another schema
     public static JsonFields read(Path file, String schema) {
         if (!Files.isRegularFile(file)) {
-            throw InputException.in(file, Files.exists(file) ? "is not a regular file; give the name of one" : "does not exist; give the name of a file");
+            throw InputException.in(file, Files.exists(file.resolve("config.json")) ? "is a model's folder; give what ram analyze wrote, or run it first"
+                    : Files.exists(file) ? "is not a regular file; give the name of one" : "does not exist; give the name of a file");
         }
         try (InputStream in = Files.newInputStream(file); JsonParser parser = MAPPER.createParser(in)) {
             JsonNode root = parser.nextToken() == JsonToken.START_OBJECT ? parser.readValueAsTree() : null;

@@ -1,5 +1,6 @@
 package ram.profile;
 
+import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.SortedMap;
@@ -77,7 +78,7 @@ public record Profile(String toolVersion, List<SourceFile> files, Architecture a
         Objects.requireNonNull(toolVersion);
         files = List.copyOf(files);
         Objects.requireNonNull(architecture);
-        options = new TreeMap<>(options);
+        options = Collections.unmodifiableSortedMap(new TreeMap<>(options));
         modules = List.copyOf(modules);
         plain = List.copyOf(plain);
         prequantized = List.copyOf(prequantized);

@@ -1,5 +1,6 @@
 package ram.profile;
 
+import java.util.Collections;
 import java.util.List;
 import java.util.Objects;
 import java.util.SortedMap;
@@ -15,8 +16,8 @@ public record TensorProfile(String name, long rows, long columns, SortedMap<Stri
                             SortedMap<String, Double> ingredients, List<CurvePoint> curve) {
     public TensorProfile {
         Objects.requireNonNull(name);
-        metrics = new TreeMap<>(metrics);
-        ingredients = new TreeMap<>(ingredients);
+        metrics = Collections.unmodifiableSortedMap(new TreeMap<>(metrics));
+        ingredients = Collections.unmodifiableSortedMap(new TreeMap<>(ingredients));
         curve = List.copyOf(curve);
     }
 

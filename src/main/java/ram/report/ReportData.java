@@ -80,8 +80,8 @@ public final class ReportData {
                 .put("planned", manifest.isPresent()).put("measured", profile.isPresent());
         summary(root.putArray("summary"), architecture);
         ArrayNode notes = root.putArray("notes");
-        manifest.ifPresent(m -> m.notes().forEach(notes::add));
-        architecture.assumptions().forEach(notes::add);
+        // those of a plan have the assumptions among them
+        manifest.map(Manifest::notes).orElse(architecture.assumptions()).forEach(notes::add);
         root.set("modules", modules());
         root.set("rows", JsonDocument.texts(List.copyOf(rows.keySet())));
         profile.ifPresent(p -> {

@@ -74,7 +74,8 @@ public final class Checkpoint implements AutoCloseable {
                 return files;
             }
         }
-        throw InputException.in(folder, "holds no *.safetensors file; if the model has only *.bin files, convert it to safetensors first");
+        throw InputException.in(folder, Files.exists(folder.resolve("family.json")) ? "holds several models, each in a folder of its own; give one of these"
+                : "holds no *.safetensors file; if the model has only *.bin files, convert it to safetensors first");
     }
 
     /// Without an index only the names say of how many files a model is made.

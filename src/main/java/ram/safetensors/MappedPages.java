@@ -12,6 +12,8 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /// Bounds how much of the mapped files is resident. Pages that were read stay with the process until the system needs them, which looks like, and under a
 /// limit counts as, memory in use; beyond the limit they are handed back. The system's file cache keeps them, so reading one again costs little,
@@ -23,8 +25,8 @@ public final class MappedPages {
     /// A page that is needed comes with its neighbours.
     private static final long LEAST_TOUCHED = 64 << 10;
     private static final int MADV_DONTNEED = 4;
-    private static final Path STATM = Path.of("/proc/self/statm");
-    private static final long PAGE = 4096;
+    private static final Path STATUS = Path.of("/proc/self/status");
+    private static final Pattern RESIDENT_FILES = Pattern.compile("^RssFile:\\s*(\\d+) kB$", Pattern.MULTILINE);
 
     private static final Object LOCK = new Object();
     private static final List<MemorySegment> MAPPINGS = new ArrayList<>();
@@ -52,7 +54,7 @@ public final class MappedPages {
         synchronized (LOCK) {
             if (before < 0) {
                 // the program's own files
-                before = Math.max(0, residentFilePages() * PAGE);
+                before = Math.max(0, residentFileBytes());
             }
             MAPPINGS.add(mapping);
         }
@@ -68,17 +70,18 @@ public final class MappedPages {
 
     private static void check() {
         synchronized (LOCK) {
-            long pages = residentFilePages();
-            if (pages < 0 || pages * PAGE - before > limit) {
+            long bytes = residentFileBytes();
+            if (bytes < 0 || bytes - before > limit) {
                 MAPPINGS.forEach(Release::release);
             }
         }
     }
 
     /// Unknown (−1) where there is no /proc.
-    private static long residentFilePages() {
+    private static long residentFileBytes() {
         try {
-            return Long.parseLong(new String(Files.readAllBytes(STATM), StandardCharsets.US_ASCII).split(" ")[2]);
+            Matcher found = RESIDENT_FILES.matcher(new String(Files.readAllBytes(STATUS), StandardCharsets.ISO_8859_1));
+            return found.find() ? Math.multiplyExact(Long.parseLong(found.group(1)), 1024) : -1;
         } catch (IOException | RuntimeException e) {
             return -1;
         }

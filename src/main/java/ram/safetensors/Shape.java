@@ -6,8 +6,10 @@ import java.util.stream.Collectors;
 
 /// The dimensions of a tensor, outermost first. A scalar has none.
 ///
-/// @param dims each 0 or more; their product fits in a `long`
+/// @param dims each 0 or more; their product at most 2⁴⁸, so that the bytes of many tensors add up in a `long`
 public record Shape(List<Long> dims) {
+    private static final long MOST_ELEMENTS = 1L << 48;
+
     public Shape {
         dims = List.copyOf(dims);
         long product = 1;
@@ -16,6 +18,9 @@ public record Shape(List<Long> dims) {
                 throw new IllegalArgumentException("negative dimension in " + dims);
             }
             product = Math.multiplyExact(product, d);
+        }
+        if (product > MOST_ELEMENTS) {
+            throw new ArithmeticException("too many elements in " + dims);
         }
     }
 

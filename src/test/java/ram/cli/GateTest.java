@@ -123,6 +123,7 @@ class GateTest {
         for (Path junit : List.of(manifest, manifest.resolveSibling("model.safetensors"))) {
             assertEquals(2, Cli.run("gate", manifest, "--max-kl", "1", "--junit", junit).exitCode());
         }
+        assertEquals(2, Cli.run("gate", folder.resolve("small"), "--baseline", manifest.getParent(), "--junit", manifest).exitCode());
         assertArrayEquals(before, Files.readAllBytes(manifest));
     }
 }

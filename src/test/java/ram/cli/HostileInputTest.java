@@ -7,8 +7,10 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -105,5 +107,34 @@ class HostileInputTest {
         Files.writeString(part, Files.readString(part).replaceFirst("\"frobenius\" : [0-9.E-]+", "\"frobenius\" : 1.7976931348623157E308"));
         refused("analyze the model again", "merge", part, "-o", dir.resolve("merged.json"));
         refused("is not a regular file; give the name of one", "plan", dir, "--budget", "300kB");
+        refused("is a model's folder; give what ram analyze wrote, or run it first", "plan", model, "--budget", "300kB");
+        Files.writeString(profile, sound);
+        change(profile, p -> ((ObjectNode) p.at("/plain/0")).putArray("shape").add(1L << 62).add(1));
+        refused("is an impossible shape; create the file again", "plan", profile, "--budget", "300kB");
+    }
+
+    @Test
+    void rotationsThatAreNone() throws IOException {
+        SyntheticModel.writeTiny(false, dir.resolve("dense"));
+        Path tokens = Files.write(dir.resolve("tokens.i32"), new byte[64]);
+        for (double partial : new double[] {2, -1, 0, 1e-9}) {
+            change(dir.resolve("dense/config.json"), c -> c.put("partial_rotary_factor", partial));
+            refused("download it again", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);
+        }
+        change(dir.resolve("dense/config.json"), c -> c.put("partial_rotary_factor", 1).putObject("rope_scaling").put("type", "linear").put("factor", 0));
+        refused("has a rope scaling without a 'factor' above 0; download it again", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);
+    }
+
+    @Test
+    void numpyFilesThatAreNoListOfTokens() throws IOException {
+        byte[] head = "\u0093NUMPY\2\0\1".getBytes(StandardCharsets.ISO_8859_1);
+        Path tokens = dir.resolve("tokens.npy");
+        for (int length = head.length; length < 16; length++) {
+            Files.write(tokens, Arrays.copyOf(head, length));
+            assertEquals(5, Cli.run("eval", Cli.TINY, "--tokens", tokens).exitCode(), "a file of " + length + " bytes");
+        }
+        String header = "{'descr': '<i4', 'fortran_order': False, 'shape': (4, 4), }\n";
+        Files.write(tokens, ("\u0093NUMPY\1\0" + (char) header.length() + "\0" + header + "x".repeat(64)).getBytes(StandardCharsets.ISO_8859_1));
+        refused("is a .npy file that has not one dimension; write it again with numpy's ravel", "eval", Cli.TINY, "--tokens", tokens);
     }
 }

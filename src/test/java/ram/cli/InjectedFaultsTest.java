@@ -148,7 +148,7 @@ class InjectedFaultsTest {
     void readsOfAConversion() throws IOException {
         OutputTypes types = OutputTypes.of(real.layout(), real.config(), Optional.empty());
         Map<String, Format> formats = plan.formats();
-        ShardPlan shards = OutputSize.of(profile, profile.modules().stream().map(m -> formats.get(m.path())).toList());
+        ShardPlan shards = OutputSize.of(profile, formats);
         failAnywhere("conversion", (m, file) -> {
             Path out = Files.createDirectories(file.resolveSibling(file.getFileName() + ".out"));
             try (Journal journal = Journal.open(file, "the same")) {

@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -82,6 +83,14 @@ class OptionsTest {
         assertEquals("", Cli.run("plan", profile, "--policy", "uniform", "--bits", "3").err());
         refused("--budget and --bpw exclude each other; give one of them", "plan", profile, "--budget", "1MB", "--bpw", "4");
         refused("--max-kl and --target exclude each other; give one of them", "plan", profile, "--target", "knee", "--max-kl", "0.1");
+    }
+
+    @Test
+    void rulesInAFileOfArguments() throws IOException {
+        Path arguments = Files.writeString(folder.resolve("arguments"), "--keep q_proj\n--set\nv_proj=8:64\n");
+        Cli.Result r = Cli.run("plan", profile, "--budget", "1MB", "@" + arguments, "--set=v_proj=6:64", "--json");
+        JsonNode planning = JSON.readTree(r.out()).path("planning");
+        assertEquals("[--keep 'q_proj', --set 'v_proj=8:64', --set 'v_proj=6:64']", IntStream.rangeClosed(1, 3).mapToObj(i -> planning.path("rule_00" + i).asText()).toList().toString());
     }
 
     @Test

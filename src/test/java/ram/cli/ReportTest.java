@@ -74,6 +74,7 @@ class ReportTest {
             planned += m.path("bytes").asLong();
         }
         assertEquals(planned, bytes);
+        assertEquals(plan.path("notes"), data.path("notes"));
         assertTrue(data.path("frontier").path("points").size() > 100);
         assertEquals(1, data.path("distributions").valueStream().filter(d -> d.path("metric").asText().equals("stable_rank")).count());
         String text = Files.readString(page).replaceAll("(?s)<script>.*?</script>", "<script></script>");
