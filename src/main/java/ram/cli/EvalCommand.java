@@ -141,9 +141,9 @@ final class EvalCommand implements Callable<Integer> {
             out.print(EvalDocuments.json(report, BuildInfo.read().version()));
             return;
         }
-        out.println(report.sequences() + " sequences of " + report.tokens() + ", " + report.predictions() + " predictions");
+        out.println(report.sequences() + (report.sequences() == 1 ? " window of " : " windows of ") + report.tokens() + ", " + report.predictions() + " predictions; mean, median and trimmed mean are of the windows' perplexities");
         out.println();
-        Table table = new Table("model", ">perplexity", ">± nats", ">mean", ">median", ">trimmed 10%", "worst sequences");
+        Table table = new Table("model", ">perplexity", ">± nats", ">mean", ">median", ">trimmed 10%", "worst windows");
         for (EvalReport.ModelScores m : report.models()) {
             EvalReport.Spread s = m.sequencePerplexity();
             table.row(m.name(), number(m.perplexity()), number(m.nllError()), number(s.mean()), number(s.median()), number(s.trimmed10()),
@@ -152,8 +152,9 @@ final class EvalCommand implements Callable<Integer> {
         table.print(out);
         report.reference().ifPresent(r -> {
             out.println();
-            out.println("against " + r + ", divergence in nats per token:");
+            out.println("KL divergence from " + r + ", in nats per token:");
             divergences(report).print(out);
+            out.println("Δp: change of the probability of the token that follows; Δ nats: change of its negative log-likelihood, with the interval of its mean");
         });
         report.warnings().forEach(w -> out.println("warning: " + w));
         EvalReport.Speed speed = report.speed();

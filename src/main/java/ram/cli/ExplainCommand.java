@@ -30,8 +30,8 @@ final class ExplainCommand implements Callable<Integer> {
     @Parameters(index = "0", paramLabel = "MANIFEST", description = "The plan: a manifest, or the folder that it is in.")
     Path manifest;
 
-    @Parameters(index = "1", arity = "0..1", paramLabel = "MODULE", description = "Path of the module, such as model.layers.0.mlp.down_proj.")
-    String module;
+    @Parameters(index = "1", arity = "0..1", paramLabel = "MODULE", description = "Path of the module, such as model.layers.0.mlp.down_proj, or enough of its end.")
+    String wanted;
 
     @Option(names = "--profile", required = true, paramLabel = "PROFILE", description = "The analysis that the plan was made from.")
     Path profile;
@@ -48,10 +48,7 @@ final class ExplainCommand implements Callable<Integer> {
         PlanRequest request = PlanRequest.of(read);
         Profile measured = ProfileJson.read(profile);
         read.requireMadeFrom(measured);
-        List<String> modules = measured.modules().stream().map(ModuleProfile::path).toList();
-        if (module != null && !modules.contains(module)) {
-            throw new UsageException("there is no module '" + module + "'" + Suggestion.of(module, modules));
-        }
+        String module = wanted == null ? null : path(wanted, measured);
         PrintWriter out = spec.commandLine().getOut();
         if (module == null) {
             Payoffs all = Payoffs.of(measured, request);
@@ -80,6 +77,8 @@ final class ExplainCommand implements Callable<Integer> {
         if (e.price() > 0) {
             out.println(String.format(Locale.ROOT, "a byte more saves %.3g of damage at this budget", e.price()));
         }
+        e.module().better().ifPresent(b -> out.println(String.format(Locale.ROOT, "to give it more: --set '%s$=%s', which takes %s more and does %.3g less damage", module.replace(".", "\\."), b.format(),
+                ByteSize.format(b.bytes() - e.module().bytes()), e.module().damage() - b.damage())));
         out.println("with 5 % less budget it would get " + e.atLess().map(Object::toString).orElse("nothing, that cannot be met") + ", with 5 % more "
                 + e.atMore().map(Object::toString).orElse("the same"));
         read.refinement().map(r -> r.path("modules").path(module)).filter(g -> g.isObject()).ifPresent(g -> out.println(String.format(Locale.ROOT,
@@ -87,6 +86,24 @@ final class ExplainCommand implements Callable<Integer> {
                 g.path("tokens").asLong(), g.path("compensated_rows").asLong(), g.path("rows").asLong(),
                 g.path("plain_experts").asInt() > 0 ? "; " + g.path("plain_experts").asInt() + " experts saw too few tokens" : "")));
         return ExitCode.DONE;
+    }
+
+    /// The module of this path, or the only one whose path ends so.
+    ///
+    /// @throws UsageException naming what comes near when there is none, or more than one
+    private static String path(String wanted, Profile measured) {
+        List<String> modules = measured.modules().stream().map(ModuleProfile::path).toList();
+        List<String> ending = modules.contains(wanted) ? List.of(wanted) : modules.stream().filter(p -> p.endsWith("." + wanted)).toList();
+        if (ending.size() == 1) {
+            return ending.getFirst();
+        }
+        if (ending.size() > 1) {
+            throw new UsageException(ending.size() + " modules end with '" + wanted + "', the first of them " + ending.getFirst() + "; give more of the path");
+        }
+        measured.plain().stream().filter(p -> p.name().equals(wanted) || p.name().equals(wanted + ".weight")).findFirst().ifPresent(p -> {
+            throw new UsageException(p.name() + " is kept as it is: " + p.why());
+        });
+        throw new UsageException("there is no module '" + wanted + "'" + Suggestion.of(wanted, modules));
     }
 
     private static void print(Payoffs all, PrintWriter out) {

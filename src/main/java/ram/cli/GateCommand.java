@@ -41,7 +41,7 @@ final class GateCommand implements Callable<Integer> {
     @Option(names = "--max-size", paramLabel = "SIZE", description = "Most bytes of all *.safetensors files.")
     Size maxSize;
 
-    @Option(names = "--baseline", paramLabel = "MANIFEST", description = "An earlier manifest or output folder: size, predicted damage and measured divergence must not be worse.")
+    @Option(names = "--baseline", paramLabel = "MANIFEST", description = "An earlier manifest or output folder: size, predicted damage and, if it was evaluated, measured divergence must not be worse.")
     Path baseline;
 
     @Option(names = "--json", description = "Print one JSON document.")
@@ -127,7 +127,11 @@ final class GateCommand implements Callable<Integer> {
                 xml.writeStartElement("testcase");
                 xml.writeAttribute("classname", "ram.gate");
                 xml.writeAttribute("name", c.name());
-                if (!c.holds()) {
+                if (c.holds()) {
+                    xml.writeStartElement("system-out");
+                    xml.writeCharacters(c.sentence());
+                    xml.writeEndElement();
+                } else {
                     xml.writeStartElement("failure");
                     xml.writeAttribute("message", c.sentence());
                     xml.writeEndElement();

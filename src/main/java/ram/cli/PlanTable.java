@@ -1,10 +1,12 @@
 package ram.cli;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import java.io.PrintWriter;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import ram.format.Format;
@@ -26,7 +28,7 @@ final class PlanTable {
                 .collect(Collectors.groupingBy(m -> m.kind().label(), LinkedHashMap::new, Collectors.toList()));
         byKind.forEach((kind, group) -> kinds.row(kind, group.size(), InspectCommand.count(parameters(group)), ByteSize.format(bytes(group)),
                 decimals(bits(group), 2), percent(group.stream().mapToDouble(ModulePlan::damage).sum(), damage), formats(group)));
-        kinds.row("(not chosen)", "", "", ByteSize.format(manifest.sizes().fixed()), "", "", "");
+        kinds.row("(kept as is)", "", "", ByteSize.format(manifest.sizes().fixed()), "", "", "");
         kinds.print(out);
         if (modules) {
             out.println();
@@ -52,7 +54,32 @@ final class PlanTable {
         String bound = solver.name().equals("rule") ? "" : String.format(Locale.ROOT, ", lower bound %.4g, %s", solver.lowerBound(),
                 solver.proven() ? "proven best" : String.format(Locale.ROOT, "gap %.3g", solver.gap()));
         out.println(policy + objective + bound);
+        manifest.refinement().ifPresent(r -> out.println(refined(r)));
+        manifest.evaluation().flatMap(PlanTable::measured).ifPresent(text -> out.println("measured  " + text));
         manifest.notes().forEach(n -> out.println("note      " + n));
+    }
+
+    private static String refined(JsonNode refinement) {
+        double[] left = refinement.path("modules").valueStream().mapToDouble(g -> g.path("output_error_ratio").asDouble()).sorted().toArray();
+        return "refined   " + refinement.path("text").asText() + ", " + left.length + (left.length == 1 ? " module" : " modules")
+                + (left.length == 0 ? "" : ", median of " + percent(left[left.length / 2], 1) + " of the error in their outputs left; predicted damage is without it");
+    }
+
+    /// What the second model of an evaluation, the one that was written, came to against the first, its source.
+    private static Optional<String> measured(JsonNode evaluation) {
+        JsonNode source = evaluation.path("models").path(0);
+        JsonNode own = evaluation.path("models").path(1);
+        if (!own.path("divergence").path("mean_kl").isNumber()) {
+            return Optional.empty();
+        }
+        return Optional.of(String.format(Locale.ROOT, "mean KL divergence %.4g nats, perplexity %.5g (source %.5g), same top token %s, on %d predictions of %s", own.at("/divergence/mean_kl").asDouble(),
+                own.path("perplexity").asDouble(), source.path("perplexity").asDouble(), percent(own.at("/divergence/same_top").asDouble(), 1), evaluation.path("predictions").asLong(),
+                evaluation.path("tokens").asText()));
+    }
+
+    /// Mean KL divergence of the evaluation; "-" without one.
+    static String measuredDivergence(Manifest manifest) {
+        return manifest.evaluation().map(e -> e.at("/models/1/divergence/mean_kl")).filter(JsonNode::isNumber).map(v -> String.format(Locale.ROOT, "%.4g", v.asDouble())).orElse("-");
     }
 
     private static long parameters(List<ModulePlan> group) {

@@ -35,7 +35,7 @@ final class Progress implements AutoCloseable {
     private int drawn;
 
     Progress(PrintWriter err, Style style, String stage, long total) {
-        this(err, style, stage, total, "GB/s", 1e9);
+        this(err, style, stage, total, total < 1e9 ? "MB/s" : "GB/s", total < 1e9 ? 1e6 : 1e9);
     }
 
     /// @param unit what the rate is shown in

@@ -367,14 +367,15 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
     }
 
     private void printFamily(List<Manifest> manifests, PrintWriter out) {
-        Table table = new Table("folder", ">size", ">bits/weight", ">predicted damage", ">for memory of", "");
+        boolean measured = manifests.stream().anyMatch(m -> m.evaluation().isPresent());
+        Table table = new Table("folder", ">size", ">bits/weight", ">predicted damage", measured ? ">measured KL" : "", ">for memory of", "");
         List<ModelFamily.Member> members = family(manifests).members();
         for (int i = 0; i < members.size(); i++) {
             ModelFamily.Member member = members.get(i);
             Map<String, Format> formats = manifests.get(i).formats();
             String twin = IntStream.range(0, i).filter(j -> manifests.get(j).formats().equals(formats)).mapToObj(j -> "same plan as " + members.get(j).folder()).findFirst().orElse("");
             table.row(member.folder(), ByteSize.format(member.bytes()), String.format(Locale.ROOT, "%.3f", member.bitsPerWeight()), String.format(Locale.ROOT, "%.4g", member.damage()),
-                    member.memoryGiB().isPresent() ? member.memoryGiB().getAsInt() + " GiB" : "-", twin);
+                    measured ? PlanTable.measuredDivergence(manifests.get(i)) : "", member.memoryGiB().isPresent() ? member.memoryGiB().getAsInt() + " GiB" : "-", twin);
         }
         table.print(out);
         out.println();

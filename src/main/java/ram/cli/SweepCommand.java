@@ -68,7 +68,8 @@ final class SweepCommand implements Callable<Integer> {
     }
 
     private static void print(Frontier frontier, PrintWriter out) {
-        Table table = new Table(">size", ">bits/weight", ">predicted damage", ">bytes to halve it", "% of weights at bits", "");
+        String damage = frontier.inNats() ? ">predicted damage" : ">objective";
+        Table table = new Table(">size", ">bits/weight", damage, ">bytes to halve it", "% of weights at bits", "");
         List<Frontier.Point> points = frontier.points();
         int step = Math.max(1, points.size() / ROWS_SHOWN);
         for (int i = 0; i < points.size(); i++) {
@@ -79,7 +80,7 @@ final class SweepCommand implements Callable<Integer> {
         }
         table.print(out);
         out.println();
-        Table machines = new Table(">memory", ">for the weights", ">size", ">bits/weight", ">predicted damage", "% of weights at bits");
+        Table machines = new Table(">memory", ">for the weights", ">size", ">bits/weight", damage, "% of weights at bits");
         for (Frontier.Machine m : frontier.machines()) {
             String budget = ByteSize.format(m.budget());
             m.point().ifPresentOrElse(p -> machines.row(m.gib() + " GiB", budget, ByteSize.format(p.bytes()), String.format(Locale.ROOT, "%.3f", p.bitsPerWeight()), damage(frontier, p), shares(p)),
@@ -90,12 +91,12 @@ final class SweepCommand implements Callable<Integer> {
         }
         machines.print(out);
         out.println(Devices.RULE);
-        out.println(frontier.inNats() ? String.format(Locale.ROOT, "Predicted damage is a mean KL divergence in nats per token; in brackets the range of a factor of %.1f within which it was right on small trained models.", Damage.TRUST)
-                : "Predicted damage has no unit: it is what mint minimises, or the profile has no sensitivities.");
+        out.println(frontier.inNats() ? String.format(Locale.ROOT, "Predicted damage is a mean KL divergence in nats per token; in brackets the range of a factor of %.0f within which it was right on small trained models up to %.1f nats.", Damage.TRUST, Damage.MOST_TRUSTED)
+                : "The objective has no unit: it is what mint minimises, or the profile has no sensitivities.");
     }
 
     private static String damage(Frontier frontier, Frontier.Point p) {
-        return frontier.inNats() && p.damage() > 0 ? String.format(Locale.ROOT, "%.3g (%.2g to %.2g)", p.damage(), p.damage() / Damage.TRUST, p.damage() * Damage.TRUST)
+        return frontier.inNats() && p.damage() > 0 ? String.format(Locale.ROOT, "%.3g (%s)", p.damage(), Damage.range(p.damage()))
                 : String.format(Locale.ROOT, "%.3g", p.damage());
     }
 
@@ -110,7 +111,7 @@ final class SweepCommand implements Callable<Integer> {
     }
 
     private static String halving(List<Frontier.Point> points, int from) {
-        for (int i = from; i < points.size(); i++) {
+        for (int i = from + 1; i < points.size(); i++) {
             if (points.get(i).damage() <= points.get(from).damage() / 2) {
                 return "+" + ByteSize.format(points.get(i).bytes() - points.get(from).bytes());
             }

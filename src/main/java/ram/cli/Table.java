@@ -4,7 +4,7 @@ import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
 
-/// Rows of text in aligned columns, two spaces between them, no trailing blanks.
+/// Rows of text in aligned columns, two spaces between them, no trailing blanks, no empty columns.
 final class Table {
     private final List<Boolean> right = new ArrayList<>();
     private final List<List<String>> rows = new ArrayList<>();
@@ -41,6 +41,9 @@ final class Table {
         for (List<String> row : rows) {
             StringBuilder line = new StringBuilder();
             for (int c = 0; c < width.length; c++) {
+                if (width[c] == 0) {
+                    continue;
+                }
                 String cell = row.get(c);
                 String blanks = " ".repeat(width[c] - cell.codePointCount(0, cell.length()));
                 line.append(c == 0 ? "" : "  ").append(right.get(c) ? blanks + cell : cell + blanks);

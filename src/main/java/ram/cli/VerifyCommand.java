@@ -30,6 +30,8 @@ import ram.verify.Verifier;
 
 @Command(name = "verify", sortOptions = false, description = "Proves an MLX folder, whoever made it: that mlx_lm loads it and, with --source, that every number is right.")
 final class VerifyCommand implements Callable<Integer> {
+    private static final int PROBLEMS_SHOWN = 20;
+
     @Parameters(paramLabel = "OUT", description = "The folder to verify.")
     Path folder;
 
@@ -101,7 +103,10 @@ final class VerifyCommand implements Callable<Integer> {
             out.print(new String(report.json(source != null), StandardCharsets.UTF_8));
             return report.sound() ? ExitCode.DONE : ExitCode.INPUT;
         }
-        report.problems().forEach(out::println);
+        report.problems().stream().limit(PROBLEMS_SHOWN).forEach(out::println);
+        if (report.problems().size() > PROBLEMS_SHOWN) {
+            out.println("and " + (report.problems().size() - PROBLEMS_SHOWN) + " more, which --json lists");
+        }
         if (!report.sound()) {
             out.println(folder + ": " + report.problems().size() + (report.problems().size() == 1 ? " problem" : " problems"));
             return ExitCode.INPUT;

@@ -26,8 +26,9 @@ public final class ModelCard {
             SideFiles.frontMatter(source, key).or(() -> key.equals("license") ? SideFiles.license(source) : Optional.empty())
                     .ifPresent(value -> card.append(key).append(": ").append(value).append('\n'));
         }
-        card.append("library_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n- quantized\n---\n\n");
-        card.append("# Quantized by ram ").append(manifest.toolVersion()).append("\n\n");
+        boolean quantized = manifest.modules().stream().anyMatch(m -> !m.format().isDense());
+        card.append("library_name: mlx\npipeline_tag: text-generation\ntags:\n- mlx\n").append(quantized ? "- quantized\n" : "").append("---\n\n");
+        card.append(quantized ? "# Quantized by ram " : "# Converted by ram ").append(manifest.toolVersion()).append("\n\n");
         card.append(String.format(Locale.ROOT, "%s of safetensors, %.3f bits per weight. Each module's format was chosen from the weights alone, without calibration data; "
                 + "`manifest.json` says for each what it got and why, and `ram verify` proves these files against their source.%n%n",
                 ByteSize.format(manifest.sizes().files()), manifest.sizes().bitsPerWeight()));
@@ -41,6 +42,8 @@ public final class ModelCard {
         }
         sums.entrySet().stream().sorted((a, b) -> Long.compare(b.getValue()[2], a.getValue()[2])).forEach(e ->
                 card.append(String.format(Locale.ROOT, "| %s | %,d | %,d | %,d |%n", e.getKey(), e.getValue()[0], e.getValue()[1], e.getValue()[2])));
+        manifest.refinement().ifPresent(r -> card.append("\nThe codes of ").append(r.path("modules").size()).append(r.path("text").asText().startsWith("self")
+                ? " modules were refined on text that the model sampled from itself.\n" : " modules were refined on text.\n"));
         manifest.evaluation().ifPresent(e -> card.append(evaluation(e)));
         card.append("\nTo run it, with this folder as MODEL:\n\n    pip install mlx-lm\n    mlx_lm.generate --model MODEL --prompt \"Hello\"\n");
         card.append("\nTo make it again, with the source as MODEL:\n\n    ").append(command(manifest)).append('\n');
@@ -49,7 +52,7 @@ public final class ModelCard {
 
     /// Figures of the document that an evaluation prints.
     private static String evaluation(JsonNode e) {
-        StringBuilder out = new StringBuilder(String.format(Locale.ROOT, "%nOn %d sequences of %s (%d predictions):%n%n| | perplexity | median of sequences | mean KL | same top token |%n|---|---:|---:|---:|---:|%n",
+        StringBuilder out = new StringBuilder(String.format(Locale.ROOT, "%nOn %d windows of %s (%d predictions):%n%n| | perplexity | median of sequences | mean KL | same top token |%n|---|---:|---:|---:|---:|%n",
                 e.path("sequences").asInt(), e.path("tokens").asText(), e.path("predictions").asLong()));
         for (JsonNode m : e.path("models")) {
             JsonNode d = m.path("divergence");

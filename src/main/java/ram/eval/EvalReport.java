@@ -18,6 +18,8 @@ import java.util.stream.IntStream;
 /// @param speed measured, different in each run, and in no document
 public record EvalReport(String tokens, String tokensFingerprint, int sequences, long predictions, Optional<String> reference, List<ModelScores> models,
                          List<String> warnings, Speed speed) {
+    private static final int FEWEST_PREDICTIONS = 1000;
+
     /// How fast it went.
     ///
     /// @param tokens predicted by all models together, sequences taken from a partial file not counted
@@ -98,7 +100,11 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
             out.add(model(models.get(m).name(), own, reference && m > 0 ? Optional.of(divergence(base, own)) : Optional.empty()));
         }
         Optional<String> name = reference ? Optional.of(models.getFirst().name()) : Optional.empty();
-        return new EvalReport(tokens.name(), tokens.fingerprint(), scores.size(), tokens.predictions(), name, out, warnings(out), speed);
+        List<String> warnings = new ArrayList<>(warnings(out));
+        if (tokens.predictions() < FEWEST_PREDICTIONS) {
+            warnings.add("there are only " + tokens.predictions() + " predictions, too few to tell models apart; " + FEWEST_PREDICTIONS + " are the least");
+        }
+        return new EvalReport(tokens.name(), tokens.fingerprint(), scores.size(), tokens.predictions(), name, out, warnings, speed);
     }
 
     private static List<SequenceScores> column(List<List<SequenceScores>> scores, int model) {

@@ -2,6 +2,7 @@ package ram.plan;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import ram.layout.Kind;
 import ram.profile.CurvePoint;
 import ram.profile.ModuleProfile;
@@ -23,8 +24,10 @@ public final class Damage {
     /// Mean KL divergence per unit of Σ s · Σ g·s^0.7·N^0.3·e²: the geometric mean over 31 quantizations of four trained models at 3 to 6 bits. Measured
     /// divergences lay between 0.25 and 1.7 of the sums, three quarters of them between 0.45 and 0.8.
     private static final double DIVERGENCE_PER_UNIT = 0.6;
-    /// Measured mean KL divergences lay within this factor of the predicted ones, up or down, except near 1 nat, where predictions fall short.
-    public static final double TRUST = 2.5;
+    /// Measured mean KL divergences lay within this factor of predictions of up to [#MOST_TRUSTED], up or down.
+    public static final double TRUST = 3;
+    /// Nats per token above which predictions fall short: 0.4 were predicted where 1.4 to 1.6 were measured.
+    public static final double MOST_TRUSTED = 0.2;
 
     /// What sensitivities still get wrong by kind, beside the factors that they contain, from the KL divergence that 3 bits in one module alone cause:
     /// geometric means over four trained models, with the feed-forward input projections as the unit.
@@ -38,6 +41,11 @@ public final class Damage {
             case O -> 0.33;
             default -> 1;
         };
+    }
+
+    /// Where the divergence may be expected that is predicted to be `nats`, such as `0.02 to 0.18`.
+    public static String range(double nats) {
+        return nats > MOST_TRUSTED ? String.format(Locale.ROOT, "more than %.2g", nats / TRUST) : String.format(Locale.ROOT, "%.2g to %.2g", nats / TRUST, nats * TRUST);
     }
 
     /// Σ g·s^0.7·N^0.3·e², with sensitivity s and weight count N of each matrix as shares of the model's sums, e² its relative squared error, and g the

@@ -61,11 +61,8 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
 
     /// @throws UsageException when the modules are not those of one model
     public static ManifestDiff of(Manifest before, Manifest after) {
-        Map<String, ModulePlan> old = new LinkedHashMap<>();
-        before.modules().forEach(m -> old.put(m.path(), m));
-        boolean same = old.size() == after.modules().size()
-                && after.modules().stream().allMatch(m -> old.containsKey(m.path()) && old.get(m.path()).shape().equals(m.shape()));
-        if (!same) {
+        Map<String, ModulePlan> old = byPath(before);
+        if (!isSameModel(before, after)) {
             throw new UsageException("the manifests are of different models: their modules differ in name, number or shape; give two plans of one model");
         }
         List<Change> changes = new ArrayList<>();
@@ -81,6 +78,18 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
         return new ManifestDiff(figures(before, after), settings(before, after), sources(before, after), List.copyOf(changes), kinds);
     }
 
+    /// Whether two plans have the same modules of the same shapes.
+    static boolean isSameModel(Manifest a, Manifest b) {
+        Map<String, ModulePlan> modules = byPath(a);
+        return modules.size() == b.modules().size() && b.modules().stream().allMatch(m -> modules.containsKey(m.path()) && modules.get(m.path()).shape().equals(m.shape()));
+    }
+
+    private static Map<String, ModulePlan> byPath(Manifest manifest) {
+        Map<String, ModulePlan> out = new LinkedHashMap<>();
+        manifest.modules().forEach(m -> out.put(m.path(), m));
+        return out;
+    }
+
     /// Whether the two plans come to the same, whatever they were asked for.
     public boolean same() {
         return changes.isEmpty() && sources.isEmpty() && figures.values().stream().allMatch(f -> f.change() == 0);
@@ -94,11 +103,16 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
         for (String name : List.of("divergence/mean_kl", "perplexity", "sequence_perplexity/median")) {
             OptionalDouble was = measured(before, name);
             OptionalDouble is = measured(after, name);
-            if (was.isPresent() && is.isPresent()) {
+            if (was.isPresent() && is.isPresent() && tokens(before).equals(tokens(after))) {
                 out.put("measured_" + name.replaceFirst(".*_perplexity/", "perplexity_").replaceFirst(".*/", ""), new Figure(was.getAsDouble(), is.getAsDouble()));
             }
         }
         return out;
+    }
+
+    /// On what it was measured; figures of different texts do not compare.
+    private static String tokens(Manifest m) {
+        return m.evaluation().map(e -> e.path("tokens_sha256").asText() + " " + e.path("predictions").asLong()).orElse("");
     }
 
     /// The second model of an evaluation is what was written; the first is its source.

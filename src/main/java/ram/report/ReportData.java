@@ -98,7 +98,7 @@ public final class ReportData {
             entry(out, "size", ByteSize.format(m.sizes().files()), m.limit().budget().isPresent() ? "of a budget of " + ByteSize.format(m.limit().budget().getAsLong()) : "");
             entry(out, "bits per weight", String.format(Locale.ROOT, "%.3f", m.sizes().bitsPerWeight()), "scales and biases included");
             double damage = m.predictedDamage();
-            entry(out, "predicted damage", String.format(Locale.ROOT, "%.3g", damage), String.format(Locale.ROOT, "nats per token, %.2g to %.2g", damage / Damage.TRUST, damage * Damage.TRUST));
+            entry(out, "predicted damage", String.format(Locale.ROOT, "%.3g", damage), "nats per token, " + Damage.range(damage));
             entry(out, "policy", m.policy(), m.solver().name().equals("rule") ? "" : m.solver().proven() ? "proven best" : "within " + String.format(Locale.ROOT, "%.2g", m.solver().gap()) + " of the best");
         });
         long parameters = manifest.map(m -> m.sizes().parameters()).orElseGet(() -> profile.orElseThrow().modules().stream().mapToLong(ModuleProfile::parameters).sum());

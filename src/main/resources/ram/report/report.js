@@ -89,10 +89,10 @@
   };
 
   // Header.
-  document.title = 'Model X-ray: ' + data.model;
-  document.getElementById('title').textContent = 'Model X-ray: ' + data.model;
+  document.title = 'Model X-ray: ' + data.model + (data.planned ? ', ' + data.summary[0].value : '');
+  document.getElementById('title').textContent = document.title;
   document.getElementById('subtitle').textContent = data.layers + ' layers, ' + modules.length + ' modules';
-  document.getElementById('version').textContent = data.version;
+  document.getElementById('version').textContent = 'ram ' + data.version;
   data.summary.forEach(s => document.getElementById('summary').append(element('div', {}, element('dt', { text: s.label }), element('dd', {}, element('div', { class: 'value', text: s.value }), element('div', { class: 'remark', text: s.remark })))));
   data.notes.forEach(n => document.getElementById('notes').append(element('li', { text: n })));
 
@@ -121,7 +121,7 @@
       + '\n' + c.list.slice(0, 4).map(m => m.path).join('\n') + (c.list.length > 4 ? '\nand ' + (c.list.length - 4) + ' more' : '');
     const caption = () => {
       const order = [...grid].sort((a, b) => value(b) - value(a));
-      return 'Heat map of ' + measure[1] + '; highest in ' + rowName(order[0].list[0]) + ' of ' + layerName(layers[order[0].layer]) + ' (' + measure[3](value(order[0])) + '), lowest in '
+      return 'Heat map of ' + measure[1] + '; highest in ' + rowName(order[0].list[0]) + (layers[order[0].layer] < 0 ? ', outside the layers' : ' of ' + layerName(layers[order[0].layer])) + ' (' + measure[3](value(order[0])) + '), lowest in '
         + rowName(order.at(-1).list[0]) + ' of ' + layerName(layers[order.at(-1).layer]) + ' (' + measure[3](value(order.at(-1))) + ').';
     };
     const it = chart(s, 'layers-chart', 90 + 28 * data.rows.length, caption(), () => {

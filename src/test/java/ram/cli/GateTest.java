@@ -15,6 +15,7 @@ import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.SyntheticModel;
 
 class GateTest {
     @TempDir
@@ -65,6 +66,24 @@ class GateTest {
         Cli.Result r = Cli.run("gate", folder.resolve("small/manifest.json"), "--baseline", manifest);
         assertEquals(3, r.exitCode());
         assertTrue(r.out().contains("ok      baseline-size") && r.out().contains("FAILED  baseline-predicted-damage"), r.out());
+        assertTrue(r.out().contains("FAILED  baseline-measured-mean-KL-divergence: measured mean KL divergence was not measured, was 0."), r.out());
+    }
+
+    @Test
+    void aBaselineThatDoesNotCompare() throws IOException {
+        ObjectMapper json = new ObjectMapper();
+        ObjectNode document = (ObjectNode) json.readTree(manifest.toFile());
+        ((ObjectNode) document.path("evaluation")).put("tokens_sha256", "0".repeat(64));
+        Path other = Files.writeString(folder.resolve("other-tokens.json"), document.toString());
+        Cli.Result r = Cli.run("gate", manifest, "--baseline", other);
+        assertEquals(3, r.exitCode());
+        assertTrue(r.out().contains("measured mean KL divergence was measured on other tokens, was 0."), r.out());
+        assertTrue(!Cli.run("diff", manifest, other).out().contains("measured"), "figures of different texts do not compare");
+        SyntheticModel.writeSmall(1, folder.resolve("another"));
+        assertEquals(0, Cli.run("quantize", folder.resolve("another"), "--policy", "uniform", "-o", folder.resolve("another-out"), "--quiet").exitCode());
+        r = Cli.run("gate", manifest, "--baseline", folder.resolve("another-out"));
+        assertEquals(2, r.exitCode());
+        assertTrue(r.sentence().contains("--baseline is a manifest of another model"), r.err());
     }
 
     @Test

@@ -176,13 +176,14 @@ class QuantizeTest {
     void anEvaluationGoesIntoManifestAndCard() throws IOException {
         Path out = folder.resolve("out");
         Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--eval-tokens", Cli.TINY.resolve("tokens.i32"), "--eval-seq-len", "64",
-                "--eval-samples", "4", "--quiet");
+                "--eval-samples", "4", "--no-progress");
         assertEquals(0, r.exitCode(), r.err());
+        assertTrue(r.out().lines().anyMatch(l -> l.matches("measured  mean KL divergence 0\\.00\\d+ nats, perplexity \\d+\\.\\d+ \\(source \\d+\\.\\d+\\), same top token 9\\d\\.\\d %, on 252 predictions of tokens.i32")), r.out());
         JsonNode models = new ObjectMapper().readTree(out.resolve("manifest.json").toFile()).path("evaluation").path("models");
         assertEquals(List.of("source", "quantized"), List.of(models.path(0).path("name").asText(), models.path(1).path("name").asText()));
         double kl = models.path(1).path("divergence").path("mean_kl").asDouble();
         assertTrue(kl > 0 && kl < 0.01, "mean KL " + kl);
-        assertTrue(Files.readString(out.resolve("README.md")).contains("On 4 sequences of tokens.i32 (252 predictions)"));
+        assertTrue(Files.readString(out.resolve("README.md")).contains("On 4 windows of tokens.i32 (252 predictions)"));
         Cli.Result missing = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("x"), "--eval-text", "nowhere.txt");
         assertEquals(5, missing.exitCode());
         assertTrue(missing.sentence().contains("--eval-text: nowhere.txt cannot be read"), missing.err());

@@ -36,6 +36,7 @@ class RefineTest {
             assertEquals(1, left.count(), "working files are gone");
         }
         Path again = folder.resolve("again");
+        assertTrue(result.out().lines().anyMatch(l -> l.matches("refined   self:.*, \\d+ modules, median of \\d+\\.\\d % of the error in their outputs left; predicted damage is without it")), result.out());
         Cli.Result verbose = Cli.run("-v", "--threads", "1", "quantize", Cli.TINY, "--budget", "700kB", "--refine", FEW, "-o", again);
         assertEquals(0, verbose.exitCode());
         assertTrue(verbose.err().lines().anyMatch(l -> l.matches("refine {4}forward [0-9.]+ s, statistics [0-9.]+ s, factorisation [0-9.]+ s, coding [0-9.]+ s")), verbose.err());

@@ -64,7 +64,7 @@ class SweepAndExplainTest {
         assertTrue(plan.out().contains(String.format(Locale.ROOT, "policy    mint, predicted damage %.4g; weighted NRMSE %.4g, lower bound", damage, m.path("solver").path("objective").asDouble())), plan.out());
         Cli.Result explained = Cli.run("explain", manifest, "model.layers.0.mlp.down_proj", "--profile", profile);
         assertTrue(explained.out().contains("The policy weighs errors its own way: least weighted NRMSE at the price of a byte.") && !explained.out().contains("a byte more saves"), explained.out());
-        assertTrue(Cli.run("sweep", profile, "--policy", "mint").out().contains("Predicted damage has no unit"));
+        assertTrue(Cli.run("sweep", profile, "--policy", "mint").out().contains("The objective has no unit"));
     }
 
     @Test
@@ -114,6 +114,11 @@ class SweepAndExplainTest {
         JsonNode one = json("explain", manifest, "model.layers.1.mlp.down_proj", "--profile", profile, "--json");
         assertEquals(1, one.path("curve").valueStream().filter(p -> p.path("chosen").asBoolean()).count());
         assertTrue(one.path("ingredients").size() > 0 && one.path("price_per_byte").asDouble() > 0);
+        assertTrue(r.out().contains("to give it more: --set 'model\\.layers\\.1\\.mlp\\.down_proj$="), r.out());
+        assertEquals(r.out(), Cli.run("explain", manifest, "layers.1.mlp.down_proj", "--profile", profile).out(), "the end of a path is enough");
+        Cli.Result many = Cli.run("explain", manifest, "down_proj", "--profile", profile);
+        assertEquals("ram: 4 modules end with 'down_proj', the first of them model.layers.0.mlp.down_proj; give more of the path\n", many.err());
+        assertTrue(Cli.run("explain", manifest, "model.norm", "--profile", profile).err().startsWith("ram: model.norm.weight is kept as it is: "));
         Cli.Result unknown = Cli.run("explain", manifest, "model.layers.9.mlp.down_proj", "--profile", profile);
         assertEquals(2, unknown.exitCode());
         assertEquals("ram: there is no module 'model.layers.9.mlp.down_proj'; did you mean 'model.layers.0.mlp.down_proj'?", unknown.sentence());
