@@ -72,7 +72,8 @@ final class ChoiceOptions {
     private static List<FormatRule> rules(CommandSpec spec) {
         List<FormatRule> rules = new ArrayList<>();
         List<String> args = spec.commandLine().getParseResult().expandedArgs();
-        for (int i = 0; i < args.size(); i++) {
+        int end = args.contains("--") ? args.indexOf("--") : args.size();
+        for (int i = 0; i < end; i++) {
             String arg = args.get(i);
             boolean isKeep = arg.equals("--keep") || arg.startsWith("--keep=");
             boolean isSet = arg.equals("--set") || arg.startsWith("--set=");

@@ -13,10 +13,12 @@ import java.nio.file.NoSuchFileException;
 import java.text.ParseException;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
 import picocli.CommandLine;
 import picocli.CommandLine.MissingParameterException;
 import picocli.CommandLine.Model.CommandSpec;
@@ -34,6 +36,7 @@ import ram.safetensors.MappedPages;
 public final class Main {
     private static final long SECONDS_TO_STOP = 20;
     private static final int LONGEST = 2000;
+    private static final Pattern CONTROL = Pattern.compile("\\p{Cntrl}");
     private static final String INTERRUPTED = "interrupted; nothing was published";
     private static final String TO_RESUME = "; run the same command again to resume, or with --fresh to start over";
 
@@ -211,8 +214,13 @@ public final class Main {
         return sentence.length() <= LONGEST ? sentence : sentence.substring(0, LONGEST / 2) + " … " + sentence.substring(sentence.length() - LONGEST / 2);
     }
 
+    /// With escapes for control characters, which names in a file may hold and a terminal would obey.
+    private static String visible(String text) {
+        return CONTROL.matcher(text).replaceAll(m -> String.format(Locale.ROOT, "\\\\u%04x", (int) m.group().charAt(0)));
+    }
+
     private static int fail(PrintWriter err, RamCommand root, Throwable e, int code, String sentence) {
-        err.println("ram: " + shortened(sentence));
+        err.println("ram: " + visible(shortened(sentence)));
         if (root.global.verbosity() >= 2) {
             e.printStackTrace(err);
         }

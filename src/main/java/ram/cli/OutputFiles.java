@@ -1,10 +1,13 @@
 package ram.cli;
 
 import java.io.IOException;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.util.UUID;
 import ram.UsageException;
 import ram.convert.OutputFolder;
 
@@ -23,6 +26,12 @@ final class OutputFiles {
             throw new UsageException(file + " is a folder; give the name of a file");
         }
         if (!Files.exists(file)) {
+            if (Files.isSymbolicLink(file)) {
+                throw new UsageException(file + " is a link to a file that does not exist; choose another name");
+            }
+            return;
+        }
+        if (isSpecial(file)) {
             return;
         }
         if (!force) {
@@ -49,6 +58,14 @@ final class OutputFiles {
         return target.resolveSibling("." + target.getFileName() + ".partial");
     }
 
+    private static void writeInto(Path file, byte[] content) {
+        try (OutputStream out = Files.newOutputStream(file, StandardOpenOption.WRITE)) {
+            out.write(content);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be written", e);
+        }
+    }
+
     static void delete(Path file) {
         try {
             Files.deleteIfExists(file);
@@ -57,11 +74,24 @@ final class OutputFiles {
         }
     }
 
+    /// Whether something is there that is written into, not replaced: a device, a pipe, standard output.
+    static boolean isSpecial(Path file) {
+        return Files.exists(file) && !Files.isRegularFile(file) && !Files.isDirectory(file);
+    }
+
+    /// Two runs may write one file at once; it is then the whole of one of them.
     static void write(Path file, byte[] content) {
-        Path target = file.toAbsolutePath();
-        Path partial = target.resolveSibling("." + target.getFileName() + ".new");
+        if (isSpecial(file)) {
+            writeInto(file, content);
+            return;
+        }
+        Path absolute = file.toAbsolutePath();
+        Path partial = absolute.resolveSibling("." + absolute.getFileName() + "." + UUID.randomUUID() + ".new");
         try {
-            Files.createDirectories(target.getParent());
+            Files.createDirectories(absolute.getParent());
+            // a link stays one
+            Path target = Files.isSymbolicLink(absolute) ? absolute.toRealPath() : absolute;
+            partial = target.resolveSibling(partial.getFileName());
             Files.write(partial, content);
             Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
         } catch (IOException e) {

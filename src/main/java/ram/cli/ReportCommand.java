@@ -11,6 +11,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
+import ram.UsageException;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
@@ -47,6 +48,9 @@ final class ReportCommand implements Callable<Integer> {
         Path given = Documents.manifest(file);
         OutputFiles.refuseExisting(output, force, given, profile, evaluation);
         boolean bare = Documents.schema(given).equals(Profile.SCHEMA);
+        if (bare && profile != null) {
+            throw new UsageException("--profile goes with a manifest; " + given + " is a profile itself");
+        }
         Optional<Manifest> manifest = bare ? Optional.empty() : Optional.of(ManifestJson.read(given));
         Optional<Profile> measured = bare ? Optional.of(ProfileJson.read(given)) : Optional.ofNullable(profile).map(ProfileJson::read);
         Optional<JsonNode> evaluated = Optional.ofNullable(evaluation).map(Documents::evaluation);

@@ -11,11 +11,12 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import ram.InputException;
 
 /// The files beside the weights that a loader needs: tokenizer, generation settings, custom code, licence.
 final class SideFiles {
     private static final Pattern CARRIED = Pattern.compile(
-            "tokenizer.*|vocab.*|merges\\.txt|special_tokens_map\\.json|added_tokens\\.json|generation_config\\.json|chat_template.*|"
+            "tokenizer.*|tekken\\.json|vocab.*|merges\\.txt|special_tokens_map\\.json|added_tokens\\.json|generation_config\\.json|chat_template.*|"
             + ".*\\.(model|tiktoken|py|jinja)|(preprocessor|processor|video_preprocessor)_config\\.json|(LICENSE|LICENCE|NOTICE|USE_POLICY)(\\..*)?");
     private static final long MAX_CARD_BYTES = 1_000_000;
 
@@ -27,9 +28,15 @@ final class SideFiles {
     }
 
     /// The names of the files that are copied, sorted. Links are followed, as the hub's cache is made of them; folders are not.
+    ///
+    /// @throws InputException when a link leads nowhere, as after a download that was interrupted
     static List<String> in(Path model) {
         try (Stream<Path> files = Files.list(model)) {
-            return files.filter(Files::isRegularFile).map(f -> f.getFileName().toString()).filter(SideFiles::isCarried).sorted().toList();
+            List<Path> carried = files.filter(f -> isCarried(f.getFileName().toString())).sorted().toList();
+            carried.stream().filter(f -> !Files.exists(f)).findFirst().ifPresent(f -> {
+                throw InputException.in(f, "is a link to a file that does not exist; download it again");
+            });
+            return carried.stream().filter(Files::isRegularFile).map(f -> f.getFileName().toString()).toList();
         } catch (IOException e) {
             throw new UncheckedIOException(model + ": cannot be listed", e);
         }

@@ -119,10 +119,11 @@ public final class StagedFolder implements AutoCloseable {
         }
     }
 
-    /// Whether a folder is empty or has what every output has: a model's config.json, or the overview of several.
+    /// Whether a folder is empty or has what every output has: weights and their config.json, or the overview of several.
     private static boolean isReplaceable(Path folder) {
         try (var files = Files.list(folder)) {
-            return Files.exists(folder.resolve("config.json")) || Files.exists(folder.resolve("family.json")) || files.findAny().isEmpty();
+            List<String> names = files.map(f -> f.getFileName().toString()).toList();
+            return names.isEmpty() || names.contains("family.json") || names.contains("config.json") && names.stream().anyMatch(n -> n.endsWith(".safetensors"));
         } catch (IOException e) {
             throw new UncheckedIOException(folder + ": cannot be listed", e);
         }

@@ -56,11 +56,12 @@ final class PartialResults {
             return out;
         }
         try {
-            List<String> lines = Files.readAllLines(file);
-            if (!lines.isEmpty() && !lines.getFirst().startsWith(BEGIN.substring(0, Math.min(BEGIN.length(), lines.getFirst().length())))) {
+            String text = Files.readString(file);
+            // what a stopped run left of its first line may be shorter
+            if (!text.startsWith(BEGIN.substring(0, Math.min(BEGIN.length(), text.length())))) {
                 throw notScores();
             }
-            lines.forEach(line -> read(line, out));
+            text.lines().forEach(line -> read(line, out));
             return out;
         } catch (MalformedInputException _) {
             throw notScores();

@@ -62,10 +62,12 @@ public final class Layouts {
         checkpoint.tensors().keySet().forEach(name -> tensors.put(name, StoredTensor.of(checkpoint, name)));
         Optional<Family> known = Family.of(config.modelType());
         Family family = known.orElseGet(() -> PlainModels.familyOf(config, tensors.keySet(), assumptions));
-        JsonNode scope = family.scope(config.json());
-        if (!scope.isObject()) {
+        JsonNode given = family.scope(config.json());
+        if (!(given instanceof ObjectNode read)) {
             throw InputException.in(config.file(), "has no text_config, which a " + config.modelType() + " model needs; download it again");
         }
+        ObjectNode scope = read.deepCopy();
+        sayWhetherTied(family, scope, tensors);
         ObjectNode defaults = family.withDefaults(scope);
         Map<String, TensorView> dense = new Sources(config, options, dropped, assumptions).decode(tensors);
         headToEmbedding(family, dense, family.tied(scope));
@@ -74,8 +76,40 @@ public final class Layouts {
             throw InputException.in(checkpoint.folder(), "has no tensor of layer " + l + ", but config.json counts more layers than that; the checkpoint is incomplete, download it again");
         });
         dropUnused(family, mlx, scope);
+        embeddingToHead(family, mlx, scope);
         boolean tied = family.head().map(h -> !mlx.containsKey(h + ".weight")).orElse(true);
         return assemble(family, known.isPresent(), tied, mlx, scope);
+    }
+
+    /// A key that the class looks for in `text_config` may stand at the top alone. Where it is missing altogether, transformers' default may be another than mlx_lm's.
+    private void sayWhetherTied(Family family, ObjectNode scope, Map<String, TensorView> tensors) {
+        JsonNode head = family.rules().path("head");
+        String key = head.path("tie_key").asText();
+        if (key.isEmpty() || scope.has(key)) {
+            return;
+        }
+        if (config.json().has(key)) {
+            scope.set(key, config.json().get(key));
+        } else if (head.has("tie_unsaid") && tensors.containsKey(family.head().orElse("") + ".weight")) {
+            scope.set(key, head.get("tie_unsaid"));
+        }
+    }
+
+    /// Classes that always have a head of their own do not load without one, whatever config.json says.
+    private void embeddingToHead(Family family, Map<String, TensorView> tensors, JsonNode scope) {
+        if (!family.rules().path("head").path("present").asText().equals("always") || family.head().isEmpty() || isStored(tensors, family.head().get())) {
+            return;
+        }
+        List<String> embeddings = tensors.keySet().stream().filter(n -> n.endsWith(".weight") && family.embeddings().contains(path(n)) && !isPacked(tensors, path(n))).toList();
+        boolean shared = Family.truthy(scope.path("tie_word_embeddings").isMissingNode() ? config.json().get("tie_word_embeddings") : scope.get("tie_word_embeddings"), null);
+        if (shared && embeddings.size() == 1) {
+            tensors.put(family.head().get() + ".weight", tensors.get(embeddings.getFirst()));
+            assumptions.add("the head shares the embedding, and mlx_lm's class needs one of its own: " + embeddings.getFirst() + " is written as " + family.head().get() + ".weight too");
+        }
+    }
+
+    private static boolean isStored(Map<String, TensorView> tensors, String path) {
+        return tensors.keySet().stream().anyMatch(n -> n.startsWith(path + "."));
     }
 
     /// mlx_lm refuses tensors that are no parameters, and only some of its classes leave these out themselves.

@@ -4,8 +4,11 @@ import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.core.json.JsonReadFeature;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.exc.MismatchedInputException;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.CharConversionException;
 import java.io.IOException;
@@ -20,8 +23,10 @@ public record ModelConfig(Path file, ObjectNode json) {
     private static final long MAX_BYTES = 16_000_000;
     private static final ObjectMapper MAPPER = new ObjectMapper(JsonFactory.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+            // Python writes and reads Infinity, such as in the time_step_limit of Mamba
+            .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
             .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(64).build())
-            .build());
+            .build()).enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
 
     public ModelConfig {
         Objects.requireNonNull(file);
@@ -45,7 +50,12 @@ public record ModelConfig(Path file, ObjectNode json) {
             if (!object.path("model_type").isTextual()) {
                 throw InputException.in(file, "has no model_type; add the one that the model's card names");
             }
+            if (object.path("model_type").asText().chars().anyMatch(Character::isISOControl)) {
+                throw InputException.in(file, "has a model_type with control characters; download it again");
+            }
             return new ModelConfig(file, object);
+        } catch (MismatchedInputException e) {
+            throw new InputException(file + ": goes on after the end of the document; download it again", e);
         } catch (JsonProcessingException e) {
             throw new InputException(file + ": is not valid JSON (" + e.getOriginalMessage().lines().findFirst().orElse("") + "); download it again", e);
         } catch (CharConversionException e) {

@@ -2,9 +2,11 @@ package ram.layout;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 
-/// The config.json of the output: the model's own keys, made such that mlx_lm's loader finds what it requires.
+/// The config.json of the output: the model's own keys, made such that mlx_lm's loader finds what it reads.
 final class OutputKeys {
     private OutputKeys() {
     }
@@ -12,36 +14,72 @@ final class OutputKeys {
     static ObjectNode of(ModelConfig config, Family family, boolean tied) {
         ObjectNode out = config.json().deepCopy();
         out.remove(List.of("_name_or_path", "vision_config", "quantization", "quantization_config"));
+        JsonNode rules = family.rules();
         if (out.path("text_config") instanceof ObjectNode text) {
             text.remove(List.of("_name_or_path", "quantization_config"));
-            complete(text, family.rules().path("text_required"));
+            unrollRope(text, known(rules.path("text_required"), rules.path("text_defaults")));
+            complete(text, rules.path("text_required"));
         }
-        complete(out, family.rules().path("required"));
-        JsonNode head = family.rules().path("head");
+        if (rules.path("config_from").asText().equals("text") && rules.path("defaults").has("vocab_size") && !out.hasNonNull("vocab_size") && out.at("/text_config/vocab_size").isNumber()) {
+            // the wrapper's own default would overrule that of text_config
+            out.set("vocab_size", out.at("/text_config/vocab_size"));
+        }
+        unrollRope(out, known(rules.path("required"), rules.path("defaults")));
+        complete(out, rules.path("required"));
+        JsonNode head = rules.path("head");
         if (head.path("present").asText().equals("unless_tied") && family.scope(out) instanceof ObjectNode read) {
             read.put(head.path("tie_key").asText(), tied);
         }
         return out;
     }
 
-    /// Keys that newer configs hold elsewhere or leave out.
+    /// The keys that a class reads.
+    private static Set<String> known(JsonNode required, JsonNode defaults) {
+        Set<String> keys = new HashSet<>();
+        required.forEach(k -> keys.add(k.asText()));
+        defaults.fieldNames().forEachRemaining(keys::add);
+        return keys;
+    }
+
+    /// Transformers 5 keeps the settings of rotary embeddings together in `rope_parameters`, with one set for each type of layer where they differ.
+    /// Most classes of mlx_lm read single keys, and would take their defaults without a word.
+    private static void unrollRope(ObjectNode node, Set<String> known) {
+        JsonNode all = node.path("rope_parameters");
+        if (!all.isObject() || known.contains("rope_parameters")) {
+            return;
+        }
+        boolean nested = all.path("full_attention").isObject();
+        JsonNode rope = nested ? all.path("full_attention") : all;
+        JsonNode local = all.path("sliding_attention");
+        fill(node, known, "rope_theta", rope.path("rope_theta"));
+        fill(node, known, "rotary_emb_base", rope.path("rope_theta"));
+        fill(node, known, "rope_local_base_freq", local.path("rope_theta"));
+        fill(node, known, "swa_rope_theta", local.path("rope_theta"));
+        fill(node, known, "partial_rotary_factor", rope.path("partial_rotary_factor"));
+        fill(node, known, "rotary_pct", rope.path("partial_rotary_factor"));
+        String type = rope.path("rope_type").asText(rope.path("type").asText("default"));
+        if (!type.equals("default")) {
+            // some classes look for one name of the type, some for the other
+            ObjectNode scaling = rope.deepCopy();
+            fill(node, known, "rope_scaling", scaling.put("type", type).put("rope_type", type));
+        }
+    }
+
+    private static void fill(ObjectNode node, Set<String> known, String key, JsonNode value) {
+        if (known.contains(key) && !node.hasNonNull(key) && !value.isMissingNode() && !value.isNull()) {
+            node.set(key, value);
+        }
+    }
+
+    /// Keys that newer configs leave out.
     private static void complete(ObjectNode node, JsonNode required) {
-        JsonNode rope = node.path("rope_parameters");
         for (JsonNode key : required) {
             String name = key.asText();
             if (node.has(name)) {
                 continue;
             }
             switch (name) {
-                case "rope_theta", "partial_rotary_factor" -> {
-                    if (rope.has(name)) {
-                        node.set(name, rope.get(name));
-                    }
-                }
-                case "rope_scaling" -> {
-                    boolean scaled = rope.isObject() && !rope.path("rope_type").asText("default").equals("default");
-                    node.set("rope_scaling", scaled ? rope.deepCopy() : node.nullNode());
-                }
+                case "rope_scaling" -> node.putNull("rope_scaling");
                 case "head_dim" -> {
                     if (node.path("hidden_size").isNumber() && node.path("num_attention_heads").asLong() > 0) {
                         node.put("head_dim", node.path("hidden_size").asLong() / node.path("num_attention_heads").asLong());

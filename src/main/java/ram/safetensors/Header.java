@@ -119,6 +119,9 @@ public record Header(Map<String, TensorInfo> tensors, Map<String, String> metada
         if (name.isEmpty() || value != JsonToken.START_OBJECT) {
             throw InputException.in(file, where + " is not described by an object in the header; the file is corrupt");
         }
+        if (name.chars().anyMatch(Character::isISOControl)) {
+            throw InputException.in(file, where + " has control characters in its name; the file is corrupt");
+        }
         String dtypeName = null;
         List<Long> dims = null;
         List<Long> range = null;

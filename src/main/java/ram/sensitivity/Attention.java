@@ -23,6 +23,8 @@ final class Attention {
     private final int heads;
     private final int kvHeads;
     private final int keyLength;
+    /// Square of what scores are multiplied by: 1 / length of a key, unless config.json has a number of its own.
+    private final double scoreScale;
     private final int valueLength;
     private final boolean gated;
     private final boolean byGroup;
@@ -38,6 +40,9 @@ final class Attention {
         this.heads = heads;
         this.kvHeads = kvHeads;
         this.keyLength = keyLength;
+        double multiplier = dense.number("attention_multiplier", 0);
+        double divisor = dense.number("query_pre_attn_scalar", 0);
+        this.scoreScale = multiplier > 0 ? multiplier * multiplier : 1 / (divisor > 0 ? divisor : keyLength);
         this.valueLength = valueLength;
         this.gated = gated;
         this.byGroup = byGroup;
@@ -236,8 +241,8 @@ final class Attention {
             for (int i = 0; i < keyLength; i++) {
                 int a = head * keyLength + i;
                 int b = head / perKv * keyLength + i;
-                query[a] = s.key[b] * s.queryGain[a] / keyLength * power[head];
-                key[b] += s.query[a] * s.keyGain[b] / keyLength * power[head];
+                query[a] = s.key[b] * s.queryGain[a] * scoreScale * power[head];
+                key[b] += s.query[a] * s.keyGain[b] * scoreScale * power[head];
             }
         }
         ModuleWeights out = propagated(o, new Term(rowGain, s.context, scale * DecoderRules.factor(Kind.O), true));

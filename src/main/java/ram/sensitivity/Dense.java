@@ -24,7 +24,7 @@ final class Dense {
         plusOne = DecoderRules.has("norm_plus_one", layout.architecture().family());
     }
 
-    /// A number of config.json, also looked for under the other names that `families.json` lists for it.
+    /// A number of config.json, also looked for under the other names that `decoder-rules.json` lists for it.
     double number(String name, double otherwise) {
         if (config.path(name).isNumber()) {
             return config.path(name).asDouble();

@@ -136,7 +136,7 @@ public final class Propagation {
     }
 
     private double embeddingGain(int hidden) {
-        double gain = square(dense.number("embedding_multiplier", 1));
+        double gain = DecoderRules.has("embedding_multiplied_already", family) ? 1 : square(dense.number("embedding_multiplier", 1));
         return DecoderRules.has("embedding_times_sqrt_hidden", family) ? gain * hidden : gain;
     }
 

@@ -93,7 +93,7 @@ class EvalTest {
 
     @Test
     void aFileThatHoldsNoWindowsIsLeftAsItIs(@TempDir Path folder) throws IOException {
-        for (String content : List.of("{\"model_type\": \"qwen3\"}\n", "notes", "\u00ff\u0000")) {
+        for (String content : List.of("{\"model_type\": \"qwen3\"}\n", "{\n  \"model_type\": \"qwen3\"\n}\n", "notes", "\u00ff\u0000")) {
             Path file = Files.write(folder.resolve("mine"), content.getBytes(StandardCharsets.ISO_8859_1));
             Cli.Result r = Cli.run("eval", Cli.TINY, "--tokens", RESOURCES.resolve("held-out.i32"), "--seq-len", 128, "--samples", 1, "--partial", file);
             assertEquals(2, r.exitCode(), r.err());

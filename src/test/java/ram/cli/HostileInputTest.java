@@ -1,6 +1,7 @@
 package ram.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -17,6 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
+import ram.Folders;
 import ram.SyntheticModel;
 
 /// What fuzzing has found, one by one.
@@ -111,6 +113,31 @@ class HostileInputTest {
         Files.writeString(profile, sound);
         change(profile, p -> ((ObjectNode) p.at("/plain/0")).putArray("shape").add(1L << 62).add(1));
         refused("is an impossible shape; create the file again", "plan", profile, "--budget", "300kB");
+    }
+
+    @Test
+    void configurationsThatPythonReadsAndThoseThatItDoesNot() throws IOException {
+        Path config = Cli.TINY.resolve("config.json");
+        Path source = dir.resolve("source");
+        Folders.copy(Cli.TINY, source);
+        Files.writeString(source.resolve("config.json"), Files.readString(config).replaceFirst("\\{", "{\"time_step_limit\": [0.0, Infinity],"));
+        Path out = dir.resolve("infinite");
+        assertEquals(0, Cli.run("quantize", source, "--budget", "1MB", "-o", out, "--quiet").exitCode());
+        assertTrue(Files.readString(out.resolve("config.json")).replaceAll("\\s", "").contains("\"time_step_limit\":[0.0,Infinity]"));
+        Files.writeString(source.resolve("config.json"), Files.readString(config) + "{\"model_type\":\"llama\"}");
+        refused("config.json: goes on after the end of the document; download it again", "inspect", source);
+        Files.writeString(source.resolve("config.json"), Files.readString(config));
+        Files.delete(source.resolve("tokenizer.json"));
+        Files.createSymbolicLink(source.resolve("tokenizer.json"), dir.resolve("blobs/gone"));
+        refused("tokenizer.json: is a link to a file that does not exist; download it again", "quantize", source, "--budget", "1MB", "-o", dir.resolve("without"));
+        assertFalse(Files.exists(dir.resolve("without")));
+    }
+
+    @Test
+    void namesThatATerminalWouldObey() throws IOException {
+        change(model.resolve("config.json"), c -> c.put("model_type", "\u001b[31mred\u0007"));
+        Cli.Result r = Cli.run("inspect", model);
+        assertTrue((r.out() + r.err()).chars().noneMatch(c -> c < ' ' && c != '\n'), r.out() + r.err());
     }
 
     @Test

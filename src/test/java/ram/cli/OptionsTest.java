@@ -94,6 +94,32 @@ class OptionsTest {
     }
 
     @Test
+    void outputsThatAreNoFiles() throws Exception {
+        Path real = Files.writeString(folder.resolve("real.json"), "old");
+        Path link = Files.createSymbolicLink(folder.resolve("link.json"), real);
+        assertEquals(0, Cli.run("plan", profile, "--budget", "1MB", "-o", link, "--force").exitCode());
+        assertTrue(Files.isSymbolicLink(link) && Files.readString(real).startsWith("{"), "a link stays one");
+        refused("dangling.json is a link to a file that does not exist; choose another name", "plan", profile, "--budget", "1MB", "-o",
+                Files.createSymbolicLink(folder.resolve("dangling.json"), folder.resolve("nowhere")));
+        Path pipe = folder.resolve("pipe");
+        assumeTrue(new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor() == 0);
+        Process reader = new ProcessBuilder("cat", pipe.toString()).redirectOutput(folder.resolve("read.json").toFile()).start();
+        assertEquals(0, Cli.run("plan", profile, "--budget", "1MB", "-o", pipe).exitCode());
+        assertEquals(0, reader.waitFor());
+        assertEquals(Files.readString(real), Files.readString(folder.resolve("read.json")));
+        assertFalse(Files.isRegularFile(pipe));
+    }
+
+    @Test
+    void onlyModelsAreReplaced() throws IOException {
+        Path project = Files.createDirectories(folder.resolve("project/src"));
+        Files.writeString(project.resolveSibling("config.json"), "{\"name\":\"app\"}");
+        Files.writeString(project.resolve("a.js"), "precious");
+        refused("holds something else than a model, so --force does not replace it", "quantize", Cli.TINY, "--budget", "1MB", "-o", project.getParent(), "--force");
+        assertEquals("precious", Files.readString(project.resolve("a.js")));
+    }
+
+    @Test
     void limitsThatDoNotApply() {
         refused("--target knee is a trade", "quantize", Cli.TINY, "--target", "knee", "--policy", "uniform", "-o", folder.resolve("x"));
         refused("the name of the output is empty", "plan", profile, "--budget", "1MB", "-o", "");

@@ -112,6 +112,8 @@ class QuantizeTest {
         assertEquals("ram: " + out + " holds something else than a model, so --force does not replace it; choose another output folder, or remove it by hand", forced.sentence());
         assertTrue(Files.exists(out.resolve("precious")));
         Files.writeString(out.resolve("config.json"), "{}");
+        assertEquals(2, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force", "--quiet").exitCode(), "many programs have a config.json");
+        Files.createFile(out.resolve("model.safetensors"));
         assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force", "--quiet").exitCode());
         assertFalse(Files.exists(out.resolve("precious")));
         assertEquals(List.of("out"), names(folder));
@@ -122,6 +124,7 @@ class QuantizeTest {
         Path model = folder.resolve("models").resolve("tiny");
         Folders.copy(Cli.TINY, model);
         Files.writeString(folder.resolve("models").resolve("config.json"), "{}");
+        Files.createFile(folder.resolve("models").resolve("model.safetensors"));
         Path profile = folder.resolve("profile.json");
         assertEquals(0, Cli.run("analyze", model, "-o", profile, "--quiet").exitCode());
         byte[] measured = Files.readAllBytes(profile);

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
@@ -223,6 +224,43 @@ class LayoutsTest {
             assertEquals(List.of("lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.2.self_attn.q_proj.weight"),
                     model.layout().dropped().stream().map(Layout.Dropped::tensor).sorted().toList());
             assertTrue(model.layout().plain().stream().noneMatch(p -> p.why().contains("unknown")));
+        }
+    }
+
+    private ObjectNode output(String config, SafetensorsFile tensors) throws IOException {
+        config(config + ",\"hidden_size\":64,\"num_hidden_layers\":1,\"num_attention_heads\":2,\"vocab_size\":32");
+        tensors.write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            return model.layout().config();
+        }
+    }
+
+    /// Classes that read single keys would take their defaults for what newer configs keep together.
+    @Test
+    void rotarySettingsAreUnrolled() throws IOException {
+        String llama3 = "{\"rope_type\":\"llama3\",\"rope_theta\":500000.0,\"factor\":8.0}";
+        for (String type : List.of("llama", "qwen3", "qwen2", "mixtral", "smollm3")) {
+            ObjectNode out = output("\"model_type\":\"" + type + "\",\"rope_parameters\":" + llama3, decoder(new SafetensorsFile()));
+            assertEquals(5e5, out.path("rope_theta").asDouble(), type);
+            assertEquals("llama3 llama3 8.0", out.at("/rope_scaling/type").asText() + " " + out.at("/rope_scaling/rope_type").asText() + " " + out.at("/rope_scaling/factor").asText(), type);
+        }
+        ObjectNode plain = output("\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":7.0}", decoder(new SafetensorsFile()));
+        assertEquals(7, plain.path("rope_theta").asDouble());
+        assertFalse(plain.has("rope_scaling"));
+        ObjectNode said = output("\"model_type\":\"llama\",\"rope_theta\":9.0,\"rope_parameters\":" + llama3, decoder(new SafetensorsFile()));
+        assertEquals(9, said.path("rope_theta").asDouble(), "what the source says itself stays");
+        ObjectNode nested = output("\"model_type\":\"gemma3_text\",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"linear\",\"rope_theta\":3.0,\"factor\":8.0},"
+                + "\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":2.0}}", decoder(new SafetensorsFile()));
+        assertEquals(List.of(3.0, 2.0, 8.0), List.of(nested.path("rope_theta").asDouble(), nested.path("rope_local_base_freq").asDouble(), nested.at("/rope_scaling/factor").asDouble()));
+        assertFalse(output("\"model_type\":\"lfm2\",\"rope_parameters\":" + llama3, decoder(new SafetensorsFile())).has("rope_theta"), "this class reads rope_parameters itself");
+    }
+
+    @Test
+    void theWrapperOfGemma3HasTheVocabularyOfItsText() throws IOException {
+        config("\"model_type\":\"gemma3\",\"text_config\":{\"model_type\":\"gemma3_text\",\"num_hidden_layers\":1,\"vocab_size\":32}");
+        decoder(new SafetensorsFile()).write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            assertEquals(32, model.layout().config().path("vocab_size").asInt());
         }
     }
 
