@@ -28,6 +28,7 @@ import ram.convert.Converter;
 import ram.convert.Converter.Measured;
 import ram.format.CodedMatrix;
 import ram.format.Format;
+import ram.layout.ExpectedTensors;
 import ram.layout.Layout;
 import ram.layout.Layouts;
 import ram.layout.Model;
@@ -136,13 +137,15 @@ public final class Verifier {
         try (Checkpoint checkpoint = Checkpoint.open(folder)) {
             ModelConfig config = ModelConfig.read(folder);
             checkFiles(checkpoint);
+            // what follows is judged by config.json
+            source.ifPresent(s -> compareConfigs(config.json(), s.config().json(), ""));
             SortedMap<String, Format> formats = StoredFormats.read(checkpoint, config, problems::add);
             checkHead(checkpoint, config);
             mainType = mainType(checkpoint);
             checkTypes(checkpoint, formats);
             checkLayers(checkpoint, config);
+            problems.addAll(ExpectedTensors.problems(config, decodedShapes(checkpoint, formats)));
             checkFinite(checkpoint);
-            source.ifPresent(s -> compareConfigs(config.json(), s.config().json(), ""));
             SortedMap<String, Double> errors = source.isPresent() ? compare(checkpoint, formats, source.get(), expected) : Collections.emptySortedMap();
             return new Report(problems, formats.size(), checkpoint.tensors().size(), errors);
         } catch (InputException e) {
@@ -193,6 +196,18 @@ public final class Verifier {
         Layouts.missingLayer(checkpoint.tensors().keySet(), Layouts.scope(config)).ifPresent(l -> problems.add("layer " + l + " is missing, though config.json counts more layers than that; mlx_lm would miss its parameters"));
     }
 
+    /// As a class sees them: a quantized module is its weight.
+    private static Map<String, Shape> decodedShapes(Checkpoint checkpoint, SortedMap<String, Format> formats) {
+        Map<String, Shape> out = new TreeMap<>();
+        checkpoint.tensors().forEach((name, t) -> out.put(name, t.shape()));
+        formats.forEach((path, format) -> {
+            out.remove(path + ".scales");
+            out.remove(path + ".biases");
+            out.computeIfPresent(path + ".weight", (_, codes) -> codes.withLast(codes.columns() * Integer.SIZE / format.bits()));
+        });
+        return out;
+    }
+
     /// What the source's config.json says and the folder's says otherwise; types, ids and the head are the converter's to change.
     private void compareConfigs(ObjectNode stored, ObjectNode source, String at) {
         for (Map.Entry<String, JsonNode> entry : source.properties()) {
@@ -224,6 +239,10 @@ public final class Verifier {
         for (TensorInfo tensor : checkpoint.tensors().values()) {
             if (tensor.dtype() == DType.F64) {
                 problems.add("tensor '" + tensor.name() + "' is F64, which MLX refuses");
+            } else if (tensor.dtype().name().startsWith("F8_")) {
+                problems.add("tensor '" + tensor.name() + "' is " + tensor.dtype() + ", which MLX does not read");
+            } else if (!tensor.dtype().isFloating() && tensor.name().matches(".*norm\\.(weight|bias)")) {
+                problems.add("tensor '" + tensor.name() + "' is " + tensor.dtype() + ", and a norm is a vector of floats");
             }
         }
     }

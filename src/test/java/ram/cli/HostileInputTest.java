@@ -11,7 +11,9 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.Arrays;
+import java.util.List;
 import java.util.function.Consumer;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -20,6 +22,8 @@ import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import ram.Folders;
 import ram.SyntheticModel;
+import ram.safetensors.DType;
+import ram.safetensors.SafetensorsFile;
 
 /// What fuzzing has found, one by one.
 class HostileInputTest {
@@ -131,6 +135,31 @@ class HostileInputTest {
         Files.createSymbolicLink(source.resolve("tokenizer.json"), dir.resolve("blobs/gone"));
         refused("tokenizer.json: is a link to a file that does not exist; download it again", "quantize", source, "--budget", "1MB", "-o", dir.resolve("without"));
         assertFalse(Files.exists(dir.resolve("without")));
+    }
+
+    @Test
+    void modelsThatMlxWouldNotLoad() throws IOException {
+        String q = "model.layers.0.self_attn.q_proj.weight";
+        Path source = dir.resolve("source");
+        Folders.copy(Cli.TINY, source);
+        for (String missing : List.of("model.embed_tokens.weight", "model.norm.weight", q)) {
+            SafetensorsFile file = new SafetensorsFile();
+            SafetensorsFile whole = SafetensorsFile.of(Cli.TINY.resolve("model.safetensors"));
+            whole.names().stream().filter(n -> !n.equals(missing)).forEach(n -> file.add(n, DType.BF16, whole.shape(n), whole.data(n)));
+            Files.delete(source.resolve("model.safetensors"));
+            file.write(source.resolve("model.safetensors"));
+            unsound("tensor '" + missing + "' is missing; mlx_lm would not load the folder without it", source);
+        }
+        Files.copy(Cli.TINY.resolve("model.safetensors"), source.resolve("model.safetensors"), StandardCopyOption.REPLACE_EXISTING);
+        change(source.resolve("config.json"), c -> c.put("intermediate_size", 999));
+        unsound("tensor 'model.layers.0.mlp.down_proj.weight' has the shape [128×384], but by config.json it would have [128×999]; mlx_lm would refuse it", source);
+    }
+
+    private void unsound(String problem, Path source) {
+        Cli.Result r = Cli.run("quantize", source, "--budget", "2MB", "-o", dir.resolve("out"), "--quiet");
+        assertEquals(5, r.exitCode(), r.err());
+        assertTrue(r.err().contains(problem), r.err());
+        assertFalse(Files.exists(dir.resolve("out")));
     }
 
     @Test

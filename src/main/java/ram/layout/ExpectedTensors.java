@@ -1,0 +1,126 @@
+package ram.layout;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.regex.Pattern;
+import ram.safetensors.Shape;
+
+/// What the class of a plain decoder, whose layers all have the same seven projections, has to find in its files. mlx_lm stops at a parameter that is missing,
+/// at one that it does not know, and at one of another shape. Classes whose layers differ, or that leave parameters out by settings, are not judged.
+public final class ExpectedTensors {
+    private static final Set<String> PROJECTIONS = Set.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj");
+    private static final String LAYER = "{N}";
+    /// Norms that no setting takes away.
+    private static final Pattern ALWAYS = Pattern.compile(".*(?<!query_)(?<!key_)(layernorm|model\\.norm)\\.weight");
+
+    private final Family family;
+    private final JsonNode scope;
+    private final Map<String, Shape> shapes;
+    private final List<String> problems = new ArrayList<>();
+
+    private ExpectedTensors(Family family, JsonNode scope, Map<String, Shape> shapes) {
+        this.family = family;
+        this.scope = scope;
+        this.shapes = shapes;
+    }
+
+    /// @param config of a folder as MLX loads it
+    /// @param shapes of its tensors by name; of a quantized module that of the decoded weight, as `PATH.weight` and nothing else
+    /// @return what mlx_lm would stop at, a sentence each
+    public static List<String> problems(ModelConfig config, Map<String, Shape> shapes) {
+        Optional<Family> family = Family.of(config.modelType()).filter(ExpectedTensors::isPlain);
+        if (family.isEmpty()) {
+            return List.of();
+        }
+        ExpectedTensors expected = new ExpectedTensors(family.get(), family.get().scope(config.json()), shapes);
+        expected.check();
+        return expected.problems;
+    }
+
+    private static boolean isPlain(Family family) {
+        Set<String> found = new HashSet<>();
+        family.rules().path("modules").forEach(m -> {
+            int layer = m.asText().indexOf(LAYER);
+            if (layer >= 0) {
+                found.add(m.asText().substring(layer + LAYER.length()).replaceFirst("^\\.", ""));
+            }
+        });
+        return found.equals(PROJECTIONS);
+    }
+
+    private void check() {
+        int layers = scope.path("num_hidden_layers").asInt(0);
+        family.rules().path("modules").forEach(m -> {
+            // the head is a matter of whether it is tied
+            if (!family.head().equals(Optional.of(m.asText()))) {
+                require(m.asText() + ".weight", layers);
+            }
+        });
+        family.rules().path("parameters").forEach(p -> {
+            if (ALWAYS.matcher(p.asText()).matches()) {
+                require(p.asText(), layers);
+            }
+        });
+        Family.Paths modules = family.modules();
+        Family.Paths others = Family.Paths.of(family.rules().path("parameters"));
+        for (String name : shapes.keySet()) {
+            String path = name.replaceFirst("\\.(weight|bias)$", "");
+            if (!modules.contains(path) && !others.contains(name) && !family.raw().contains(name)) {
+                problems.add("tensor '" + name + "' is no parameter of " + family.name() + "; mlx_lm would refuse it");
+            }
+        }
+    }
+
+    /// @param name with `{N}` where each layer has one
+    private void require(String name, int layers) {
+        for (int n = 0; n < (name.contains(LAYER) ? layers : 1); n++) {
+            String own = name.replace(LAYER, String.valueOf(n));
+            Shape found = shapes.get(own);
+            if (found == null) {
+                problems.add("tensor '" + own + "' is missing; mlx_lm would not load the folder without it");
+            } else {
+                shape(name).filter(wanted -> !wanted.equals(found)).ifPresent(wanted -> problems.add("tensor '" + own + "' has the shape " + found + ", but by config.json it would have "
+                        + wanted + "; mlx_lm would refuse it"));
+            }
+        }
+    }
+
+    /// What config.json says of a parameter's shape; empty where it does not say enough.
+    private Optional<Shape> shape(String name) {
+        long hidden = scope.path("hidden_size").asLong();
+        long inner = scope.path("intermediate_size").asLong();
+        long heads = scope.path("num_attention_heads").asLong();
+        long length = scope.path("head_dim").asLong(heads > 0 && !isDefaulted("head_dim") ? hidden / heads : 0);
+        long keys = scope.path("num_key_value_heads").asLong(isDefaulted("num_key_value_heads") ? 0 : heads);
+        String end = name.replaceFirst("^.*\\{N}\\.", "");
+        return switch (end) {
+            case "self_attn.q_proj.weight" -> of(heads * length, hidden);
+            case "self_attn.k_proj.weight", "self_attn.v_proj.weight" -> of(keys * length, hidden);
+            case "self_attn.o_proj.weight" -> of(hidden, heads * length);
+            case "mlp.gate_proj.weight", "mlp.up_proj.weight" -> of(inner, hidden);
+            case "mlp.down_proj.weight" -> of(hidden, inner);
+            default -> end.endsWith("embed_tokens.weight") ? of(scope.path("vocab_size").asLong(), hidden) : end.endsWith("norm.weight") ? of(hidden) : Optional.empty();
+        };
+    }
+
+    /// Whether a key that is left out has a value of the class's own.
+    private boolean isDefaulted(String key) {
+        JsonNode own = family.rules().path("defaults").path(key);
+        JsonNode text = family.rules().path("text_defaults").path(key);
+        return !own.isMissingNode() && !own.isNull() || !text.isMissingNode() && !text.isNull();
+    }
+
+    private static Optional<Shape> of(long... dims) {
+        for (long d : dims) {
+            if (d <= 0) {
+                return Optional.empty();
+            }
+        }
+        return Optional.of(Shape.of(dims));
+    }
+}
