@@ -172,6 +172,9 @@ public final class Main {
     private static String unexpected(String argument, CommandSpec command) {
         String who = command.qualifiedName() + ": ";
         if (argument.length() > 1 && argument.startsWith("-")) {
+            if (command.optionsMap().containsKey(name(argument))) {
+                return who + "the option " + name(argument) + " stands after '--', where everything is an argument; put it before";
+            }
             return who + "unknown option '" + name(argument) + "'" + Suggestion.of(name(argument), command.optionsMap().keySet());
         }
         return command.subcommands().isEmpty() ? who + "unexpected argument '" + argument + "'"

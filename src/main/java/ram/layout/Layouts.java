@@ -54,7 +54,11 @@ public final class Layouts {
 
     /// @throws InputException when the checkpoint cannot be what its config.json says, or is of a kind that is not supported
     public static Layout of(Checkpoint checkpoint, ModelConfig config, LayoutOptions options) {
-        return new Layouts(checkpoint, config, options).build();
+        try {
+            return new Layouts(checkpoint, config, options).build();
+        } catch (InputException e) {
+            throw e.getMessage().startsWith(checkpoint.folder().toString()) ? e : InputException.in(checkpoint.folder(), e.getMessage());
+        }
     }
 
     private Layout build() {
@@ -201,6 +205,12 @@ public final class Layouts {
             String path = path(name);
             int layer = layer(name);
             if (name.endsWith(".weight") && view.shape().rank() >= 2 && classifier.isModule(path) && isFloat(view)) {
+                if (view.shape().elements() == 0) {
+                    throw new InputException("tensor '" + name + "' is empty; the checkpoint is incomplete, download it again");
+                }
+                if (tensors.containsKey(path + ".scales") || tensors.containsKey(path + ".biases")) {
+                    throw new InputException("tensor '" + name + "' is " + view.dtype() + ", but has scales or biases as if it were quantized; download the checkpoint again");
+                }
                 modules.add(new Module(path, classifier.kind(path), layer, view, parts(name, view), classifier.preset(path),
                         classifier.mustStayDense(path, view, scope), view.shape().rank() == 3 && classifier.isExpert(path), classifier.isSharedExpert(path)));
             } else {

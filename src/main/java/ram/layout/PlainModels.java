@@ -32,7 +32,7 @@ final class PlainModels {
             model = "qwen3";
         }
         Family like = Family.of(model).orElseThrow();
-        assumptions.add("the model_type '" + config.modelType() + "' is not known; its tensors look like those of " + like.name() + " and are treated alike");
+        assumptions.add("the model_type '" + config.modelType() + "' is not known; its tensors look like those of " + like.name() + " and are treated alike; mlx_lm refuses a model_type that it does not know");
         ObjectNode rules = like.rules().deepCopy();
         boolean head = names.contains("lm_head.weight");
         rules.putObject("head").put("module", "lm_head").put("present", "if_tensor");

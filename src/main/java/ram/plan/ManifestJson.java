@@ -119,6 +119,13 @@ public final class ManifestJson {
                 d.text("policy"), d.texts("notes"), limit, sizes, solver, modules, tensors, d.has("evaluation") ? Optional.of(d.tree("evaluation")) : Optional.empty(),
                 d.has("refinement") ? Optional.of(d.tree("refinement")) : Optional.empty(),
                 readFiles(d, "source_files"), readFiles(d, "files"));
+        try {
+            if (PlanRequest.of(m).policy().isPriced() && limit == Limit.NONE) {
+                throw d.wrong("limit", "is empty, which policy " + m.policy() + " cannot be planned for");
+            }
+        } catch (UsageException e) {
+            throw d.wrong("planning", "cannot be understood: " + e.getMessage());
+        }
         if (!d.text("oldest_mlx").equals(oldest(d, m))) {
             throw d.wrong("oldest_mlx", "is not what the formats need");
         }

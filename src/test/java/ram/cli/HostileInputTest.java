@@ -24,6 +24,7 @@ import ram.Folders;
 import ram.SyntheticModel;
 import ram.safetensors.DType;
 import ram.safetensors.SafetensorsFile;
+import ram.safetensors.Shape;
 
 /// What fuzzing has found, one by one.
 class HostileInputTest {
@@ -153,6 +154,35 @@ class HostileInputTest {
         Files.copy(Cli.TINY.resolve("model.safetensors"), source.resolve("model.safetensors"), StandardCopyOption.REPLACE_EXISTING);
         change(source.resolve("config.json"), c -> c.put("intermediate_size", 999));
         unsound("tensor 'model.layers.0.mlp.down_proj.weight' has the shape [128×384], but by config.json it would have [128×999]; mlx_lm would refuse it", source);
+    }
+
+    @Test
+    void weightsThatAreNone() throws IOException {
+        String q = "model.layers.0.self_attn.q_proj.weight";
+        Path file = model.resolve("model.safetensors");
+        SafetensorsFile whole = SafetensorsFile.of(file);
+        whole.add("model.layers.9.self_attn.q_proj.weight", DType.BF16, Shape.of(0, 64), new byte[0]).write(file);
+        change(model.resolve("config.json"), c -> c.remove("num_hidden_layers"));
+        refused("tensor 'model.layers.9.self_attn.q_proj.weight' is empty; the checkpoint is incomplete, download it again", "inspect", model);
+        SyntheticModel.writeTiny(true, dir.resolve("again"));
+        SafetensorsFile.of(dir.resolve("again/model.safetensors")).add(q.replace(".weight", ".scales"), DType.BF16, Shape.of(64, 2), new byte[256]).write(dir.resolve("again/model.safetensors"));
+        refused("tensor '" + q + "' is BF16, but has scales or biases as if it were quantized; download the checkpoint again", "inspect", dir.resolve("again"));
+    }
+
+    @Test
+    void manifestsThatCannotBe() throws IOException {
+        Path profile = dir.resolve("p.json");
+        Path manifest = dir.resolve("m.json");
+        assertEquals(0, Cli.run("analyze", model, "-o", profile, "--quiet").exitCode());
+        assertEquals(0, Cli.run("plan", profile, "--budget", "300kB", "-o", manifest).exitCode());
+        String sound = Files.readString(manifest);
+        change(manifest, m -> m.put("policy", "zzz"));
+        Cli.Result r = Cli.run("explain", manifest, "--profile", profile);
+        assertEquals(5, r.exitCode());
+        assertTrue(r.err().startsWith("ram: " + manifest + ": "), r.err());
+        Files.writeString(manifest, sound);
+        change(manifest, m -> m.putObject("limit"));
+        assertEquals(5, Cli.run("explain", manifest, "--profile", profile).exitCode());
     }
 
     private void unsound(String problem, Path source) {

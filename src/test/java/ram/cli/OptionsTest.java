@@ -40,7 +40,7 @@ class OptionsTest {
     private static void refused(String sentence, Object... args) {
         Cli.Result r = Cli.run(args);
         assertEquals(2, r.exitCode(), r.err());
-        assertTrue(r.err().startsWith("ram: ") && r.err().contains(sentence), r.err());
+        assertTrue(r.err().startsWith("ram") && r.err().contains(sentence), r.err());
     }
 
     @Test
@@ -91,6 +91,12 @@ class OptionsTest {
         Cli.Result r = Cli.run("plan", profile, "--budget", "1MB", "@" + arguments, "--set=v_proj=6:64", "--json");
         JsonNode planning = JSON.readTree(r.out()).path("planning");
         assertEquals("[--keep 'q_proj', --set 'v_proj=8:64', --set 'v_proj=6:64']", IntStream.rangeClosed(1, 3).mapToObj(i -> planning.path("rule_00" + i).asText()).toList().toString());
+    }
+
+    @Test
+    void whatStandsAfterTwoDashesIsNoOption() {
+        refused("the option --budget stands after '--', where everything is an argument; put it before", "plan", "--", profile, "--budget", "1MB");
+        assertEquals(5, Cli.run("plan", "--budget", "2MB", "--", "--keep").exitCode(), "a file of that name does not exist");
     }
 
     @Test
