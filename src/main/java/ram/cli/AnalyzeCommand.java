@@ -1,7 +1,6 @@
 package ram.cli;
 
 import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -105,7 +104,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
     private void write(Path file, byte[] document, String summary) {
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
-            out.print(new String(document, StandardCharsets.UTF_8));
+            Documents.print(spec, document);
             return;
         }
         OutputFiles.write(file, document);

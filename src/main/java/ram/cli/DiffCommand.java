@@ -1,7 +1,6 @@
 package ram.cli;
 
 import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Locale;
 import java.util.concurrent.Callable;
@@ -41,7 +40,7 @@ final class DiffCommand implements Callable<Integer> {
         ManifestDiff diff = ManifestDiff.of(ManifestJson.read(Documents.manifest(before)), ManifestJson.read(Documents.manifest(after)));
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
-            out.print(new String(diff.json(), StandardCharsets.UTF_8));
+            Documents.print(spec, diff.json());
         } else {
             print(diff, out);
         }

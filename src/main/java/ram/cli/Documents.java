@@ -9,13 +9,15 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.CharConversionException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import picocli.CommandLine.Model.CommandSpec;
 import ram.InputException;
+import ram.eval.EvalDocuments;
 
 /// Which of the program's documents a file is.
 final class Documents {
-    static final String EVALUATION = "ram.evaluation/1";
     private static final long MAX_BYTES = 1_000_000_000;
 
     private Documents() {
@@ -48,7 +50,7 @@ final class Documents {
 
     /// @throws InputException when the file is not what `ram eval --json` prints
     static JsonNode evaluation(Path file) {
-        if (!schema(file).equals(EVALUATION)) {
+        if (!schema(file).equals(EvalDocuments.SCHEMA)) {
             throw InputException.in(file, "is not an evaluation; give what ram eval --json printed");
         }
         try {
@@ -70,6 +72,11 @@ final class Documents {
                     : "has no manifest.json; give a folder that ram quantize wrote, or a manifest");
         }
         return file;
+    }
+
+    /// Prints a document that is UTF-8 and ends with a line feed.
+    static void print(CommandSpec spec, byte[] document) {
+        spec.commandLine().getOut().print(new String(document, StandardCharsets.UTF_8));
     }
 
     private static void require(Path file) {

@@ -26,6 +26,7 @@ import ram.eval.Noise;
 import ram.eval.TextTokens;
 import ram.eval.TokenSet;
 import ram.numeric.Workers;
+import ram.profile.JsonDocument;
 
 @Command(name = "eval", sortOptions = false,
         description = "Measures perplexity, and with --reference how far predictions are from the reference's. Runs on the CPU, in float32, one layer at a time.")
@@ -138,7 +139,7 @@ final class EvalCommand implements Callable<Integer> {
         }
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
-            out.print(EvalDocuments.json(report, BuildInfo.read().version()));
+            Documents.print(spec, JsonDocument.bytes(EvalDocuments.json(report, BuildInfo.read().version())));
             return;
         }
         out.println(report.sequences() + (report.sequences() == 1 ? " window of " : " windows of ") + report.tokens() + ", " + report.predictions() + " predictions; mean, median and trimmed mean are of the windows' perplexities");

@@ -1,7 +1,5 @@
 package ram.cli;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -64,9 +62,7 @@ final class EvaluationArguments {
                 Progress progress = global.tokenProgress(spec, "evaluate", total)) {
             EvalOptions options = new EvalOptions(global.memory.bytes(), global.threads(), Optional.empty(), progress::reach);
             var report = Evaluator.evaluate(List.of(new EvalModel("quantized", written.weights())), Optional.of(new EvalModel("source", reference.weights())), windows, options);
-            return (ObjectNode) new ObjectMapper().readTree(EvalDocuments.json(report, BuildInfo.read().version()));
-        } catch (JsonProcessingException e) {
-            throw new IllegalStateException(e);
+            return EvalDocuments.json(report, BuildInfo.read().version());
         }
     }
 }

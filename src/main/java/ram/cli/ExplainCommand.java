@@ -1,7 +1,6 @@
 package ram.cli;
 
 import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
@@ -53,7 +52,7 @@ final class ExplainCommand implements Callable<Integer> {
         if (module == null) {
             Payoffs all = Payoffs.of(measured, request);
             if (json) {
-                out.print(new String(ExplainJson.write(all), StandardCharsets.UTF_8));
+                Documents.print(spec, ExplainJson.write(all));
             } else {
                 print(all, out);
             }
@@ -61,7 +60,7 @@ final class ExplainCommand implements Callable<Integer> {
         }
         Explain e = Explain.of(measured, request, module);
         if (json) {
-            out.print(new String(ExplainJson.write(e), StandardCharsets.UTF_8));
+            Documents.print(spec, ExplainJson.write(e));
             return ExitCode.DONE;
         }
         out.println(module + ": " + e.module().format() + ", " + ByteSize.format(e.module().bytes()) + ", why: " + e.module().why().label());

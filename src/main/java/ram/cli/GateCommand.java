@@ -20,6 +20,7 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
 import ram.UsageException;
+import ram.eval.EvalDocuments;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.report.Gate;
@@ -71,7 +72,7 @@ final class GateCommand implements Callable<Integer> {
         if (junit != null) {
             OutputFiles.refuseExisting(junit, true, given, before.orElse(null));
         }
-        if (Documents.schema(given).equals(Documents.EVALUATION)) {
+        if (Documents.schema(given).equals(EvalDocuments.SCHEMA)) {
             evaluation = Optional.of(Documents.evaluation(given));
         } else {
             manifest = Optional.of(ManifestJson.read(given));
@@ -79,7 +80,7 @@ final class GateCommand implements Callable<Integer> {
         }
         List<Gate.Check> checks = Gate.check(manifest, evaluation, limits, before.map(ManifestJson::read));
         if (json) {
-            spec.commandLine().getOut().print(new String(Gate.json(checks), StandardCharsets.UTF_8));
+            Documents.print(spec, Gate.json(checks));
         } else {
             print(checks);
         }

@@ -1,10 +1,7 @@
 package ram.cli;
 
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -25,6 +22,7 @@ import ram.layout.LayoutOptions;
 import ram.layout.Model;
 import ram.layout.Module;
 import ram.plan.ByteSize;
+import ram.profile.JsonDocument;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
 import ram.safetensors.TensorInfo;
@@ -56,10 +54,10 @@ final class InspectCommand implements Callable<Integer> {
     }
 
     @Override
-    public Integer call() throws IOException {
+    public Integer call() {
         try (Model m = Model.open(model, new LayoutOptions(requantize))) {
             if (json) {
-                spec.commandLine().getOut().println(new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT).writeValueAsString(document(m)));
+                Documents.print(spec, JsonDocument.bytes(document(m)));
             } else {
                 print(m, spec.commandLine().getOut());
             }
@@ -148,7 +146,7 @@ final class InspectCommand implements Callable<Integer> {
 
     private static ObjectNode document(Model m) {
         Layout layout = m.layout();
-        ObjectNode root = new ObjectMapper().createObjectNode();
+        ObjectNode root = JsonDocument.object();
         root.put("schema", "ram.inspection/1");
         ObjectNode architecture = root.putObject("architecture");
         architecture.put("model_type", layout.architecture().modelType());

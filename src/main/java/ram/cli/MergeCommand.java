@@ -1,6 +1,5 @@
 package ram.cli;
 
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -41,7 +40,7 @@ final class MergeCommand implements Callable<Integer> {
         }
         Profile profile = ProfileParts.merge(parts);
         if (json) {
-            spec.commandLine().getOut().print(new String(ProfileJson.write(profile), StandardCharsets.UTF_8));
+            Documents.print(spec, ProfileJson.write(profile));
             return ExitCode.DONE;
         }
         OutputFiles.write(output, ProfileJson.write(profile));

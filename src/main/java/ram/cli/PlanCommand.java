@@ -1,7 +1,6 @@
 package ram.cli;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Locale;
@@ -64,7 +63,7 @@ final class PlanCommand implements Callable<Integer> {
         Profile read = ProfileJson.read(profile);
         Manifest manifest = plan.noted(Planner.plan(read, plan.resolve(request, read)));
         if (json) {
-            spec.commandLine().getOut().print(new String(ManifestJson.write(manifest), StandardCharsets.UTF_8));
+            Documents.print(spec, ManifestJson.write(manifest));
         } else {
             PlanTable.print(manifest, root.global.verbosity() > 0, spec.commandLine().getOut());
         }
@@ -84,7 +83,7 @@ final class PlanCommand implements Callable<Integer> {
             if (json) {
                 ObjectNode document = JsonDocument.object().put("schema", "ram.bounds/1").put("parameters", bounds.parameters()).put("smallest_bytes", bounds.smallest())
                         .put("smallest_bits_per_weight", bits(bounds.smallestData(), bounds)).put("largest_bytes", bounds.largest()).put("largest_bits_per_weight", bits(bounds.largestData(), bounds));
-                spec.commandLine().getOut().print(new String(JsonDocument.bytes(document), StandardCharsets.UTF_8));
+                Documents.print(spec, JsonDocument.bytes(document));
             } else {
                 spec.commandLine().getOut().println(String.format(Locale.ROOT, "%s parameters%nsmallest  %s (%d bytes), %.3f bits per weight, if no error is too large for it%nlargest   %s (%d bytes), %.3f bits per weight",
                         InspectCommand.count(bounds.parameters()), ByteSize.format(bounds.smallest()), bounds.smallest(), bits(bounds.smallestData(), bounds),

@@ -3,7 +3,7 @@ package ram.cli;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -176,7 +176,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
                 .map(r -> plan.noted(Planner.plan(measured, plan.resolve(r, measured))).withQuantizer(analysis.quantizer(measured), measured.quantizer())).toList();
         refine.require(analysis.quantizer(measured));
         if (refine.wanted() && !root.global.quiet) {
-            spec.commandLine().getErr().println(refine.cost(m, model, manifests.getFirst().formats(), types(m, measured)));
+            spec.commandLine().getErr().println(refine.describe(refine.cost(m, model, manifests.getFirst().formats(), types(m, measured))));
         }
         return manifests;
     }
@@ -232,6 +232,11 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         List<ShardPlan> shards = planned.stream().map(p -> OutputSize.of(measured, p.formats())).toList();
         List<RefineStore> stores = new ArrayList<>();
         String inputs = refine.wanted() ? refine.fingerprint(model) : "";
+        long total = shards.stream().mapToLong(ShardPlan::totalBytes).reduce(0, Math::addExact);
+        if (refine.wanted() && !Files.exists(folder.beside("refine-0"))) {
+            long working = planned.stream().mapToLong(p -> refine.cost(m, model, p.formats(), types(m, measured)).files()).reduce(0, Math::addExact);
+            OutputFolder.requireSpace(output, Math.addExact(total, working));
+        }
         try {
             List<Converter.Variant> variants = new ArrayList<>();
             List<Manifest> refined = new ArrayList<>();
@@ -254,7 +259,6 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
                 if (variants.size() > 1) {
                     variants.forEach(v -> OutputFolder.create(v.folder()));
                 }
-                long total = shards.stream().mapToLong(ShardPlan::totalBytes).reduce(0, Math::addExact);
                 OutputFolder.requireSpace(output, Math.max(0, total - Converter.written(journal)));
                 finished = write(m, measured, refined, variants, journal);
             }
@@ -356,7 +360,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
     private void print(List<Manifest> manifests) {
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
-            out.print(new String(manifests.size() == 1 ? ManifestJson.write(manifests.getFirst()) : family(manifests).json(), StandardCharsets.UTF_8));
+            Documents.print(spec, manifests.size() == 1 ? ManifestJson.write(manifests.getFirst()) : family(manifests).json());
         } else if (root.global.quiet && !dryRun) {
             return;
         } else if (manifests.size() == 1) {

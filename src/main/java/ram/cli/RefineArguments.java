@@ -66,16 +66,20 @@ final class RefineArguments {
         return out;
     }
 
-    /// One line about what it will take.
-    String cost(Model model, Path folder, Map<String, Format> formats, OutputTypes types) {
+    /// What it will take.
+    RefineCost cost(Model model, Path folder, Map<String, Format> formats, OutputTypes types) {
         try (EvalModel source = EvalModel.open(folder)) {
-            RefineCost cost = RefineCost.of(source.weights(), targets(model, formats, types), refinement());
-            return "refine    " + refinement() + ": " + cost.work() + ", " + ByteSize.format(cost.statistics()) + " of statistics beside --memory, "
-                    + ByteSize.format(cost.files()) + " of working files";
+            return RefineCost.of(source.weights(), targets(model, formats, types), refinement());
         }
     }
 
-    /// Refines into the store, which the caller closes and, when all is written, deletes.
+    /// One line about that.
+    String describe(RefineCost cost) {
+        return "refine    " + refinement() + ": " + cost.work() + ", " + ByteSize.format(cost.statistics()) + " of statistics beside --memory, "
+                + ByteSize.format(cost.files()) + " of working files";
+    }
+
+    /// Refines into the store, which the caller closes; it is removed with the folder that it lies in.
     ///
     /// @param store receives the refined modules
     /// @return what the manifest says about it

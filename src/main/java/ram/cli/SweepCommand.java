@@ -57,7 +57,7 @@ final class SweepCommand implements Callable<Integer> {
         Frontier frontier = Frontier.solve(ProfileJson.read(profile), choice.request(spec), budgets);
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
-            out.print(new String(FrontierJson.write(frontier), StandardCharsets.UTF_8));
+            Documents.print(spec, FrontierJson.write(frontier));
         } else {
             print(frontier, out);
         }

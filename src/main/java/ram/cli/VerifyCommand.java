@@ -1,7 +1,6 @@
 package ram.cli;
 
 import java.io.PrintWriter;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -100,7 +99,7 @@ final class VerifyCommand implements Callable<Integer> {
     private int report(Verifier.Report report) {
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
-            out.print(new String(report.json(source != null), StandardCharsets.UTF_8));
+            Documents.print(spec, report.json(source != null));
             return report.sound() ? ExitCode.DONE : ExitCode.INPUT;
         }
         report.problems().stream().limit(PROBLEMS_SHOWN).forEach(out::println);

@@ -1,27 +1,25 @@
 package ram.eval;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.SerializationFeature;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import ram.profile.JsonDocument;
 
 /// An evaluation as JSON and as CSV. The same results give the same bytes; times are left out.
 public final class EvalDocuments {
-    private static final ObjectMapper MAPPER = new ObjectMapper().enable(SerializationFeature.INDENT_OUTPUT);
+    public static final String SCHEMA = "ram.evaluation/1";
 
     private EvalDocuments() {
     }
 
-    /// The `ram.evaluation/1` document, a newline at its end.
+    /// The `ram.evaluation/1` document.
     ///
     /// @param version of the program
-    public static String json(EvalReport report, String version) {
-        ObjectNode root = MAPPER.createObjectNode();
-        root.put("schema", "ram.evaluation/1").put("tool_version", version);
+    public static ObjectNode json(EvalReport report, String version) {
+        ObjectNode root = JsonDocument.object();
+        root.put("schema", SCHEMA).put("tool_version", version);
         root.put("tokens", report.tokens()).put("tokens_sha256", report.tokensFingerprint());
         root.put("sequences", report.sequences()).put("predictions", report.predictions());
         report.reference().ifPresent(r -> root.put("reference", r));
@@ -36,11 +34,7 @@ public final class EvalDocuments {
             m.sequenceNll().forEach(node.putArray("sequence_nll")::add);
         }
         report.warnings().forEach(root.putArray("warnings")::add);
-        try {
-            return MAPPER.writeValueAsString(root).replace("\r\n", "\n") + "\n";
-        } catch (JsonProcessingException e) {
-            throw new IllegalStateException(e);
-        }
+        return root;
     }
 
     private static void put(ObjectNode node, EvalReport.Divergence d) {

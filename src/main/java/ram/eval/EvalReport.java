@@ -8,6 +8,7 @@ import java.util.Optional;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import ram.numeric.Quantiles;
 
 /// What an evaluation found.
 ///
@@ -116,7 +117,7 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
         double[] perplexity = scores.stream().mapToDouble(SequenceScores::perplexity).toArray();
         double[] sorted = Statistics.sorted(perplexity);
         double overall = Statistics.mean(flat(scores, SequenceScores::nll));
-        Spread spread = new Spread(Statistics.mean(perplexity), Statistics.quantile(sorted, 0.5), Statistics.trimmedMean(sorted, 0.05), Statistics.trimmedMean(sorted, 0.1),
+        Spread spread = new Spread(Statistics.mean(perplexity), Quantiles.of(sorted, 0.5), Statistics.trimmedMean(sorted, 0.05), Statistics.trimmedMean(sorted, 0.1),
                 Math.exp(Statistics.mean(nll)), Statistics.standardError(perplexity), sorted[0], sorted[sorted.length - 1]);
         List<Integer> worst = IntStream.range(0, nll.length).boxed().sorted(Comparator.comparingDouble((Integer i) -> -nll[i])).limit(5).toList();
         return new ModelScores(name, list(nll), overall, Statistics.standardError(nll), Math.exp(overall), spread, worst, divergence);
@@ -141,10 +142,10 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
         double[] paired = IntStream.range(0, own.size()).mapToDouble(i -> own.get(i).meanNll() - base.get(i).meanNll()).toArray();
         double difference = Statistics.mean(flat(own, SequenceScores::nll)) - Statistics.mean(flat(base, SequenceScores::nll));
         double half = paired.length < 2 ? Double.POSITIVE_INFINITY : Statistics.student(paired.length - 1) * Statistics.standardError(paired);
-        return new Divergence(list(sequenceKl), Statistics.mean(kl), Statistics.standardError(sequenceKl), Statistics.quantile(sorted, 0.5), Statistics.quantile(sorted, 0.9),
-                Statistics.quantile(sorted, 0.99), sorted[sorted.length - 1], (double) same / kl.length,
-                new DeltaP(Statistics.mean(deltaP), Math.sqrt(squares / deltaP.length), Statistics.quantile(sortedP, 0.01), Statistics.quantile(sortedP, 0.05),
-                        Statistics.quantile(sortedP, 0.5), Statistics.quantile(sortedP, 0.95), Statistics.quantile(sortedP, 0.99)),
+        return new Divergence(list(sequenceKl), Statistics.mean(kl), Statistics.standardError(sequenceKl), Quantiles.of(sorted, 0.5), Quantiles.of(sorted, 0.9),
+                Quantiles.of(sorted, 0.99), sorted[sorted.length - 1], (double) same / kl.length,
+                new DeltaP(Statistics.mean(deltaP), Math.sqrt(squares / deltaP.length), Quantiles.of(sortedP, 0.01), Quantiles.of(sortedP, 0.05),
+                        Quantiles.of(sortedP, 0.5), Quantiles.of(sortedP, 0.95), Quantiles.of(sortedP, 0.99)),
                 difference, difference - half, difference + half);
     }
 

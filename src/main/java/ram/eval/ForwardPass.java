@@ -417,7 +417,7 @@ public final class ForwardPass {
         }
     }
 
-    /// Sizes of the pieces in which sequences run so that a layer's working memory stays within `bytes`.
+    /// Most tokens that may run at once so that a layer's working memory stays within `bytes`.
     public int chunkTokens(long bytes) {
         long byIndex = Integer.MAX_VALUE / Math.max(1L, scratchBytesPerToken() / 4);
         return (int) Math.clamp(bytes / scratchBytesPerToken(), 1, byIndex);

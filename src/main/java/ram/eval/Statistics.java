@@ -2,7 +2,7 @@ package ram.eval;
 
 import java.util.Arrays;
 
-/// Sums and order statistics over `double[]`, in index order.
+/// Means and their errors over `double[]`, summed in index order.
 final class Statistics {
     private Statistics() {
     }
@@ -32,13 +32,6 @@ final class Statistics {
         double[] out = x.clone();
         Arrays.sort(out);
         return out;
-    }
-
-    /// The quantile of sorted values, linear between the two nearest.
-    static double quantile(double[] sorted, double p) {
-        double at = p * (sorted.length - 1);
-        int i = (int) at;
-        return i + 1 == sorted.length ? sorted[i] : sorted[i] + (at - i) * (sorted[i + 1] - sorted[i]);
     }
 
     /// The mean without the `share` smallest and the `share` largest of the sorted values, rounded down in number.

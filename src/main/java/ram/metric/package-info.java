@@ -1,2 +1,2 @@
-/// Metrics of one matrix from its weights alone, and its error in every format.
+/// Metrics of one matrix from its weights alone.
 package ram.metric;

@@ -1,11 +1,7 @@
 package ram.plan;
 
-import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.io.ByteArrayOutputStream;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.Objects;
 import java.util.OptionalInt;
@@ -56,13 +52,6 @@ public record ModelFamily(String toolVersion, List<Member> members) {
                     .put("bits_per_weight", m.bitsPerWeight()).put("predicted_damage", m.damage());
             m.memoryGiB().ifPresent(g -> o.put("memory_gib", g));
         }
-        ByteArrayOutputStream out = new ByteArrayOutputStream();
-        try (JsonGenerator json = JsonDocument.generator(out)) {
-            json.writeTree(root);
-            json.writeRaw('\n');
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        return out.toByteArray();
+        return JsonDocument.bytes(root);
     }
 }

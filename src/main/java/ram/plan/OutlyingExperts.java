@@ -5,6 +5,7 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
+import ram.numeric.Quantiles;
 import ram.profile.ModuleProfile;
 import ram.profile.Profile;
 import ram.profile.TensorProfile;
@@ -47,8 +48,8 @@ final class OutlyingExperts {
     private static void find(ModuleProfile m, List<Outlier> found) {
         int point = m.curve().size() / 2;
         double[] logs = m.tensors().stream().mapToDouble(t -> Math.log(damage(t, point))).toArray();
-        double middle = median(logs);
-        double spread = MAD_TO_SIGMA * median(Arrays.stream(logs).map(l -> Math.abs(l - middle)).toArray());
+        double middle = Quantiles.median(logs);
+        double spread = MAD_TO_SIGMA * Quantiles.median(Arrays.stream(logs).map(l -> Math.abs(l - middle)).toArray());
         for (int i = 0; i < logs.length; i++) {
             double above = logs[i] - middle;
             if (above > Math.log(TIMES) && above > DEVIATIONS * spread) {
@@ -59,12 +60,5 @@ final class OutlyingExperts {
 
     private static double damage(TensorProfile t, int point) {
         return Math.max(t.sensitivity() * t.curve().get(point).relativeError(), Double.MIN_NORMAL);
-    }
-
-    private static double median(double[] values) {
-        double[] sorted = values.clone();
-        Arrays.sort(sorted);
-        int n = sorted.length;
-        return n % 2 == 1 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
     }
 }

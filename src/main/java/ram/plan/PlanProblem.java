@@ -87,7 +87,7 @@ final class PlanProblem {
         long low = request.allowUnsafe() ? smallestUnsafe : smallestSafe;
         long high = Math.max(low, largest);
         if (solve(high).solution().objective() > damage) {
-            throw new BudgetException("a predicted KL divergence of " + damage + " cannot be reached even at the largest size of " + ByteSize.format(high), high, smallestSafe, smallestUnsafe);
+            throw new BudgetException("a predicted KL divergence of " + damage + " cannot be reached even at the largest size of " + ByteSize.format(high), smallestSafe, smallestUnsafe);
         }
         while (low < high) {
             long middle = low + (high - low) / 2;
@@ -166,7 +166,7 @@ final class PlanProblem {
         String unsafe = smallestUnsafe < smallestSafe
                 ? ", or " + ByteSize.format(smallestUnsafe) + " (" + smallestUnsafe + " bytes) with --allow-unsafe" : "";
         return new BudgetException("the budget of " + asked + " cannot be met: the smallest possible size is " + ByteSize.format(smallestSafe) + " (" + smallestSafe + " bytes)" + unsafe,
-                limit, smallestSafe, smallestUnsafe);
+                smallestSafe, smallestUnsafe);
     }
 
     boolean countsData() {

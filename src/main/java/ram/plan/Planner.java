@@ -79,7 +79,7 @@ public final class Planner {
             if (used > limit) {
                 throw new BudgetException("policy " + request.policy().label() + " needs " + ByteSize.format(used) + " (" + used + " bytes), more than the budget of "
                         + ByteSize.format(limit) + " (" + limit + " bytes); policy budget can go down to " + ByteSize.format(prepared.smallestSafe) + " ("
-                        + prepared.smallestSafe + " bytes)", limit, prepared.smallestSafe, prepared.smallestUnsafe);
+                        + prepared.smallestSafe + " bytes)", prepared.smallestSafe, prepared.smallestUnsafe);
             }
         }
         double damage = 0;

@@ -8,35 +8,42 @@ import ram.UsageException;
 
 /// The ways to choose formats.
 public enum Policy {
-    BUDGET("budget", "least predicted damage within the budget"),
-    MINT("mint", "least weighted NRMSE within the budget, with soft priors by role"),
-    UNIFORM("uniform", "one format everywhere, with the architecture's own exceptions"),
-    MIXED_2_6("mixed_2_6", "mlx_lm's recipe of 2 and 6 bits"),
-    MIXED_3_4("mixed_3_4", "mlx_lm's recipe of 3 and 4 bits"),
-    MIXED_3_6("mixed_3_6", "mlx_lm's recipe of 3 and 6 bits"),
-    MIXED_4_6("mixed_4_6", "mlx_lm's recipe of 4 and 6 bits"),
-    V1("v1", "thresholds on a composite score of fixed ranges"),
-    V2("v2", "thresholds on a composite score normalised over the model"),
-    V2_OPT("v2-opt", "v2 with the thresholds of the smallest size that predicts no more damage"),
-    V3("v3", "v2, and where its scores do not separate modules their error and norm"),
-    V3_OPT("v3-opt", "v3 with the thresholds of the smallest size that predicts no more damage"),
-    V4("v4", "v2 for mixtures of experts and hybrids, v3-opt for dense models");
+    /// Least predicted damage within the budget.
+    BUDGET("budget"),
+    /// Least weighted NRMSE within the budget, with soft priors by role.
+    MINT("mint"),
+    /// One format everywhere, with the architecture's own exceptions.
+    UNIFORM("uniform"),
+    /// mlx_lm's recipe of 2 and 6 bits.
+    MIXED_2_6("mixed_2_6"),
+    /// mlx_lm's recipe of 3 and 4 bits.
+    MIXED_3_4("mixed_3_4"),
+    /// mlx_lm's recipe of 3 and 6 bits.
+    MIXED_3_6("mixed_3_6"),
+    /// mlx_lm's recipe of 4 and 6 bits.
+    MIXED_4_6("mixed_4_6"),
+    /// Thresholds on a composite score of fixed ranges.
+    V1("v1"),
+    /// Thresholds on a composite score normalised over the model.
+    V2("v2"),
+    /// `v2` with the thresholds of the smallest size that predicts no more damage.
+    V2_OPT("v2-opt"),
+    /// `v2`, and where its scores do not separate modules their error and norm.
+    V3("v3"),
+    /// `v3` with the thresholds of the smallest size that predicts no more damage.
+    V3_OPT("v3-opt"),
+    /// `v2` for mixtures of experts and hybrids, `v3-opt` for dense models.
+    V4("v4");
 
     private final String label;
-    private final String description;
 
-    Policy(String label, String description) {
+    Policy(String label) {
         this.label = label;
-        this.description = description;
     }
 
     /// The name on the command line and in documents.
     public String label() {
         return label;
-    }
-
-    public String description() {
-        return description;
     }
 
     /// Whether it needs a budget.

@@ -8,6 +8,7 @@ import java.util.Optional;
 import ram.UsageException;
 import ram.format.Format;
 import ram.layout.Architecture.Structure;
+import ram.numeric.Quantiles;
 import ram.plan.Candidates.Candidate;
 import ram.plan.Candidates.Choice;
 import ram.plan.Manifest.Why;
@@ -271,16 +272,9 @@ final class RulePolicies {
         return Arrays.stream(values).map(v -> flat ? 0.5 : clamp((v - low) / (high - low))).toArray();
     }
 
-    /// With linear interpolation between order statistics; 0 of nothing.
-    static double percentile(double[] values, double p) {
-        if (values.length == 0) {
-            return 0;
-        }
-        double[] sorted = values.clone();
-        Arrays.sort(sorted);
-        double at = p * (sorted.length - 1);
-        int below = (int) at;
-        return below + 1 < sorted.length ? sorted[below] + (at - below) * (sorted[below + 1] - sorted[below]) : sorted[below];
+    /// Of values in any order; 0 of nothing.
+    private static double percentile(double[] values, double p) {
+        return values.length == 0 ? 0 : Quantiles.of(Arrays.stream(values).sorted().toArray(), p);
     }
 
     private List<Decision> byScore(List<Score> scores, Thresholds t) {

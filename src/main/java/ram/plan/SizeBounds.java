@@ -64,7 +64,7 @@ public record SizeBounds(long smallest, long largest, long smallestData, long la
     public void require(long budget) {
         if (budget < smallest) {
             throw new BudgetException("the budget of " + ByteSize.format(budget) + " (" + budget + " bytes) is below the smallest possible size of "
-                    + ByteSize.format(smallest) + " (" + smallest + " bytes), which --allow-unsafe may take", budget, smallest, smallest);
+                    + ByteSize.format(smallest) + " (" + smallest + " bytes), which --allow-unsafe may take", smallest, smallest);
         }
     }
 }

@@ -31,7 +31,7 @@ import ram.layout.Kind;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
 
-/// What the tool's two documents have in common: strict parsing, deterministic writing, and the parts that stand in both.
+/// What the program's documents have in common: strict parsing, deterministic writing, and the parts that stand in several.
 public final class JsonDocument {
     private static final int MAX_DEPTH = 32;
     private static final ObjectMapper MAPPER = new ObjectMapper(JsonFactory.builder()

@@ -150,7 +150,7 @@ final class Activations implements AutoCloseable {
                     Files.deleteIfExists(file);
                 }
             } catch (IOException _) {
-                // a left-over of a folder that is removed as a whole
+                // goes with the folder that it lies in
             }
         }
     }

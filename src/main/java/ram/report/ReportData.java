@@ -18,6 +18,7 @@ import ram.UsageException;
 import ram.layout.Architecture;
 import ram.layout.Kind;
 import ram.metric.Metric;
+import ram.numeric.Quantiles;
 import ram.plan.ByteSize;
 import ram.plan.Damage;
 import ram.plan.Explain;
@@ -189,7 +190,7 @@ public final class ReportData {
                 double[] sorted = list.stream().mapToDouble(Double::doubleValue).sorted().toArray();
                 ArrayNode box = boxes.addArray().add(row).add(sorted.length);
                 for (double share : new double[] {0, 0.25, 0.5, 0.75, 1}) {
-                    box.add(round(quantile(sorted, share)));
+                    box.add(round(Quantiles.of(sorted, share)));
                 }
             });
         });
@@ -197,13 +198,6 @@ public final class ReportData {
     }
 
     /// Linear between neighbours, as in R's type 7.
-    static double quantile(double[] sorted, double share) {
-        double at = share * (sorted.length - 1);
-        int low = (int) at;
-        int high = Math.min(low + 1, sorted.length - 1);
-        return sorted[low] + (at - low) * (sorted[high] - sorted[low]);
-    }
-
     /// Per layer and expert, over the expert's matrices: sensitivity (share of the model's), relative error in the chosen format (root mean square over its
     /// matrices), largest excess kurtosis.
     private Optional<ObjectNode> experts(Profile p) {

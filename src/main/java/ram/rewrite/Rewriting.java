@@ -132,11 +132,6 @@ public record Rewriting(Model model, List<Change> changes) {
         return new Model(model.checkpoint(), model.config(), new Layout(noted, modules, plain, layout.prequantized(), layout.dropped(), layout.config()));
     }
 
-    /// The sentence about what was done.
-    public String sentence() {
-        return model.layout().architecture().assumptions().getLast();
-    }
-
     static Rows rows(Module module, int part) {
         return Rows.of(module.weight(), module.parts().get(part).firstRow(), module.parts().get(part).rows());
     }

@@ -25,7 +25,7 @@ public final class Propagation {
         void layer(int layer, List<ModuleWeights> modules);
     }
 
-    /// @param logitPower mean square of a logit; `Term.damage` needs it
+    /// @param logitPower mean square of a logit
     /// @param residualPower power of the residual at the start and after each layer
     public record Result(double logitPower, List<Double> residualPower) {
         public Result {

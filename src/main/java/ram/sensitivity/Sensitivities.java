@@ -1,11 +1,11 @@
 package ram.sensitivity;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalDouble;
+import ram.numeric.Quantiles;
 
 /// Sensitivities for modules that the propagation does not know.
 public final class Sensitivities {
@@ -36,8 +36,8 @@ public final class Sensitivities {
             }
         }
         Map<Place, Double> medians = new HashMap<>();
-        known.forEach((place, values) -> medians.put(place, median(values)));
-        OptionalDouble all = known.isEmpty() ? OptionalDouble.empty() : OptionalDouble.of(median(known.values().stream().flatMap(List::stream).toList()));
+        known.forEach((place, values) -> medians.put(place, Quantiles.median(values.stream().mapToDouble(Double::doubleValue).toArray())));
+        OptionalDouble all = known.isEmpty() ? OptionalDouble.empty() : OptionalDouble.of(Quantiles.median(known.values().stream().flatMap(List::stream).mapToDouble(Double::doubleValue).toArray()));
         return entries.stream().mapToDouble(e -> e.sensitivity.orElseGet(() -> {
             for (Place place : places(e)) {
                 if (medians.containsKey(place)) {
@@ -51,12 +51,5 @@ public final class Sensitivities {
     /// Where an entry looks for its like, the nearest first; layer −2 is the whole model.
     private static List<Place> places(Entry e) {
         return List.of(new Place(e.layer, e.expert), new Place(-2, e.expert));
-    }
-
-    private static double median(List<Double> values) {
-        double[] sorted = values.stream().mapToDouble(Double::doubleValue).toArray();
-        Arrays.sort(sorted);
-        int n = sorted.length;
-        return n % 2 == 1 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
     }
 }

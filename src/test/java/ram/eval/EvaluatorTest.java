@@ -7,7 +7,6 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -46,7 +45,7 @@ class EvaluatorTest {
         EvalOptions small = new EvalOptions(20_000, 2, Optional.of(file), _ -> { });
         try (EvalModel source = tiny()) {
             EvalModel noisy = noisy(source, 0.01);
-            String whole = EvalDocuments.json(Evaluator.evaluate(List.of(noisy), Optional.of(source), TOKENS, EvalOptions.defaults()), "1");
+            var whole = EvalDocuments.json(Evaluator.evaluate(List.of(noisy), Optional.of(source), TOKENS, EvalOptions.defaults()), "1");
             class Stopped extends RuntimeException {
                 private static final long serialVersionUID = 1L;
             }
@@ -149,7 +148,7 @@ class EvaluatorTest {
             EvalReport b = Evaluator.evaluate(List.of(noisy(source, 0.01)), Optional.of(source), TOKENS, new EvalOptions(1 << 30, 3, Optional.empty(), _ -> { }));
             assertEquals(EvalDocuments.json(a, "1"), EvalDocuments.json(b, "1"));
             assertEquals(EvalDocuments.csv(a), EvalDocuments.csv(b));
-            JsonNode json = new ObjectMapper().readTree(EvalDocuments.json(a, "1"));
+            JsonNode json = EvalDocuments.json(a, "1");
             assertEquals("ram.evaluation/1", json.path("schema").asText());
             assertEquals(4, json.path("models").path(1).path("divergence").path("sequence_kl").size());
         }

@@ -91,8 +91,8 @@ class RewritingTest {
     void leavesTheFunctionAndUndoesASpread(String type, int changed) throws IOException {
         try (Model spread = new SpreadModel(type, true, DType.F32).open(dir.resolve("s")); Model plain = new SpreadModel(type, false, DType.F32).open(dir.resolve("p"))) {
             Rewriting done = rewrite(spread);
-            assertEquals(changed, done.changes().size(), done.sentence());
-            assertTrue(done.sentence().matches("Rewritten exactly: 4 of \\d+ modules, \\d+ channels rescaled by powers of two\\."), done.sentence());
+            assertEquals(changed, done.changes().size(), done.model().layout().architecture().assumptions().getLast());
+            assertTrue(done.model().layout().architecture().assumptions().getLast().matches("Rewritten exactly: 4 of \\d+ modules, \\d+ channels rescaled by powers of two\\."), done.model().layout().architecture().assumptions().getLast());
             assertSameFunction(spread, done.model());
             assertSameFunction(plain, done.model());
             for (Rewriting.Change c : done.changes()) {
@@ -113,7 +113,7 @@ class RewritingTest {
         try (Model plain = new SpreadModel("llama", false, DType.BF16).open(dir)) {
             Rewriting done = rewrite(plain);
             assertEquals(List.of(), done.changes());
-            assertEquals("Nothing was rewritten: rescaling channels lowers the error of no module.", done.sentence());
+            assertEquals("Nothing was rewritten: rescaling channels lowers the error of no module.", done.model().layout().architecture().assumptions().getLast());
             for (int i = 0; i < plain.layout().modules().size(); i++) {
                 assertSame(plain.layout().modules().get(i).weight(), done.model().layout().modules().get(i).weight());
             }
@@ -125,7 +125,7 @@ class RewritingTest {
         try (Model gemma = new SpreadModel("gemma", true, DType.BF16).open(dir.resolve("g"))) {
             Rewriting done = rewrite(gemma);
             assertEquals(List.of(), done.changes());
-            assertEquals("Nothing was rewritten: that channels may be rescaled is known of llama, mistral, mixtral, olmoe, qwen2, qwen2_moe, qwen3, qwen3_moe only.", done.sentence());
+            assertEquals("Nothing was rewritten: that channels may be rescaled is known of llama, mistral, mixtral, olmoe, qwen2, qwen2_moe, qwen3, qwen3_moe only.", done.model().layout().architecture().assumptions().getLast());
             assertEquals(0, Rewriting.work(gemma));
         }
     }
