@@ -1,8 +1,8 @@
 package ram.layout;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import java.util.ArrayList;
 import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -21,7 +21,7 @@ public final class ExpectedTensors {
     private final Family family;
     private final JsonNode scope;
     private final Map<String, Shape> shapes;
-    private final List<String> problems = new ArrayList<>();
+    private final Set<String> problems = new LinkedHashSet<>();
 
     private ExpectedTensors(Family family, JsonNode scope, Map<String, Shape> shapes) {
         this.family = family;
@@ -39,7 +39,7 @@ public final class ExpectedTensors {
         }
         ExpectedTensors expected = new ExpectedTensors(family.get(), family.get().scope(config.json()), shapes);
         expected.check();
-        return expected.problems;
+        return List.copyOf(expected.problems);
     }
 
     private static boolean isPlain(Family family) {
@@ -90,8 +90,19 @@ public final class ExpectedTensors {
         }
     }
 
-    /// What config.json says of a parameter's shape; empty where it does not say enough.
     private Optional<Shape> shape(String name) {
+        try {
+            return configured(name);
+        } catch (ArithmeticException e) {
+            problems.add("config.json has sizes that no tensor can have");
+            return Optional.empty();
+        }
+    }
+
+    /// What config.json says of a parameter's shape; empty where it does not say enough.
+    ///
+    /// @throws ArithmeticException when that is beyond counting
+    private Optional<Shape> configured(String name) {
         long hidden = scope.path("hidden_size").asLong();
         long inner = scope.path("intermediate_size").asLong();
         long heads = scope.path("num_attention_heads").asLong();
@@ -99,9 +110,9 @@ public final class ExpectedTensors {
         long keys = scope.path("num_key_value_heads").asLong(isDefaulted("num_key_value_heads") ? 0 : heads);
         String end = name.replaceFirst("^.*\\{N}\\.", "");
         return switch (end) {
-            case "self_attn.q_proj.weight" -> of(heads * length, hidden);
-            case "self_attn.k_proj.weight", "self_attn.v_proj.weight" -> of(keys * length, hidden);
-            case "self_attn.o_proj.weight" -> of(hidden, heads * length);
+            case "self_attn.q_proj.weight" -> of(Math.multiplyExact(heads, length), hidden);
+            case "self_attn.k_proj.weight", "self_attn.v_proj.weight" -> of(Math.multiplyExact(keys, length), hidden);
+            case "self_attn.o_proj.weight" -> of(hidden, Math.multiplyExact(heads, length));
             case "mlp.gate_proj.weight", "mlp.up_proj.weight" -> of(inner, hidden);
             case "mlp.down_proj.weight" -> of(hidden, inner);
             default -> end.endsWith("embed_tokens.weight") ? of(scope.path("vocab_size").asLong(), hidden) : end.endsWith("norm.weight") ? of(hidden) : Optional.empty();

@@ -154,6 +154,8 @@ class HostileInputTest {
         Files.copy(Cli.TINY.resolve("model.safetensors"), source.resolve("model.safetensors"), StandardCopyOption.REPLACE_EXISTING);
         change(source.resolve("config.json"), c -> c.put("intermediate_size", 999));
         unsound("tensor 'model.layers.0.mlp.down_proj.weight' has the shape [128×384], but by config.json it would have [128×999]; mlx_lm would refuse it", source);
+        change(source.resolve("config.json"), c -> c.put("intermediate_size", 384).put("vocab_size", Long.MAX_VALUE));
+        unsound("config.json has sizes that no tensor can have", source);
     }
 
     @Test
