@@ -189,11 +189,15 @@ public final class ForwardPass {
             float[] gate = linear(path + ".shared_expert_gate", 1, shape.hidden(), x, tokens);
             float[] shared = gated(path + ".shared_expert", x, tokens);
             for (int t = 0; t < tokens; t++) {
-                float weight = 1 / (1 + Exp.exp(-gate[t]));
-                addScaled(out, t * shape.hidden(), shared, t * shape.hidden(), shape.hidden(), weight);
+                addScaled(out, t * shape.hidden(), shared, t * shape.hidden(), shape.hidden(), sharedWeight(gate[t]));
             }
         }
         return out;
+    }
+
+    /// How much of the shared expert's output counts for a token: the sigmoid of its gate.
+    public static float sharedWeight(float gate) {
+        return 1 / (1 + Exp.exp(-gate));
     }
 
     private float[] gated(String path, float[] x, int tokens) {
@@ -364,8 +368,7 @@ public final class ForwardPass {
 
     /// The output head: the embedding where it is shared.
     Rows head() {
-        boolean tied = weights.config().json().path("tie_word_embeddings").asBoolean(weights.matrix("lm_head").isEmpty());
-        return matrix(tied ? "model.embed_tokens" : "lm_head", shape.vocabulary(), shape.hidden());
+        return matrix(weights.tied() ? "model.embed_tokens" : "lm_head", shape.vocabulary(), shape.hidden());
     }
 
     /// What enters the output head: the normalised states, all sequences one after the other.

@@ -125,7 +125,7 @@ public final class Noise {
                 }
             }
         }
-        if (!source.config().json().path("tie_word_embeddings").asBoolean(source.matrix("lm_head").isEmpty())) {
+        if (!source.tied()) {
             out.add("lm_head");
         }
         return List.copyOf(out);

@@ -21,6 +21,11 @@ public interface WeightSource extends AutoCloseable {
     /// @return empty when the model has no such tensor
     Optional<float[]> vector(String name);
 
+    /// Whether the head shares the embedding: MLX has no head of its own then.
+    default boolean tied() {
+        return matrix("lm_head").isEmpty();
+    }
+
     /// A text that differs between sources whose weights differ; partial results are taken up again only where it agrees.
     String fingerprint();
 

@@ -260,7 +260,7 @@ public final class Refiner {
 
     /// Whether there is an embedding to refine: as the output head that it is too.
     private boolean tiedEmbedding() {
-        return targets.containsKey(EMBEDDING) && source.matrix(HEAD).isEmpty() && targets.get(EMBEDDING).refinable();
+        return targets.containsKey(EMBEDDING) && source.tied() && targets.get(EMBEDDING).refinable();
     }
 
     private void embedding(List<Piece> pieces, DoubleConsumer progress) {
@@ -529,7 +529,7 @@ public final class Refiner {
                 float[] gate = coded.apply(path + ".shared_expert_gate", codedIn.get(i));
                 float[] out = coded.apply(expert + ".down_proj", gated.get(i));
                 for (int t = 0; t < gate.length; t++) {
-                    float share = (float) (1 / (1 + StrictMath.exp(-gate[t])));
+                    float share = ForwardPass.sharedWeight(gate[t]);
                     for (int c = 0; c < shape.hidden(); c++) {
                         out[t * shape.hidden() + c] *= share;
                     }
