@@ -12,8 +12,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.SortedMap;
-import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
 import java.util.stream.IntStream;
@@ -36,11 +34,9 @@ import ram.format.Format;
 import ram.layout.Model;
 import ram.layout.OutputTypes;
 import ram.numeric.Background;
-import ram.numeric.Workers;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
-import ram.plan.MlxVersion;
 import ram.plan.ModelFamily;
 import ram.plan.OutputSize;
 import ram.plan.PlanRequest;
@@ -293,7 +289,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
 
     private List<Manifest> write(Model m, Profile measured, List<Manifest> planned, List<Converter.Variant> variants, Journal journal) {
         List<Map<String, Converter.Measured>> written;
-        Background<List<Manifest.OutputFile>> sources = new Background<>(root.global.threads(), () -> receipts(m));
+        Background<List<Manifest.OutputFile>> sources = new Background<>(root.global.threads(), () -> Receipts.of(m, 1));
         try (Progress progress = root.global.progress(spec, "write", Converter.work(m.layout()))) {
             written = new Converter(analysis.quantizer(measured), root.global.threads()).write(m.layout(), types(m, measured), variants, Optional.of(journal), bytes -> {
                 // not before the first block is done and the code compiled
@@ -308,38 +304,18 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         return finished;
     }
 
-    private List<Manifest.OutputFile> receipts(Model m) {
-        try (Workers workers = new Workers(1)) {
-            return Receipts.of(m, workers);
-        }
-    }
-
     /// Adds what belongs beside the tensors, and verifies.
     private Manifest finish(Model m, Profile measured, Manifest planned, Converter.Variant variant, Map<String, Converter.Measured> written,
                             Background<List<Manifest.OutputFile>> sources) {
-        SortedMap<String, Format> quantized = new TreeMap<>();
-        variant.formats().forEach((path, format) -> {
-            if (!format.isDense()) {
-                quantized.put(path, format);
-            }
-        });
-        measured.prequantized().forEach(p -> quantized.put(p.path(), p.format()));
-        Map<String, Double> errors = new TreeMap<>();
-        written.forEach((path, e) -> errors.put(path, e.relativeError()));
-        Manifest manifest = planned.withWrittenErrors(errors);
         Path folder = variant.folder();
-        OutputFolder.writeSideFiles(m, variant.plan(), quantized, planned.mlxVersion().map(MlxVersion::knowsMode).orElse(true), folder);
+        Manifest manifest = OutputFolder.writeSideFiles(m, measured, planned, variant, written);
         if (evaluation.wanted()) {
             manifest = manifest.withEvaluation(evaluation.evaluate(model, folder, root.global, spec));
         }
         OutputFolder.write(folder.resolve("README.md"), ModelCard.write(model, manifest));
-        Background<List<Manifest.OutputFile>> files = new Background<>(root.global.threads(), () -> {
-            try (Workers workers = new Workers(root.global.threads())) {
-                return Receipts.of(folder, workers);
-            }
-        });
+        Background<List<Manifest.OutputFile>> files = new Background<>(root.global.threads(), () -> Receipts.of(folder, root.global.threads()));
         files.begin();
-        Verifier.Report report = VerifyCommand.verify(folder, Optional.of(m), errors, manifest.nonFinite(), root.global, spec);
+        Verifier.Report report = VerifyCommand.verify(folder, Optional.of(m), manifest.writtenErrors(), manifest.nonFinite(), root.global, spec);
         if (!report.sound()) {
             throw InputException.in(model, "does not give a sound output: " + report.problems().getFirst() + (report.problems().size() > 1 ? " (and " + (report.problems().size() - 1) + " more)" : "")
                     + "; its config.json may not fit its tensors, otherwise report this");

@@ -16,8 +16,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
-import java.util.SortedMap;
-import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.function.LongConsumer;
 import java.util.stream.IntStream;
@@ -37,7 +35,6 @@ import ram.numeric.Kernels;
 import ram.numeric.Workers;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
-import ram.plan.MlxVersion;
 import ram.plan.OutputSize;
 import ram.profile.AnalysisOptions;
 import ram.profile.Journal;
@@ -193,23 +190,14 @@ public final class Converter {
         plan.requireMadeFrom(profile);
         StagedFolder.refuseExisting(out, false);
         Model source = profile.options().containsKey(AnalysisOptions.REWRITE) ? Rewriting.of(model, threads, _ -> { }).model() : model;
-        Map<String, Format> formats = plan.formats();
-        ShardPlan shards = OutputSize.of(profile, formats);
         OutputTypes types = OutputTypes.of(source.layout(), source.config(), Optional.of(profile.dtype()));
         Quantizer quantizer = profile.quantizer();
         try (StagedFolder folder = StagedFolder.open(out, false, true)) {
-            Map<String, Double> errors = new HashMap<>();
-            new Converter(quantizer, threads).write(source.layout(), types, List.of(new Variant(formats, shards, folder.path())), Optional.empty(), progress).getFirst()
-                    .forEach((path, measured) -> errors.put(path, measured.relativeError()));
-            SortedMap<String, Format> quantized = new TreeMap<>();
-            formats.entrySet().stream().filter(e -> !e.getValue().isDense()).forEach(e -> quantized.put(e.getKey(), e.getValue()));
-            profile.prequantized().forEach(p -> quantized.put(p.path(), p.format()));
-            Manifest written = plan.withQuantizer(quantizer, quantizer).withWrittenErrors(errors);
-            OutputFolder.writeSideFiles(source, shards, quantized, plan.mlxVersion().map(MlxVersion::knowsMode).orElse(true), folder.path());
+            Variant variant = new Variant(plan.formats(), OutputSize.of(profile, plan.formats()), folder.path());
+            Map<String, Measured> measured = new Converter(quantizer, threads).write(source.layout(), types, List.of(variant), Optional.empty(), progress).getFirst();
+            Manifest written = OutputFolder.writeSideFiles(source, profile, plan.withQuantizer(quantizer, quantizer), variant, measured);
             OutputFolder.write(folder.path().resolve("README.md"), ModelCard.write(model.checkpoint().folder(), written));
-            try (Workers workers = new Workers(threads)) {
-                written = written.withFiles(Receipts.of(model, workers), Receipts.of(folder.path(), workers));
-            }
+            written = written.withFiles(Receipts.of(model, threads), Receipts.of(folder.path(), threads));
             OutputFolder.write(folder.path().resolve("manifest.json"), ManifestJson.write(written));
             folder.publish();
             return written;

@@ -7,11 +7,16 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.SortedMap;
+import java.util.TreeMap;
 import ram.format.Format;
 import ram.layout.Layout;
 import ram.layout.Model;
 import ram.plan.ByteSize;
+import ram.plan.Manifest;
+import ram.plan.MlxVersion;
+import ram.profile.Profile;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.ShardPlan;
 
@@ -23,14 +28,23 @@ public final class OutputFolder {
     private OutputFolder() {
     }
 
-    /// Writes config.json, the index, and copies of the tokenizer and other files that the model needs.
+    /// Writes config.json, the index, and copies of the tokenizer and other files that the model needs, beside the tensors of a variant.
     ///
-    /// @param quantized the format of each quantized module, by path
-    /// @param modeKey whether config.json says `mode` of affine formats too, which MLX before 0.29 refuses
-    public static void writeSideFiles(Model model, ShardPlan plan, SortedMap<String, Format> quantized, boolean modeKey, Path folder) {
+    /// @param written what was measured of each quantized module, by path
+    /// @return the plan with that
+    public static Manifest writeSideFiles(Model model, Profile profile, Manifest plan, Converter.Variant variant, Map<String, Converter.Measured> written) {
+        SortedMap<String, Format> quantized = new TreeMap<>(variant.formats());
+        quantized.values().removeIf(Format::isDense);
+        profile.prequantized().forEach(p -> quantized.put(p.path(), p.format()));
+        // MLX before 0.29 refuses the key
+        boolean modeKey = plan.mlxVersion().map(MlxVersion::knowsMode).orElse(true);
+        Path folder = variant.folder();
         SideFiles.copy(model.checkpoint().folder(), folder);
         write(folder.resolve("config.json"), OutputConfig.write(model.layout().config(), quantized, modeKey));
-        write(folder.resolve(Checkpoint.INDEX), index(plan, model.layout()));
+        write(folder.resolve(Checkpoint.INDEX), index(variant.plan(), model.layout()));
+        Map<String, Double> errors = new TreeMap<>();
+        written.forEach((path, measured) -> errors.put(path, measured.relativeError()));
+        return plan.withWrittenErrors(errors);
     }
 
     private static String index(ShardPlan plan, Layout layout) {

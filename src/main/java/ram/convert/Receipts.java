@@ -30,21 +30,23 @@ public final class Receipts {
     }
 
     /// Of all files of an output folder but the manifest, by name.
-    public static List<Manifest.OutputFile> of(Path folder, Workers workers) {
+    public static List<Manifest.OutputFile> of(Path folder, int threads) {
         try (Stream<Path> files = Files.list(folder)) {
-            return of(files.filter(f -> Files.isRegularFile(f) && !f.getFileName().toString().equals(MANIFEST)).sorted().toList(), workers);
+            return of(files.filter(f -> Files.isRegularFile(f) && !f.getFileName().toString().equals(MANIFEST)).sorted().toList(), threads);
         } catch (IOException e) {
             throw new UncheckedIOException(folder + ": cannot be listed", e);
         }
     }
 
     /// Of the files that a model's tensors are in, in their order.
-    public static List<Manifest.OutputFile> of(Model source, Workers workers) {
-        return of(source.checkpoint().shards().stream().map(Shard::file).toList(), workers);
+    public static List<Manifest.OutputFile> of(Model source, int threads) {
+        return of(source.checkpoint().shards().stream().map(Shard::file).toList(), threads);
     }
 
-    private static List<Manifest.OutputFile> of(List<Path> files, Workers workers) {
-        return workers.map(files, f -> new Manifest.OutputFile(f.getFileName().toString(), size(f), sha256(f)));
+    private static List<Manifest.OutputFile> of(List<Path> files, int threads) {
+        try (Workers workers = new Workers(threads)) {
+            return workers.map(files, f -> new Manifest.OutputFile(f.getFileName().toString(), size(f), sha256(f)));
+        }
     }
 
     private static long size(Path file) {
