@@ -27,12 +27,22 @@ if [ ! -f "$profile" ]; then
     "$ram" analyze "$model" -o "$profile"
 fi
 
+quantize() {
+    "$ram" quantize "$model" --profile "$profile" --budget "$budget" -o "$out/$budget" --force "$@"
+}
+
+judge() {
+    "$ram" gate "$1" --max-kl "$limit" --junit "$out/gate-$budget.xml"
+}
+
 outcome=4
 for budget in "$@"; do
     code=0
-    "$ram" quantize "$model" --profile "$profile" --budget "$budget" -o "$out/$budget" --force "${evaluation[@]}" || code=$?
-    if [ "$code" -eq 0 ]; then
-        "$ram" gate "$out/$budget/manifest.json" --max-kl "$limit" --junit "$out/gate-$budget.xml" || code=$?
+    if [ ${#evaluation[@]} -eq 0 ]; then
+        # A prediction is known before anything is written.
+        { "$ram" plan "$profile" --budget "$budget" -o "$out/plan-$budget.json" --force && judge "$out/plan-$budget.json" && quantize; } || code=$?
+    else
+        { quantize "${evaluation[@]}" && judge "$out/$budget/manifest.json"; } || code=$?
     fi
     case $code in
         0)
