@@ -90,7 +90,7 @@ public final class ManifestJson {
         JsonFields d = JsonDocument.read(file, Manifest.SCHEMA);
         Limit limit = readLimit(d);
         JsonFields s = d.object("sizes");
-        Manifest.Sizes sizes = new Manifest.Sizes(s.count("file_bytes"), s.count("data_bytes"), s.count("fixed_bytes"), s.integer("file_count"), s.count("parameters"),
+        Manifest.Sizes sizes = new Manifest.Sizes(s.count("file_bytes"), s.count("data_bytes"), s.count("fixed_bytes"), s.natural("file_count"), s.count("parameters"),
                 s.count("smallest_safe_bytes"), s.count("smallest_unsafe_bytes"), s.count("dense_bytes"));
         s.number("bits_per_weight");
         s.end();
@@ -115,7 +115,7 @@ public final class ManifestJson {
                 throw f.wrong("name", "occurs twice");
             }
         }
-        Manifest m = new Manifest(d.text("tool_version"), JsonDocument.readFiles(d, "source"), JsonDocument.readArchitecture(d), d.integer("layers"), d.textMap("analysis"), d.textMap("planning"),
+        Manifest m = new Manifest(d.text("tool_version"), JsonDocument.readFiles(d, "source"), JsonDocument.readArchitecture(d), d.natural("layers"), d.textMap("analysis"), d.textMap("planning"),
                 d.text("policy"), d.texts("notes"), limit, sizes, solver, modules, tensors, d.has("evaluation") ? Optional.of(d.tree("evaluation")) : Optional.empty(),
                 d.has("refinement") ? Optional.of(d.tree("refinement")) : Optional.empty(),
                 readFiles(d, "source_files"), readFiles(d, "files"));

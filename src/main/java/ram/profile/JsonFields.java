@@ -86,6 +86,15 @@ public final class JsonFields {
         return (int) value;
     }
 
+    /// An `int` of 0 or more.
+    public int natural(String name) {
+        int value = integer(name);
+        if (value < 0) {
+            throw wrong(name, "is negative");
+        }
+        return value;
+    }
+
     private long integer(String name, JsonNode value) {
         if (!value.isIntegralNumber() || !value.canConvertToLong()) {
             throw wrong(name, "is not a whole number");

@@ -160,7 +160,7 @@ public final class ProfileJson {
             dropped.add(new Layout.Dropped(f.text("tensor"), f.text("why")));
             f.end();
         }
-        Profile profile = new Profile(d.text("tool_version"), JsonDocument.readFiles(d, "files"), JsonDocument.readArchitecture(d), d.integer("layers"), options(d),
+        Profile profile = new Profile(d.text("tool_version"), JsonDocument.readFiles(d, "files"), JsonDocument.readArchitecture(d), d.natural("layers"), options(d),
                 modules, plain, prequantized, dropped);
         d.end();
         return profile;

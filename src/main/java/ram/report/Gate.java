@@ -157,14 +157,9 @@ public final class Gate {
     private static Check measuredRegression(Manifest now, Manifest before, double was) {
         String what = "measured mean KL divergence";
         OptionalDouble is = measured(now);
-        String missing = is.isEmpty() ? "was not measured" : tokens(now).equals(tokens(before)) ? "" : "was measured on other tokens";
+        String missing = is.isEmpty() ? "was not measured" : ManifestDiff.tokens(now).equals(ManifestDiff.tokens(before)) ? "" : "was measured on other tokens";
         return missing.isEmpty() ? regression(what, is.getAsDouble(), was)
                 : new Check("baseline-" + what.replace(' ', '-'), false, Double.NaN, was, String.format(Locale.ROOT, "%s %s, was %.6g; evaluate both on the same text", what, missing, was));
-    }
-
-    private static String tokens(Manifest manifest) {
-        JsonNode e = manifest.evaluation().orElseThrow();
-        return e.path("tokens_sha256").asText() + " " + e.path("predictions").asLong();
     }
 
     private static Check regression(String what, double now, double before) {

@@ -111,7 +111,7 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
     }
 
     /// On what it was measured; figures of different texts do not compare.
-    private static String tokens(Manifest m) {
+    static String tokens(Manifest m) {
         return m.evaluation().map(e -> e.path("tokens_sha256").asText() + " " + e.path("predictions").asLong()).orElse("");
     }
 

@@ -183,6 +183,9 @@ class HostileInputTest {
         assertEquals(5, r.exitCode());
         assertTrue(r.err().startsWith("ram: " + manifest + ": "), r.err());
         Files.writeString(manifest, sound);
+        change(manifest, m -> m.put("layers", -1));
+        refused("is negative; create the file again", "explain", manifest, "--profile", profile);
+        Files.writeString(manifest, sound);
         change(manifest, m -> m.putObject("limit"));
         assertEquals(5, Cli.run("explain", manifest, "--profile", profile).exitCode());
     }
