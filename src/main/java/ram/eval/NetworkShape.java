@@ -11,7 +11,7 @@ import ram.layout.ModelConfig;
 /// What a forward pass must know of a decoder, read from config.json.
 ///
 /// @param window per layer the number of positions that a token sees, itself included; 0 for all. As in mlx_lm, only layers that `layer_types` calls
-///     sliding have one: a `sliding_window` without `layer_types` has no effect there
+///     sliding have one, in families whose class reads that: a `sliding_window` without `layer_types` has no effect there
 /// @param block the name of the feed-forward part
 /// @param experts routed experts in each layer, 0 where the layer is dense
 public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int headDim, float eps, Rope rope, List<Integer> window, QkNorm qkNorm, String block,
@@ -23,6 +23,9 @@ public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int h
     private static final int MOST_LAYERS = 10_000;
 
     static final Set<String> FAMILIES = Set.of("llama", "mistral", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "mixtral", "olmoe");
+
+    /// The families whose class in mlx_lm reads `layer_types`.
+    private static final Set<String> WINDOWED = Set.of("llama", "mistral");
 
     /// @throws InputException for other families and for configurations that lack a number
     static NetworkShape of(ModelConfig config) {
@@ -54,7 +57,7 @@ public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int h
         boolean mixture = Set.of("qwen2_moe", "qwen3_moe", "mixtral", "olmoe").contains(type);
         int experts = !mixture ? 0 : number(config, type.equals("mixtral") ? "num_local_experts" : "num_experts");
         return new NetworkShape(hidden, layers, heads, kvHeads, headDim, (float) json.path("rms_norm_eps").asDouble(1e-6), Rope.of(config, headDim, theta),
-                windows(json, layers), norm, type.equals("mixtral") ? "block_sparse_moe" : "mlp", expertsByLayer(json, type, layers, experts),
+                windows(json, type, layers), norm, type.equals("mixtral") ? "block_sparse_moe" : "mlp", expertsByLayer(json, type, layers, experts),
                 mixture ? number(config, "num_experts_per_tok") : 0, type.equals("mixtral") || json.path("norm_topk_prob").asBoolean(false),
                 type.equals("qwen2_moe"), number(config, "vocab_size"));
     }
@@ -67,10 +70,10 @@ public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int h
         return value;
     }
 
-    private static List<Integer> windows(JsonNode json, int layers) {
+    private static List<Integer> windows(JsonNode json, String type, int layers) {
         List<Integer> out = new ArrayList<>();
         for (int l = 0; l < layers; l++) {
-            boolean sliding = json.path("layer_types").path(l).asText("").equals("sliding_attention");
+            boolean sliding = WINDOWED.contains(type) && json.path("layer_types").path(l).asText("").equals("sliding_attention");
             out.add(sliding ? json.path("sliding_window").asInt(0) : 0);
         }
         return List.copyOf(out);
