@@ -10,8 +10,8 @@ import java.util.Set;
 import java.util.regex.Pattern;
 import ram.safetensors.Shape;
 
-/// What the class of a plain decoder, whose layers all have the same seven projections, has to find in its files. mlx_lm stops at a parameter that is missing,
-/// at one that it does not know, and at one of another shape. Classes whose layers differ, or that leave parameters out by settings, are not judged.
+/// What a class has to find in its files. mlx_lm stops at a parameter that is missing, at one that it does not know, and at one of another shape. All of that is judged
+/// for plain decoders, whose layers all have the same seven projections; of classes whose layers differ, or that leave parameters out by settings, only the head is.
 public final class ExpectedTensors {
     private static final Set<String> PROJECTIONS = Set.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj");
     private static final String LAYER = "{N}";
@@ -33,12 +33,15 @@ public final class ExpectedTensors {
     /// @param shapes of its tensors by name; of a quantized module that of the decoded weight, as `PATH.weight` and nothing else
     /// @return what mlx_lm would stop at, a sentence each
     public static List<String> problems(ModelConfig config, Map<String, Shape> shapes) {
-        Optional<Family> family = Family.of(config.modelType()).filter(ExpectedTensors::isPlain);
+        Optional<Family> family = Family.of(config.modelType());
         if (family.isEmpty()) {
             return List.of();
         }
         ExpectedTensors expected = new ExpectedTensors(family.get(), family.get().scope(config.json()), shapes);
-        expected.check();
+        expected.checkHead();
+        if (isPlain(family.get())) {
+            expected.checkAll();
+        }
         return List.copyOf(expected.problems);
     }
 
@@ -53,10 +56,18 @@ public final class ExpectedTensors {
         return found.equals(PROJECTIONS);
     }
 
-    private void check() {
+    /// Known of every class: whether it has a head of its own.
+    private void checkHead() {
+        String head = family.head().orElse("");
+        if (!head.isEmpty() && !family.tied(scope) && shapes.keySet().stream().noneMatch(n -> n.startsWith(head + "."))) {
+            problems.add("tensor '" + head + ".weight' is missing; mlx_lm would not load the folder without it");
+        }
+    }
+
+    private void checkAll() {
         int layers = scope.path("num_hidden_layers").asInt(0);
         family.rules().path("modules").forEach(m -> {
-            // the head is a matter of whether it is tied
+            // that of the head is checked already
             if (!family.head().equals(Optional.of(m.asText()))) {
                 require(m.asText() + ".weight", layers);
             }

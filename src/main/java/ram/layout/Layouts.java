@@ -81,6 +81,11 @@ public final class Layouts {
         });
         dropUnused(family, mlx, scope);
         embeddingToHead(family, mlx, scope);
+        String key = family.rules().path("head").path("tie_key").asText();
+        boolean own = scope.path(key).isBoolean() && !config.json().path(key).asBoolean(false);
+        if (own && !family.tied(scope) && !isStored(mlx, family.head().orElseThrow())) {
+            throw InputException.in(checkpoint.folder(), "has no tensor " + family.head().get() + ".weight, but config.json says " + key + " = false; the checkpoint is incomplete, download it again");
+        }
         boolean tied = family.head().map(h -> !mlx.containsKey(h + ".weight")).orElse(true);
         return assemble(family, known.isPresent(), tied, mlx, scope);
     }

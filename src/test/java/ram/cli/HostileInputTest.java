@@ -154,7 +154,9 @@ class HostileInputTest {
         Files.copy(Cli.TINY.resolve("model.safetensors"), source.resolve("model.safetensors"), StandardCopyOption.REPLACE_EXISTING);
         change(source.resolve("config.json"), c -> c.put("intermediate_size", 999));
         unsound("tensor 'model.layers.0.mlp.down_proj.weight' has the shape [128×384], but by config.json it would have [128×999]; mlx_lm would refuse it", source);
-        change(source.resolve("config.json"), c -> c.put("intermediate_size", 384).put("vocab_size", Long.MAX_VALUE));
+        change(source.resolve("config.json"), c -> c.put("intermediate_size", 384).put("tie_word_embeddings", false));
+        refused("has no tensor lm_head.weight, but config.json says tie_word_embeddings = false; the checkpoint is incomplete, download it again", "inspect", source);
+        change(source.resolve("config.json"), c -> c.put("tie_word_embeddings", true).put("vocab_size", Long.MAX_VALUE));
         unsound("config.json has sizes that no tensor can have", source);
     }
 
