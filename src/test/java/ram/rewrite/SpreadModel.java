@@ -124,8 +124,8 @@ public final class SpreadModel {
         Files.writeString(folder.resolve("config.json"), """
                 {"model_type": "%s", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "intermediate_size": 64,
                  "moe_intermediate_size": 64, "vocab_size": 100, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "max_position_embeddings": 64,
-                 "num_experts": 3, "num_local_experts": 3, "num_experts_per_tok": 2, "norm_topk_prob": true, "tie_word_embeddings": %b}
-                """.formatted(type, !type.equals("mixtral")));
+                 "num_experts": 3, "num_local_experts": 3, "num_experts_per_tok": 2, "norm_topk_prob": true, "tie_word_embeddings": true}
+                """.formatted(type));
         return folder;
     }
 }
