@@ -58,14 +58,6 @@ final class OutputFiles {
         return target.resolveSibling("." + target.getFileName() + ".partial");
     }
 
-    private static void writeInto(Path file, byte[] content) {
-        try (OutputStream out = Files.newOutputStream(file, StandardOpenOption.WRITE)) {
-            out.write(content);
-        } catch (IOException e) {
-            throw new UncheckedIOException(file + ": cannot be written", e);
-        }
-    }
-
     static void delete(Path file) {
         try {
             Files.deleteIfExists(file);
@@ -85,13 +77,10 @@ final class OutputFiles {
             writeInto(file, content);
             return;
         }
-        Path absolute = file.toAbsolutePath();
-        Path partial = absolute.resolveSibling("." + absolute.getFileName() + "." + UUID.randomUUID() + ".new");
+        Path target = followed(file.toAbsolutePath());
+        Path partial = target.resolveSibling("." + target.getFileName() + "." + UUID.randomUUID() + ".new");
         try {
-            Files.createDirectories(absolute.getParent());
-            // a link stays one
-            Path target = Files.isSymbolicLink(absolute) ? absolute.toRealPath() : absolute;
-            partial = target.resolveSibling(partial.getFileName());
+            Files.createDirectories(target.getParent());
             Files.write(partial, content);
             Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
         } catch (IOException e) {
@@ -100,6 +89,23 @@ final class OutputFiles {
             } catch (IOException suppressed) {
                 e.addSuppressed(suppressed);
             }
+            throw new UncheckedIOException(file + ": cannot be written", e);
+        }
+    }
+
+    /// Where a link leads, so that it stays one.
+    private static Path followed(Path file) {
+        try {
+            return Files.isSymbolicLink(file) ? file.toRealPath() : file;
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be written", e);
+        }
+    }
+
+    private static void writeInto(Path file, byte[] content) {
+        try (OutputStream out = Files.newOutputStream(file, StandardOpenOption.WRITE)) {
+            out.write(content);
+        } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be written", e);
         }
     }

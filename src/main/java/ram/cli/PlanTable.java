@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import ram.format.Format;
+import ram.numeric.Quantiles;
 import ram.plan.ByteSize;
 import ram.plan.Limit;
 import ram.plan.Manifest;
@@ -60,9 +61,9 @@ final class PlanTable {
     }
 
     private static String refined(JsonNode refinement) {
-        double[] left = refinement.path("modules").valueStream().mapToDouble(g -> g.path("output_error_ratio").asDouble()).sorted().toArray();
+        double[] left = refinement.path("modules").valueStream().mapToDouble(g -> g.path("output_error_ratio").asDouble()).toArray();
         return "refined   " + refinement.path("text").asText() + ", " + left.length + (left.length == 1 ? " module" : " modules")
-                + (left.length == 0 ? "" : ", median of " + percent(left[left.length / 2], 1) + " of the error in their outputs left; predicted damage is without it");
+                + (left.length == 0 ? "" : ", median of " + percent(Quantiles.median(left), 1) + " of the error in their outputs left; predicted damage is without it");
     }
 
     /// What the second model of an evaluation, the one that was written, came to against the first, its source.

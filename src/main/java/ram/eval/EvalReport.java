@@ -101,11 +101,7 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
             out.add(model(models.get(m).name(), own, reference && m > 0 ? Optional.of(divergence(base, own)) : Optional.empty()));
         }
         Optional<String> name = reference ? Optional.of(models.getFirst().name()) : Optional.empty();
-        List<String> warnings = new ArrayList<>(warnings(out));
-        if (tokens.predictions() < FEWEST_PREDICTIONS) {
-            warnings.add("there are only " + tokens.predictions() + " predictions, too few to tell models apart; " + FEWEST_PREDICTIONS + " are the least");
-        }
-        return new EvalReport(tokens.name(), tokens.fingerprint(), scores.size(), tokens.predictions(), name, out, warnings, speed);
+        return new EvalReport(tokens.name(), tokens.fingerprint(), scores.size(), tokens.predictions(), name, out, warnings(out, tokens.predictions()), speed);
     }
 
     private static List<SequenceScores> column(List<List<SequenceScores>> scores, int model) {
@@ -161,8 +157,8 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
         return IntStream.range(0, x.length).mapToObj(i -> x[i]).toList();
     }
 
-    /// Pairs of models that mean and median of the perplexities rank differently: a few sequences then decide the mean.
-    private static List<String> warnings(List<ModelScores> models) {
+    /// Pairs of models that mean and median of the perplexities rank differently, as a few sequences then decide the mean; and a text that is too short.
+    private static List<String> warnings(List<ModelScores> models, long predictions) {
         List<String> out = new ArrayList<>();
         for (int i = 0; i < models.size(); i++) {
             for (int j = i + 1; j < models.size(); j++) {
@@ -177,6 +173,9 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
                             deciding(low, high)));
                 }
             }
+        }
+        if (predictions < FEWEST_PREDICTIONS) {
+            out.add("there are only " + predictions + " predictions, too few to tell models apart; " + FEWEST_PREDICTIONS + " are the least");
         }
         return out;
     }

@@ -81,11 +81,7 @@ public final class Layouts {
         });
         dropUnused(family, mlx, scope);
         embeddingToHead(family, mlx, scope);
-        String key = family.rules().path("head").path("tie_key").asText();
-        boolean own = scope.path(key).isBoolean() && !config.json().path(key).asBoolean(false);
-        if (own && !family.tied(scope) && !isStored(mlx, family.head().orElseThrow())) {
-            throw InputException.in(checkpoint.folder(), "has no tensor " + family.head().get() + ".weight, but config.json says " + key + " = false; the checkpoint is incomplete, download it again");
-        }
+        requireHead(family, mlx, scope);
         boolean tied = family.head().map(h -> !mlx.containsKey(h + ".weight")).orElse(true);
         return assemble(family, known.isPresent(), tied, mlx, scope);
     }
@@ -114,6 +110,15 @@ public final class Layouts {
         if (shared && embeddings.size() == 1) {
             tensors.put(family.head().get() + ".weight", tensors.get(embeddings.getFirst()));
             assumptions.add("the head shares the embedding, and mlx_lm's class needs one of its own: " + embeddings.getFirst() + " is written as " + family.head().get() + ".weight too");
+        }
+    }
+
+    /// @throws InputException when config.json says at both places, or the only one, that the head is one of its own, and there is none
+    private void requireHead(Family family, Map<String, TensorView> tensors, JsonNode scope) {
+        String key = family.rules().path("head").path("tie_key").asText();
+        boolean own = scope.path(key).isBoolean() && !config.json().path(key).asBoolean(false);
+        if (own && !family.tied(scope) && !isStored(tensors, family.head().orElseThrow())) {
+            throw InputException.in(checkpoint.folder(), "has no tensor " + family.head().get() + ".weight, but config.json says " + key + " = false; the checkpoint is incomplete, download it again");
         }
     }
 

@@ -122,7 +122,7 @@ final class Sources {
             TensorView scale = Stream.of(name + "_scale_inv", name + "_scale").map(tensors::remove).filter(Objects::nonNull).findFirst().orElseThrow(() -> new InputException(
                     "tensor '" + name + "' is stored in 8 bits, but its scale '" + name + "_scale_inv' is missing; the checkpoint is incomplete, download it again"));
             if (!scale.dtype().isFloating()) {
-                throw InputException.in(config.file().toAbsolutePath().getParent(), "has scales of the type " + scale.dtype() + " for the 8-bit tensor '" + name + "', which ram cannot read; download the bfloat16 model instead");
+                throw new InputException("tensor '" + name + "' is stored in 8 bits with scales of the type " + scale.dtype() + ", which ram cannot read; download the bfloat16 model instead");
             }
             try {
                 tensors.put(name, Views.dequantize(codes, scale, block.path(0).asInt(128), block.path(1).asInt(128), DType.BF16));

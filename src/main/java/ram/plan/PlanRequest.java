@@ -17,6 +17,7 @@ import ram.format.Format;
 
 /// What is wanted of a plan.
 ///
+/// @param limit what it has to keep within
 /// @param bits of the policies that are not priced
 /// @param groupSize of the policies that are not priced
 /// @param modes formats to choose from; dense always is one

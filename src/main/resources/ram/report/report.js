@@ -119,10 +119,10 @@
     const value = c => measure[2](c.list);
     const text = c => rowName(c.list[0]) + ', ' + layerName(layers[c.layer]) + '\n' + measure[1] + ': ' + measure[3](value(c)) + (data.planned ? '\n' + [...new Set(c.list.map(m => m.format))].join(', ') + ', ' + bytes(sum(c.list, m => m.bytes)) : '')
       + '\n' + c.list.slice(0, 4).map(m => m.path).join('\n') + (c.list.length > 4 ? '\nand ' + (c.list.length - 4) + ' more' : '');
+    const place = c => rowName(c.list[0]) + (layers[c.layer] < 0 ? ', outside the layers' : ' of ' + layerName(layers[c.layer])) + ' (' + measure[3](value(c)) + ')';
     const caption = () => {
       const order = [...grid].sort((a, b) => value(b) - value(a));
-      return 'Heat map of ' + measure[1] + '; highest in ' + rowName(order[0].list[0]) + (layers[order[0].layer] < 0 ? ', outside the layers' : ' of ' + layerName(layers[order[0].layer])) + ' (' + measure[3](value(order[0])) + '), lowest in '
-        + rowName(order.at(-1).list[0]) + ' of ' + layerName(layers[order.at(-1).layer]) + ' (' + measure[3](value(order.at(-1))) + ').';
+      return 'Heat map of ' + measure[1] + '; highest in ' + place(order[0]) + ', lowest in ' + place(order.at(-1)) + '.';
     };
     const it = chart(s, 'layers-chart', 90 + 28 * data.rows.length, caption(), () => {
       const shown = grid.map(c => measure[4] ? Math.log10(Math.max(value(c), 1e-12)) : value(c));
