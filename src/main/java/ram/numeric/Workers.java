@@ -115,7 +115,8 @@ public final class Workers implements AutoCloseable {
         }
     }
 
-    private static RuntimeException rethrow(Throwable cause) {
+    /// Throws what a task of another thread failed with.
+    public static RuntimeException rethrow(Throwable cause) {
         switch (cause) {
             case RuntimeException e -> throw e;
             case Error e -> throw e;

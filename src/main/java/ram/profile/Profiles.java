@@ -8,39 +8,35 @@ import java.nio.file.Path;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.SortedMap;
 import java.util.SortedSet;
 import java.util.TreeMap;
 import java.util.TreeSet;
-import java.util.function.Consumer;
 import java.util.function.LongConsumer;
 import java.util.stream.IntStream;
 import ram.InputException;
-import ram.Stage;
 import ram.format.Format;
 import ram.layout.Layout;
 import ram.layout.Model;
 import ram.layout.Module;
 import ram.layout.OutputTypes;
-import ram.metric.MetricReport;
 import ram.metric.NonFinite;
 import ram.numeric.Workers;
 import ram.safetensors.Shape;
 import ram.sensitivity.ModuleWeights;
 import ram.sensitivity.Propagation;
-import ram.sensitivity.Term;
 import ram.tensor.Rows;
 
 /// Analyses whole checkpoints.
 public final class Profiles {
+    private static final int LAST_LAYERS = 2;
+
     private final Model model;
     private final SortedSet<String> nonFinite;
     private final AnalysisOptions options;
@@ -55,21 +51,6 @@ public final class Profiles {
         this.options = options;
         this.types = OutputTypes.of(model.layout(), model.config(), options.dtype());
         this.progress = progress;
-    }
-
-    /// One matrix to be measured, and what an error in it costs by its place.
-    private record Task(Module module, Module.Part part, List<Term> terms) {
-        long elements() {
-            return Math.multiplyExact(part.rows(), module.weight().shape().columns());
-        }
-
-        long bytes() {
-            return elements() * module.weight().dtype().bytes();
-        }
-
-        Rows rows() {
-            return Rows.of(module.weight(), part.firstRow(), part.rows());
-        }
     }
 
     /// Measures every matrix of a model.
@@ -149,25 +130,32 @@ public final class Profiles {
         Layout layout = model.layout();
         int layers = layout.modules().stream().mapToInt(m -> m.layer() + 1).max().orElse(0);
         Map<Module, List<Module.Part>> wanted = number.of(layout);
-        Map<Module, List<MatrixAnalysis.Result>> results = new IdentityHashMap<>();
+        Map<Module, List<MatrixAnalysis.Result>> results;
         Map<Module, String> sources = new IdentityHashMap<>();
         double logitPower;
-        try (Workers workers = new Workers(options.threads())) {
+        try (Workers workers = new Workers(options.threads()); Measurement measurement = new Measurement(workers, options, types, finished, progress)) {
             List<Layout.Plain> plain = IntStream.range(0, layout.plain().size()).filter(number::takes).mapToObj(layout.plain()::get).toList();
             workers.map(plain, p -> {
                 NonFiniteTensors.refuse(Float.MAX_VALUE, p.name(), Rows.of(p.view()), p.view());
                 return p;
             });
-            // The last layer together with what is outside the layers: an embedding alone would leave all threads but one or two waiting.
+            // The last layers together with what is outside: an embedding alone would leave all threads but one or two waiting.
             List<ModuleWeights> held = new ArrayList<>();
-            logitPower = Propagation.walk(layout, options.threads(), (layer, weights) -> {
-                held.addAll(weights);
-                weights.forEach(w -> sources.put(w.module(), w.source().label()));
-                if (layer < 0 || layer < layers - 1) {
-                    results.putAll(measure(workers, held, wanted));
-                    held.clear();
-                }
-            }).logitPower();
+            try {
+                logitPower = Propagation.walk(layout, workers, (layer, weights) -> {
+                    held.addAll(weights);
+                    weights.forEach(w -> sources.put(w.module(), w.source().label()));
+                    if (layer < 0 || layer < layers - LAST_LAYERS) {
+                        measurement.add(held, wanted);
+                        held.clear();
+                    }
+                }).logitPower();
+            } catch (InputException e) {
+                // With any number of threads it is the first failure that is reported.
+                measurement.results();
+                throw e;
+            }
+            results = measurement.results();
         }
         requireFinite(number, logitPower, results);
         List<ProfilePart.Piece> pieces = new ArrayList<>();
@@ -203,76 +191,6 @@ public final class Profiles {
             for (Module.Part part : module.parts()) {
                 NonFiniteTensors.refuse(NonFinite.LARGEST, part.name(), Rows.of(module.weight(), part.firstRow(), part.rows()), module.weight());
             }
-        }
-    }
-
-    /// Metrics and errors of a matrix are separate steps, and the largest matrices come first, so that no core is left alone with a large one.
-    private Map<Module, List<MatrixAnalysis.Result>> measure(Workers workers, List<ModuleWeights> weights, Map<Module, List<Module.Part>> wanted) {
-        List<Task> tasks = new ArrayList<>();
-        for (ModuleWeights w : weights) {
-            List<Module.Part> parts = w.module().parts();
-            Set<Module.Part> mine = Set.copyOf(wanted.getOrDefault(w.module(), List.of()));
-            for (int p = 0; p < parts.size(); p++) {
-                if (mine.contains(parts.get(p))) {
-                    tasks.add(new Task(w.module(), parts.get(p), w.parts().isEmpty() ? List.of() : w.parts().get(p)));
-                }
-            }
-        }
-        MatrixAnalysis.Result[] results = new MatrixAnalysis.Result[tasks.size()];
-        for (int i = 0; i < results.length; i++) {
-            results[i] = finished.earlier(tasks.get(i).module(), tasks.get(i).part()).orElse(null);
-            if (results[i] != null) {
-                progress.accept(tasks.get(i).bytes());
-            }
-        }
-        List<Step> steps = new ArrayList<>();
-        IntStream.range(0, tasks.size()).filter(i -> results[i] == null).boxed().sorted(Comparator.comparingLong((Integer i) -> tasks.get(i).elements()).reversed()).forEach(i -> {
-            steps.add(new Step(i, true));
-            steps.add(new Step(i, false));
-        });
-        MetricReport[] metrics = new MetricReport[tasks.size()];
-        MatrixAnalysis.Errors[] errors = new MatrixAnalysis.Errors[tasks.size()];
-        workers.forEach(steps, step -> step.metrics() ? metrics(tasks.get(step.task())) : errors(tasks.get(step.task())), new Consumer<Object>() {
-            private int next;
-
-            @Override
-            public void accept(Object result) {
-                Step step = steps.get(next++);
-                switch (result) {
-                    case MetricReport m -> metrics[step.task()] = m;
-                    case MatrixAnalysis.Errors e -> errors[step.task()] = e;
-                    default -> throw new IllegalStateException();
-                }
-                int i = step.task();
-                if (metrics[i] != null && errors[i] != null) {
-                    results[i] = MatrixAnalysis.combine(metrics[i], errors[i], tasks.get(i).terms());
-                    finished.add(tasks.get(i).module(), tasks.get(i).part(), results[i]);
-                }
-            }
-        });
-        Map<Module, List<MatrixAnalysis.Result>> byModule = new IdentityHashMap<>();
-        for (int i = 0; i < tasks.size(); i++) {
-            byModule.computeIfAbsent(tasks.get(i).module(), _ -> new ArrayList<>()).add(results[i]);
-        }
-        return byModule;
-    }
-
-    /// One half of the measurement of a matrix.
-    private record Step(int task, boolean metrics) {
-    }
-
-    private MetricReport metrics(Task task) {
-        try (Stage _ = Stage.of("metrics", task.module().path())) {
-            MetricReport report = MatrixAnalysis.metrics(task.part().name(), task.rows());
-            progress.accept(task.bytes());
-            return report;
-        }
-    }
-
-    private MatrixAnalysis.Errors errors(Task task) {
-        Module module = task.module();
-        try (Stage _ = Stage.of("errors", module.path())) {
-            return MatrixAnalysis.errors(task.rows(), module.parts().size(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms());
         }
     }
 

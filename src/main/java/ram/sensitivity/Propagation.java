@@ -11,6 +11,7 @@ import java.util.TreeMap;
 import ram.layout.Kind;
 import ram.layout.Layout;
 import ram.layout.Module;
+import ram.numeric.Workers;
 
 /// Follows the mean square of every residual channel through a decoder, from the weights alone, and tells for every matrix what an error in one of
 /// its weights adds to the noise of the logits.
@@ -53,12 +54,10 @@ public final class Propagation {
 
     /// Walks the whole model. Reads every matrix once, those that lead into a norm after their branch twice.
     ///
-    /// @param threads number of threads that read; the result does not depend on it
+    /// @param workers that read; the result does not depend on their number
     /// @throws ram.InputException when the source turns out to be unusable
-    public static Result walk(Layout layout, int threads, Visitor visitor) {
-        try (Squares squares = new Squares(threads)) {
-            return new Propagation(layout, squares).run(visitor);
-        }
+    public static Result walk(Layout layout, Workers workers, Visitor visitor) {
+        return new Propagation(layout, new Squares(workers)).run(visitor);
     }
 
     private Result run(Visitor visitor) {

@@ -11,7 +11,7 @@ import ram.tensor.Rows;
 
 /// Products with the elementwise square of a module's weight, streamed by row blocks over several threads.
 /// The blocks and the order in which their sums are added do not depend on the number of threads.
-final class Squares implements AutoCloseable {
+final class Squares {
     private static final int BLOCK_ELEMENTS = 1 << 18;
     private static final int RANGE = 1024;
     /// A block takes a third of a millisecond; handing each to a thread by itself left both of two waiting for a tenth of the time.
@@ -20,8 +20,8 @@ final class Squares implements AutoCloseable {
 
     private final Workers workers;
 
-    Squares(int threads) {
-        workers = new Workers(threads);
+    Squares(Workers workers) {
+        this.workers = workers;
     }
 
     /// @param rows per row Σⱼ Wᵢⱼ² · inputⱼ, over all parts
@@ -123,10 +123,5 @@ final class Squares implements AutoCloseable {
             double x = w[from + j];
             sums[j] += weight * x * x;
         }
-    }
-
-    @Override
-    public void close() {
-        workers.close();
     }
 }

@@ -26,6 +26,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import ram.Folders;
 import ram.SyntheticModel;
 import ram.format.Format;
@@ -75,6 +76,19 @@ class NonFiniteTest {
                     + "or give --keep-nonfinite to keep the tensor dense", r.sentence());
         }
         assertFalse(Files.exists(dir.resolve("out")) || Files.exists(dir.resolve("p.json")));
+    }
+
+    /// Layers are measured while later ones are followed.
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2, 7})
+    void theFirstIsNamedWithAnyNumberOfThreads(int threads) throws IOException {
+        Path model = Folders.copy(Cli.TINY, dir.resolve("m"));
+        for (int layer : new int[] {0, 1, 3}) {
+            poke(model, "model.layers." + layer + ".self_attn.q_proj.weight", Map.of(layer, NAN));
+        }
+        Cli.Result r = Cli.run("analyze", model, "-o", dir.resolve("p.json"), "--threads", threads);
+        assertEquals(5, r.exitCode());
+        assertTrue(r.sentence().startsWith("ram: tensor 'model.layers.0.self_attn.q_proj.weight' holds 1 value that is infinite"), r.sentence());
     }
 
     @Test

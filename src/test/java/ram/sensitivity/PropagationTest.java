@@ -21,6 +21,7 @@ import ram.layout.Architecture;
 import ram.layout.Kind;
 import ram.layout.Layout;
 import ram.layout.Module;
+import ram.numeric.Workers;
 import ram.safetensors.DType;
 import ram.safetensors.LittleEndian;
 import ram.safetensors.Shape;
@@ -87,10 +88,12 @@ class PropagationTest {
             Layout layout = new Layout(new Architecture(family, family, true, Architecture.Structure.DENSE, true, List.of()), modules, plain,
                     List.of(), List.of(), config);
             Map<String, ModuleWeights> out = new HashMap<>();
-            result = Propagation.walk(layout, threads, (layer, list) -> list.forEach(w -> {
-                assertEquals(layer, w.module().layer());
-                out.put(w.module().path(), w);
-            }));
+            try (Workers workers = new Workers(threads)) {
+                result = Propagation.walk(layout, workers, (layer, list) -> list.forEach(w -> {
+                    assertEquals(layer, w.module().layer());
+                    out.put(w.module().path(), w);
+                }));
+            }
             assertEquals(modules.size(), out.size());
             return out;
         }

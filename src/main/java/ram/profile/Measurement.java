@@ -1,0 +1,212 @@
+package ram.profile;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.function.LongConsumer;
+import java.util.stream.Stream;
+import ram.Stage;
+import ram.layout.Module;
+import ram.layout.OutputTypes;
+import ram.metric.MetricReport;
+import ram.numeric.Handoff;
+import ram.numeric.Workers;
+import ram.sensitivity.ModuleWeights;
+import ram.sensitivity.Term;
+import ram.tensor.Rows;
+
+/// Measures matrices while more of them become known: with several threads, those of one layer are measured while the next layers are followed, so that no
+/// thread waits for the end of either.
+final class Measurement implements AutoCloseable {
+    private final Workers workers;
+    private final AnalysisOptions options;
+    private final OutputTypes types;
+    private final MatrixJournal finished;
+    private final LongConsumer progress;
+    private final Map<Module, List<Task>> tasks = new IdentityHashMap<>();
+    private final Handoff<Step> handoff = new Handoff<>();
+    private final FutureTask<Void> beside = new FutureTask<>(this::measureGiven, null);
+    private volatile boolean stopped;
+
+    /// @param workers shared with whoever finds the matrices
+    /// @param progress is told the bytes of source that were measured, from several threads
+    Measurement(Workers workers, AnalysisOptions options, OutputTypes types, MatrixJournal finished, LongConsumer progress) {
+        this.workers = workers;
+        this.options = options;
+        this.types = types;
+        this.finished = finished;
+        this.progress = progress;
+        if (workers.threads() > 1) {
+            Thread.ofPlatform().name("ram-measurement").daemon().start(beside);
+        }
+    }
+
+    /// One matrix, what an error in it costs by its place, and what has been measured of it so far.
+    private static final class Task {
+        final Module module;
+        final Module.Part part;
+        final List<Term> terms;
+        MetricReport metrics;
+        MatrixAnalysis.Errors errors;
+        MatrixAnalysis.Result result;
+
+        Task(Module module, Module.Part part, List<Term> terms) {
+            this.module = module;
+            this.part = part;
+            this.terms = terms;
+        }
+
+        long elements() {
+            return Math.multiplyExact(part.rows(), module.weight().shape().columns());
+        }
+
+        long bytes() {
+            return elements() * module.weight().dtype().bytes();
+        }
+
+        Rows rows() {
+            return Rows.of(module.weight(), part.firstRow(), part.rows());
+        }
+    }
+
+    /// One half of the measurement of a matrix.
+    private record Step(Task task, boolean metrics) {
+    }
+
+    /// Measures some matrices, or sees to it that they are measured.
+    ///
+    /// @param wanted the parts to measure; other modules and parts are passed over
+    /// @throws ram.InputException when a weight among these or earlier ones is not finite or cannot be read
+    void add(List<ModuleWeights> weights, Map<Module, List<Module.Part>> wanted) {
+        List<Task> added = new ArrayList<>();
+        for (ModuleWeights w : weights) {
+            List<Module.Part> parts = w.module().parts();
+            Set<Module.Part> mine = Set.copyOf(wanted.getOrDefault(w.module(), List.of()));
+            for (int p = 0; p < parts.size(); p++) {
+                if (mine.contains(parts.get(p))) {
+                    Task task = new Task(w.module(), parts.get(p), w.parts().isEmpty() ? List.of() : w.parts().get(p));
+                    tasks.computeIfAbsent(w.module(), _ -> new ArrayList<>()).add(task);
+                    added.add(task);
+                }
+            }
+        }
+        for (Task task : added) {
+            task.result = finished.earlier(task.module, task.part).orElse(null);
+            if (task.result != null) {
+                progress.accept(task.bytes());
+            }
+        }
+        // Metrics and errors of a matrix are separate steps, and the largest matrices come first, so that at the end no core is left alone with a large one.
+        List<Step> steps = added.stream().filter(t -> t.result == null).sorted(Comparator.comparingLong(Task::elements).reversed())
+                .flatMap(t -> Stream.of(new Step(t, true), new Step(t, false))).toList();
+        if (workers.threads() == 1) {
+            measure(steps);
+        } else if (!handoff.give(steps)) {
+            await();
+        }
+    }
+
+    /// What was measured, once all of it is: per module one result for each of its wanted parts.
+    ///
+    /// @throws ram.InputException when a weight is not finite or cannot be read
+    Map<Module, List<MatrixAnalysis.Result>> results() {
+        handoff.complete();
+        if (workers.threads() > 1) {
+            await();
+        }
+        Map<Module, List<MatrixAnalysis.Result>> results = new IdentityHashMap<>();
+        tasks.forEach((module, list) -> results.put(module, list.stream().map(t -> t.result).toList()));
+        return results;
+    }
+
+    private void measureGiven() {
+        try {
+            measure(handoff);
+        } finally {
+            handoff.close();
+        }
+    }
+
+    private void measure(Iterable<Step> steps) {
+        workers.forEach(steps, this::measured, Runnable::run);
+    }
+
+    /// Measures, and returns what records it.
+    private Runnable measured(Step step) {
+        Task task = step.task;
+        if (stopped) {
+            return () -> { };
+        }
+        if (step.metrics) {
+            MetricReport report = metrics(task);
+            return () -> {
+                task.metrics = report;
+                combine(task);
+            };
+        }
+        MatrixAnalysis.Errors errors = errors(task);
+        return () -> {
+            task.errors = errors;
+            combine(task);
+        };
+    }
+
+    private void combine(Task task) {
+        if (task.metrics != null && task.errors != null) {
+            task.result = MatrixAnalysis.combine(task.metrics, task.errors, task.terms);
+            finished.add(task.module, task.part, task.result);
+        }
+    }
+
+    private MetricReport metrics(Task task) {
+        try (Stage _ = Stage.of("metrics", task.module.path())) {
+            MetricReport report = MatrixAnalysis.metrics(task.part.name(), task.rows());
+            progress.accept(task.bytes());
+            return report;
+        }
+    }
+
+    private MatrixAnalysis.Errors errors(Task task) {
+        Module module = task.module;
+        try (Stage _ = Stage.of("errors", module.path())) {
+            return MatrixAnalysis.errors(task.rows(), module.parts().size(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms);
+        }
+    }
+
+    private void await() {
+        try {
+            beside.get();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new CancellationException("interrupted");
+        } catch (ExecutionException e) {
+            throw Workers.rethrow(e.getCause());
+        }
+    }
+
+    /// Waits for the steps under way, whose files may be closed next; what waits is not begun.
+    @Override
+    public void close() {
+        stopped = true;
+        handoff.close();
+        boolean interrupted = false;
+        while (workers.threads() > 1 && !beside.isDone()) {
+            try {
+                beside.get();
+            } catch (InterruptedException e) {
+                interrupted = true;
+            } catch (ExecutionException e) {
+                // one failure has been reported already
+            }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}
