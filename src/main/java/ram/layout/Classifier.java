@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Predicate;
 import java.util.regex.Pattern;
 import ram.format.Format;
 import ram.tensor.TensorView;
@@ -38,6 +39,8 @@ final class Classifier {
     private final Family.Paths raw;
     private final Family.Paths keepDType;
     private final List<Family.Preset> presets;
+    /// Those of names that mean something else in this family.
+    private final Map<Pattern, Kind> ownKinds;
 
     Classifier(Family family) {
         this.family = family;
@@ -46,6 +49,7 @@ final class Classifier {
         this.raw = family.raw();
         this.keepDType = family.keepDType();
         this.presets = family.presets();
+        this.ownKinds = family.kinds();
     }
 
     private static void kind(String regex, Kind kind) {
@@ -65,12 +69,12 @@ final class Classifier {
         if (embeddings.contains(path)) {
             return Kind.EMBEDDING;
         }
-        for (Map.Entry<Pattern, Kind> e : KINDS.entrySet()) {
-            if (e.getKey().matcher(path).find()) {
-                return e.getValue();
-            }
-        }
-        return Kind.OTHER;
+        Optional<Kind> own = first(ownKinds, p -> p.matcher(path).matches());
+        return own.or(() -> first(KINDS, p -> p.matcher(path).find())).orElse(Kind.OTHER);
+    }
+
+    private static Optional<Kind> first(Map<Pattern, Kind> kinds, Predicate<Pattern> matches) {
+        return kinds.entrySet().stream().filter(e -> matches.test(e.getKey())).map(Map.Entry::getValue).findFirst();
     }
 
     Optional<Format> preset(String path) {

@@ -1,6 +1,7 @@
 package ram.layout;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.util.Collection;
 import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -45,6 +46,14 @@ public final class ExpectedTensors {
         return List.copyOf(expected.problems);
     }
 
+    /// Which of the tensors a family's lists do not name. They name the parameters of usual configurations, so an unlisted one may still be right.
+    static List<String> unlisted(Family family, Collection<String> names) {
+        Family.Paths modules = family.modules();
+        Family.Paths others = Family.Paths.of(family.rules().path("parameters"));
+        Family.Paths raw = family.raw();
+        return names.stream().filter(n -> !modules.contains(n.replaceFirst("\\.(weight|bias|scales|biases)$", "")) && !others.contains(n) && !raw.contains(n)).toList();
+    }
+
     private static boolean isPlain(Family family) {
         Set<String> found = new HashSet<>();
         family.rules().path("modules").forEach(m -> {
@@ -77,14 +86,7 @@ public final class ExpectedTensors {
                 require(p.asText(), layers);
             }
         });
-        Family.Paths modules = family.modules();
-        Family.Paths others = Family.Paths.of(family.rules().path("parameters"));
-        for (String name : shapes.keySet()) {
-            String path = name.replaceFirst("\\.(weight|bias)$", "");
-            if (!modules.contains(path) && !others.contains(name) && !family.raw().contains(name)) {
-                problems.add("tensor '" + name + "' is no parameter of " + family.name() + "; mlx_lm would refuse it");
-            }
-        }
+        unlisted(family, shapes.keySet()).forEach(name -> problems.add("tensor '" + name + "' is no parameter of " + family.name() + "; mlx_lm would refuse it"));
     }
 
     /// @param name with `{N}` where each layer has one

@@ -7,11 +7,14 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /// What mlx_lm expects of the checkpoints that one of its model classes loads; read from `families.json`.
 ///
@@ -89,6 +92,13 @@ record Family(String name, JsonNode rules) {
         return out;
     }
 
+    /// Kinds of modules whose names say another one.
+    Map<Pattern, Kind> kinds() {
+        Map<Pattern, Kind> out = new LinkedHashMap<>();
+        rules.path("kinds").properties().forEach(e -> out.put(Paths.pattern(e.getKey()), Kind.valueOf(e.getValue().asText().toUpperCase(Locale.ROOT))));
+        return out;
+    }
+
     Paths modules() {
         return Paths.of(rules.path("modules"));
     }
@@ -134,14 +144,16 @@ record Family(String name, JsonNode rules) {
     record Paths(Optional<Pattern> pattern) {
         static Paths of(JsonNode list) {
             List<String> alternatives = new ArrayList<>();
-            for (JsonNode path : list) {
-                List<String> pieces = new ArrayList<>();
-                for (String piece : path.asText().split("\\{N}", -1)) {
-                    pieces.add(piece.isEmpty() ? "" : Pattern.quote(piece));
-                }
-                alternatives.add(String.join("\\d+", pieces));
-            }
+            list.forEach(path -> alternatives.add(regex(path.asText())));
             return new Paths(alternatives.isEmpty() ? Optional.empty() : Optional.of(Pattern.compile(String.join("|", alternatives))));
+        }
+
+        static Pattern pattern(String path) {
+            return Pattern.compile(regex(path));
+        }
+
+        private static String regex(String path) {
+            return Arrays.stream(path.split("\\{N}", -1)).map(piece -> piece.isEmpty() ? "" : Pattern.quote(piece)).collect(Collectors.joining("\\d+"));
         }
 
         boolean contains(String path) {

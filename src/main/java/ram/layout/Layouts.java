@@ -82,6 +82,9 @@ public final class Layouts {
         dropUnused(family, mlx, scope);
         embeddingToHead(family, mlx, scope);
         requireHead(family, mlx, scope);
+        if (known.isPresent()) {
+            sayWhatIsUnlisted(family, mlx.keySet());
+        }
         boolean tied = family.head().map(h -> !mlx.containsKey(h + ".weight")).orElse(true);
         return assemble(family, known.isPresent(), tied, mlx, scope);
     }
@@ -119,6 +122,20 @@ public final class Layouts {
         boolean own = scope.path(key).isBoolean() && !config.json().path(key).asBoolean(false);
         if (own && !family.tied(scope) && !isStored(tensors, family.head().orElseThrow())) {
             throw InputException.in(checkpoint.folder(), "has no tensor " + family.head().get() + ".weight, but config.json says " + key + " = false; the checkpoint is incomplete, download it again");
+        }
+    }
+
+    /// @throws InputException when not one tensor is a parameter of the class
+    private void sayWhatIsUnlisted(Family family, Set<String> tensors) {
+        List<String> unlisted = ExpectedTensors.unlisted(family, tensors);
+        if (!unlisted.isEmpty() && unlisted.size() == tensors.size()) {
+            throw InputException.in(checkpoint.folder(), "has no tensor that mlx_lm's " + family.name() + " would load, but others, such as " + unlisted.getFirst()
+                    + "; config.json's model_type '" + config.modelType() + "' is not theirs, or the model is also published in the format of that class");
+        }
+        if (!unlisted.isEmpty()) {
+            String others = unlisted.size() == 1 ? "" : " and " + (unlisted.size() - 1) + " more";
+            assumptions.add(unlisted.getFirst() + others + (unlisted.size() == 1 ? " is" : " are") + " not among the known parameters of mlx_lm's " + family.name()
+                    + "; it refuses the folder if it does not know " + (unlisted.size() == 1 ? "it" : "them"));
         }
     }
 

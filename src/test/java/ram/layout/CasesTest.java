@@ -93,6 +93,7 @@ public class CasesTest {
             layout.plain().forEach(p -> shapes.put(p.name(), p.view().shape()));
             layout.prequantized().forEach(p -> shapes.put(p.path() + ".weight", p.shape()));
             assertEquals(List.of(), ExpectedTensors.problems(new ModelConfig(model.config().file(), layout.config()), shapes));
+            assertEquals(List.of(), layout.architecture().assumptions().stream().filter(a -> a.contains("not among the known parameters")).toList());
             checkNothingFiresAgain(layout, types);
         }
     }

@@ -38,10 +38,14 @@ class LayoutsTest {
     }
 
     private static SafetensorsFile decoder(SafetensorsFile file) {
-        zeros(file, "model.embed_tokens.weight", 32, 32);
-        zeros(file, "model.norm.weight", 32);
+        return decoder(file, "");
+    }
+
+    private static SafetensorsFile decoder(SafetensorsFile file, String prefix) {
+        zeros(file, prefix + "model.embed_tokens.weight", 32, 32);
+        zeros(file, prefix + "model.norm.weight", 32);
         for (String name : List.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj")) {
-            zeros(file, "model.layers.0." + name + ".weight", 32, 32);
+            zeros(file, prefix + "model.layers.0." + name + ".weight", 32, 32);
         }
         return file;
     }
@@ -258,10 +262,28 @@ class LayoutsTest {
     @Test
     void theWrapperOfGemma3HasTheVocabularyOfItsText() throws IOException {
         config("\"model_type\":\"gemma3\",\"text_config\":{\"model_type\":\"gemma3_text\",\"num_hidden_layers\":1,\"vocab_size\":32}");
-        decoder(new SafetensorsFile()).write(folder.resolve("model.safetensors"));
+        decoder(new SafetensorsFile(), "language_model.").write(folder.resolve("model.safetensors"));
         try (Model model = Model.open(folder)) {
             assertEquals(32, model.layout().config().path("vocab_size").asInt());
         }
+    }
+
+    @Test
+    void tensorsThatTheClassIsNotKnownToHaveAreNamed() throws IOException {
+        config("\"model_type\":\"qwen2_moe\",\"num_hidden_layers\":1,\"vocab_size\":32,\"tie_word_embeddings\":true");
+        decoder(new SafetensorsFile()).write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            assertTrue(model.layout().architecture().assumptions().contains("model.layers.0.mlp.gate_proj.weight and 1 more are not among the known parameters of mlx_lm's qwen2_moe; "
+                    + "it refuses the folder if it does not know them"), model.layout().architecture().assumptions().toString());
+        }
+    }
+
+    /// OLMo is published in two formats, and mlx_lm's class reads the older one.
+    @Test
+    void aModelWithoutATensorOfItsClassIsRefused() throws IOException {
+        config("\"model_type\":\"olmo\",\"num_hidden_layers\":1,\"vocab_size\":32");
+        decoder(new SafetensorsFile()).write(folder.resolve("model.safetensors"));
+        assertTrue(refusal().contains("has no tensor that mlx_lm's olmo would load, but others, such as model.embed_tokens.weight"), this::refusal);
     }
 
     /// A config as transformers 5 saves it: rotary settings in an object of their own, defaults left out.
