@@ -338,6 +338,13 @@ public final class Layouts {
         return Family.of(config.modelType()).map(f -> f.scope(config.json())).orElse(config.json());
     }
 
+    /// What config.json says of the language model, with the class's defaults where it says nothing.
+    public static JsonNode settings(Layout layout) {
+        JsonNode root = layout.config();
+        JsonNode own = root.path("text_config").isObject() ? root.path("text_config") : root;
+        return Family.of(layout.architecture().family()).map(f -> (JsonNode) f.withDefaults(own)).orElse(own);
+    }
+
     /// Whether mlx_lm's class has no output head of its own with this config.json, and so refuses tensors of one. Of a class that is not known nothing is known.
     public static boolean refusesHead(ModelConfig config) {
         return Family.of(config.modelType()).filter(f -> f.refusesHead(f.scope(config.json()))).isPresent();

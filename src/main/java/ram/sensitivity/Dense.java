@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import ram.layout.Layout;
+import ram.layout.Layouts;
 import ram.tensor.Rows;
 import ram.tensor.TensorView;
 
@@ -19,8 +20,7 @@ final class Dense {
         for (Layout.Plain p : layout.plain()) {
             plain.put(p.name(), p.view());
         }
-        JsonNode root = layout.config();
-        config = root.path("text_config").isObject() ? root.path("text_config") : root;
+        config = Layouts.settings(layout);
         plusOne = DecoderRules.has("norm_plus_one", layout.architecture().family());
     }
 

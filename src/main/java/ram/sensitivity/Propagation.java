@@ -93,11 +93,12 @@ public final class Propagation {
 
         double[] z = normalized(finalGains(embedding.or(() -> head), hidden), "", List.of());
         double logitPower = 0;
+        double logitGain = logitGain(hidden);
         Optional<Module> reader = head.isPresent() ? head : layout.architecture().tied() ? embedding : Optional.empty();
         if (reader.isPresent() && reader.get().weight().shape().columns() == hidden) {
             double[] sums = head.isPresent() ? columnSums(head.get()) : embeddingSums.orElseThrow();
             for (int j = 0; j < hidden; j++) {
-                logitPower += sums[j] / reader.get().weight().shape().rows() * z[j];
+                logitPower += sums[j] / reader.get().weight().shape().rows() * z[j] * logitGain;
             }
         }
         Map<Module, List<Term>> terms = new IdentityHashMap<>();
@@ -109,7 +110,7 @@ public final class Propagation {
         if (reader.isPresent() && logitPower > 0) {
             double rows = reader.get().weight().shape().rows();
             terms.computeIfAbsent(reader.get(), _ -> new ArrayList<>()).add(new Term(ones(reader.get().weight().shape().rows()), z,
-                    DecoderRules.factor(Kind.HEAD) * 0.5 / rows, false));
+                    DecoderRules.factor(Kind.HEAD) * 0.5 * logitGain / rows, false));
         }
         terms.forEach((module, list) -> {
             if (module.parts().size() == 1) {
@@ -137,6 +138,12 @@ public final class Propagation {
     private double embeddingGain(int hidden) {
         double gain = DecoderRules.has("embedding_multiplied_already", family) ? 1 : square(dense.number("embedding_multiplier", 1));
         return DecoderRules.has("embedding_times_sqrt_hidden", family) ? gain * hidden : gain;
+    }
+
+    /// Gain of power from the head's outputs to the logits.
+    private double logitGain(int hidden) {
+        double base = dense.number("dim_model_base", 0);
+        return square(dense.number("logit_multiplier", 1) / dense.number("logit_divisor", 1) * (base > 0 ? base / hidden : 1));
     }
 
     private Optional<double[]> finalGains(Optional<Module> beside, int hidden) {

@@ -184,6 +184,20 @@ class PropagationTest {
         assertArrayEquals(all(4, 2 * 4.0 / 2 * headPower), attentionTerm(w, "k").rows(), 1e-4);
     }
 
+    /// Logits multiplied by a half (cohere), divided by two (granite), or read from outputs divided by 8/4 (minicpm).
+    @Test
+    void factorsOfTheLogitsCount() {
+        Model plain = attention();
+        double scale = plain.walk(1).get("model.embed_tokens").parts().getFirst().get(1).scale();
+        for (String setting : List.of("logit_scale 0.5", "logits_scaling 2", "dim_model_base 4")) {
+            Model m = attention();
+            m.config.put(setting.split(" ")[0], Double.parseDouble(setting.split(" ")[1]));
+            List<Term> terms = m.walk(1).get("model.embed_tokens").parts().getFirst();
+            assertEquals(plain.result.logitPower() / 4, m.result.logitPower(), 1e-6, setting);
+            assertEquals(scale / 4, terms.get(1).scale(), 1e-12, setting);
+        }
+    }
+
     @Test
     void aTiedEmbeddingHasBothTerms() {
         Model m = attention();
