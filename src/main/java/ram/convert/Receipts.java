@@ -2,19 +2,15 @@ package ram.convert;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.Comparator;
-import java.util.HexFormat;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.stream.Stream;
+import ram.Sha256;
 import ram.layout.Model;
 import ram.numeric.Workers;
 import ram.plan.Manifest;
@@ -24,7 +20,6 @@ import ram.safetensors.Shard;
 public final class Receipts {
     /// The one file that cannot hold its own receipt.
     private static final String MANIFEST = "manifest.json";
-    private static final int BUFFER = 1 << 20;
 
     private Receipts() {
     }
@@ -45,7 +40,7 @@ public final class Receipts {
 
     private static List<Manifest.OutputFile> of(List<Path> files, int threads) {
         try (Workers workers = new Workers(threads)) {
-            return workers.map(files, f -> new Manifest.OutputFile(f.getFileName().toString(), size(f), sha256(f)));
+            return workers.map(files, f -> new Manifest.OutputFile(f.getFileName().toString(), size(f), Sha256.of(f)));
         }
     }
 
@@ -54,22 +49,6 @@ public final class Receipts {
             return Files.size(file);
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
-        }
-    }
-
-    private static String sha256(Path file) {
-        try (FileChannel channel = FileChannel.open(file)) {
-            MessageDigest digest = MessageDigest.getInstance("SHA-256");
-            ByteBuffer buffer = ByteBuffer.allocate(BUFFER);
-            while (channel.read(buffer) >= 0) {
-                digest.update(buffer.flip());
-                buffer.clear();
-            }
-            return HexFormat.of().formatHex(digest.digest());
-        } catch (IOException e) {
-            throw new UncheckedIOException(file + ": cannot be read", e);
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException(e);
         }
     }
 
@@ -103,6 +82,6 @@ public final class Receipts {
         if (size(file) != recorded.bytes()) {
             return name + " has " + size(file) + " bytes, but the manifest says " + recorded.bytes();
         }
-        return sha256(file).equals(recorded.sha256()) ? "" : name + " is not the file that the manifest lists: its SHA-256 differs";
+        return Sha256.of(file).equals(recorded.sha256()) ? "" : name + " is not the file that the manifest lists: its SHA-256 differs";
     }
 }

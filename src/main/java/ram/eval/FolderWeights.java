@@ -1,13 +1,12 @@
 package ram.eval;
 
 import java.lang.foreign.MemorySegment;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
-import java.util.HexFormat;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import ram.InputException;
+import ram.Sha256;
 import ram.format.Format;
 import ram.format.QuantizedTensor;
 import ram.layout.Layout;
@@ -124,18 +123,17 @@ final class FolderWeights implements WeightSource {
     }
 
     private String digest() {
-        var digest = Digests.sha256();
-        digest.update(config.json().toString().getBytes(StandardCharsets.UTF_8));
+        Sha256 digest = new Sha256().add(config.json().toString());
         for (TensorInfo info : checkpoint.tensors().values()) {
-            digest.update((info.name() + info.dtype() + info.shape()).getBytes(StandardCharsets.UTF_8));
+            digest.add(info.name() + info.dtype() + info.shape());
             MemorySegment data = checkpoint.data(info.name());
             for (long at = 0; at < data.byteSize(); at += DIGEST_BYTES) {
                 MemorySegment part = data.asSlice(at, Math.min(DIGEST_BYTES, data.byteSize() - at));
-                digest.update(part.asByteBuffer());
+                digest.add(part.asByteBuffer());
                 MappedPages.touched(part.byteSize());
             }
         }
-        return HexFormat.of().formatHex(digest.digest());
+        return digest.hex();
     }
 
     @Override

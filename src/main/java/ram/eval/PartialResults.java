@@ -9,16 +9,15 @@ import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.MalformedInputException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Base64;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import ram.Sha256;
 import ram.UsageException;
 
 /// Scores of finished sequences in a file, one JSON document per line; numbers per token as base64 of little-endian float32.
@@ -43,10 +42,9 @@ final class PartialResults {
     }
 
     static PartialResults open(Path file, List<EvalModel> models, boolean reference, TokenSet tokens) {
-        var digest = Digests.sha256();
-        digest.update((SCHEMA + reference + tokens.fingerprint()).getBytes(StandardCharsets.UTF_8));
-        models.forEach(m -> digest.update(m.weights().fingerprint().getBytes(StandardCharsets.UTF_8)));
-        return new PartialResults(file, HexFormat.of().formatHex(digest.digest()), tokens, models.size(), reference);
+        Sha256 digest = new Sha256().add(SCHEMA + reference + tokens.fingerprint());
+        models.forEach(m -> digest.add(m.weights().fingerprint()));
+        return new PartialResults(file, digest.hex(), tokens, models.size(), reference);
     }
 
     /// @return the scores of each model, by sequence

@@ -1,10 +1,9 @@
 package ram.eval;
 
-import java.nio.charset.StandardCharsets;
-import java.util.HexFormat;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.BiFunction;
+import ram.Sha256;
 import ram.layout.ModelConfig;
 import ram.tensor.Rows;
 
@@ -39,6 +38,6 @@ public record ReplacedWeights(WeightSource inner, String change, BiFunction<Stri
 
     @Override
     public String fingerprint() {
-        return HexFormat.of().formatHex(Digests.sha256().digest((change + "\n" + inner.fingerprint()).getBytes(StandardCharsets.UTF_8)));
+        return new Sha256().add(change + "\n" + inner.fingerprint()).hex();
     }
 }

@@ -9,11 +9,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import ram.InputException;
+import ram.Sha256;
 
 /// The sequences that models are evaluated on. Of a sequence of n tokens the first n − 1 are read and the last n − 1 predicted.
 ///
@@ -138,14 +138,14 @@ public record TokenSet(String name, List<int[]> sequences) {
 
     /// SHA-256 of all sequences.
     public String fingerprint() {
-        var digest = Digests.sha256();
+        Sha256 digest = new Sha256();
         for (int[] s : sequences) {
             ByteBuffer b = ByteBuffer.allocate(4 * (s.length + 1)).order(ByteOrder.LITTLE_ENDIAN).putInt(s.length);
             for (int id : s) {
                 b.putInt(id);
             }
-            digest.update(b.array());
+            digest.add(b.array());
         }
-        return HexFormat.of().formatHex(digest.digest());
+        return digest.hex();
     }
 }

@@ -7,9 +7,7 @@ import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
-import java.util.HexFormat;
+import ram.Sha256;
 import ram.layout.Model;
 import ram.safetensors.Shard;
 import ram.safetensors.TensorInfo;
@@ -18,14 +16,9 @@ import ram.safetensors.TensorInfo;
 public final class Fingerprint {
     private static final int SAMPLE_BYTES = 256;
 
-    private final MessageDigest digest;
+    private final Sha256 digest = new Sha256();
 
     private Fingerprint() {
-        try {
-            digest = MessageDigest.getInstance("SHA-256");
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException(e);
-        }
     }
 
     /// Of a model: its configuration, and name, size, time of the last change, header and the first bytes of every tensor of its files.
@@ -64,8 +57,7 @@ public final class Fingerprint {
 
     /// Adds bytes with their length, so that no two sequences of additions are alike.
     public Fingerprint add(byte[] bytes) {
-        digest.update((bytes.length + ":").getBytes(StandardCharsets.UTF_8));
-        digest.update(bytes);
+        digest.add(bytes.length + ":").add(bytes);
         return this;
     }
 
@@ -73,6 +65,6 @@ public final class Fingerprint {
     ///
     /// @return one line
     public String line() {
-        return "ram.journal/1 " + HexFormat.of().formatHex(digest.digest());
+        return "ram.journal/1 " + digest.hex();
     }
 }

@@ -1,15 +1,8 @@
 package ram.profile;
 
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HexFormat;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
@@ -21,6 +14,7 @@ import java.util.TreeSet;
 import java.util.function.LongConsumer;
 import java.util.stream.IntStream;
 import ram.InputException;
+import ram.Sha256;
 import ram.format.Format;
 import ram.layout.Layout;
 import ram.layout.Model;
@@ -108,7 +102,7 @@ public final class Profiles {
         if (where == null) {
             return;
         }
-        List<String> now = model.checkpoint().shards().stream().map(s -> s.file().getFileName() + " " + s.size() + " " + sha256(s.header().json())).toList();
+        List<String> now = model.checkpoint().shards().stream().map(s -> s.file().getFileName() + " " + s.size() + " " + new Sha256().add(s.header().json()).hex()).toList();
         List<String> then = profile.files().stream().map(f -> f.name() + " " + f.bytes() + " " + f.headerSha256()).toList();
         if (!now.equals(then)) {
             throw InputException.in(where, "was measured on other files than those in " + model.checkpoint().folder() + "; analyze this model");
@@ -214,32 +208,7 @@ public final class Profiles {
     }
 
     private List<Profile.SourceFile> sourceFiles() {
-        return model.checkpoint().shards().stream().map(s -> new Profile.SourceFile(s.file().getFileName().toString(), s.size(), sha256(s.header().json()),
-                options.hash() ? sha256(s.file()) : "")).toList();
-    }
-
-    private static String sha256(byte[] bytes) {
-        return HexFormat.of().formatHex(digest().digest(bytes));
-    }
-
-    private static String sha256(Path file) {
-        MessageDigest digest = digest();
-        byte[] buffer = new byte[1 << 20];
-        try (InputStream in = Files.newInputStream(file)) {
-            for (int n = in.read(buffer); n >= 0; n = in.read(buffer)) {
-                digest.update(buffer, 0, n);
-            }
-        } catch (IOException e) {
-            throw new UncheckedIOException(file + ": cannot be read", e);
-        }
-        return HexFormat.of().formatHex(digest.digest());
-    }
-
-    private static MessageDigest digest() {
-        try {
-            return MessageDigest.getInstance("SHA-256");
-        } catch (NoSuchAlgorithmException e) {
-            throw new IllegalStateException(e);
-        }
+        return model.checkpoint().shards().stream().map(s -> new Profile.SourceFile(s.file().getFileName().toString(), s.size(), new Sha256().add(s.header().json()).hex(),
+                options.hash() ? Sha256.of(s.file()) : "")).toList();
     }
 }
