@@ -80,7 +80,7 @@ final class PlanTable {
 
     /// Mean KL divergence of the evaluation; "-" without one.
     static String measuredDivergence(Manifest manifest) {
-        return manifest.evaluation().map(e -> e.at("/models/1/divergence/mean_kl")).filter(JsonNode::isNumber).map(v -> String.format(Locale.ROOT, "%.4g", v.asDouble())).orElse("-");
+        return manifest.measured("divergence/mean_kl").stream().mapToObj(v -> String.format(Locale.ROOT, "%.4g", v)).findFirst().orElse("-");
     }
 
     private static long parameters(List<ModulePlan> group) {

@@ -1,5 +1,6 @@
 package ram.plan;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -261,6 +262,15 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
         Map<String, Format> out = new HashMap<>();
         modules.forEach(m -> out.put(m.path(), m.format()));
         return out;
+    }
+
+    /// A figure of what was written, measured in the evaluation.
+    ///
+    /// @param pointer such as `divergence/mean_kl`
+    /// @return empty without an evaluation, or without that figure in it
+    public OptionalDouble measured(String pointer) {
+        // the first model of an evaluation is the source
+        return evaluation.map(e -> e.at("/models/1/" + pointer)).filter(JsonNode::isNumber).stream().mapToDouble(JsonNode::asDouble).findFirst();
     }
 
     /// The version of MLX that was asked for, from which config.json follows.

@@ -146,7 +146,7 @@ public final class Gate {
         checks.add(new Check("baseline-size", now.sizes().files() <= before.sizes().files(), now.sizes().files(), before.sizes().files(),
                 "size is " + ByteSize.format(now.sizes().files()) + ", was " + ByteSize.format(before.sizes().files())));
         checks.add(regression("predicted damage", now.predictedDamage(), before.predictedDamage()));
-        OptionalDouble was = measured(before);
+        OptionalDouble was = before.measured("divergence/mean_kl");
         if (was.isPresent()) {
             checks.add(measuredRegression(now, before, was.getAsDouble()));
         }
@@ -156,7 +156,7 @@ public final class Gate {
     /// What was measured of the baseline has to be measured again, on the same tokens.
     private static Check measuredRegression(Manifest now, Manifest before, double was) {
         String what = "measured mean KL divergence";
-        OptionalDouble is = measured(now);
+        OptionalDouble is = now.measured("divergence/mean_kl");
         String missing = is.isEmpty() ? "was not measured" : ManifestDiff.tokens(now).equals(ManifestDiff.tokens(before)) ? "" : "was measured on other tokens";
         return missing.isEmpty() ? regression(what, is.getAsDouble(), was)
                 : new Check("baseline-" + what.replace(' ', '-'), false, Double.NaN, was, String.format(Locale.ROOT, "%s %s, was %.6g; evaluate both on the same text", what, missing, was));
@@ -164,14 +164,6 @@ public final class Gate {
 
     private static Check regression(String what, double now, double before) {
         return new Check("baseline-" + what.replace(' ', '-'), now <= before * 1.001, now, before, String.format(Locale.ROOT, "%s is %.6g, was %.6g", what, now, before));
-    }
-
-    private static OptionalDouble measured(Manifest manifest) {
-        JsonNode models = manifest.evaluation().map(e -> e.path("models")).orElse(null);
-        if (models == null || models.size() < 2 || !models.get(1).path("divergence").has("mean_kl")) {
-            return OptionalDouble.empty();
-        }
-        return OptionalDouble.of(meanKl(models.get(1)));
     }
 
     /// Not a number when the document does not hold one, which no limit allows.

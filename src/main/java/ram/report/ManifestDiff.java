@@ -1,6 +1,5 @@
 package ram.report;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
@@ -10,7 +9,6 @@ import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.SortedMap;
@@ -101,8 +99,8 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
         out.put("bits_per_weight", new Figure(before.sizes().bitsPerWeight(), after.sizes().bitsPerWeight()));
         out.put("predicted_damage", new Figure(before.predictedDamage(), after.predictedDamage()));
         for (String name : List.of("divergence/mean_kl", "perplexity", "sequence_perplexity/median")) {
-            OptionalDouble was = measured(before, name);
-            OptionalDouble is = measured(after, name);
+            OptionalDouble was = before.measured(name);
+            OptionalDouble is = after.measured(name);
             if (was.isPresent() && is.isPresent() && tokens(before).equals(tokens(after))) {
                 out.put("measured_" + name.replaceFirst(".*_perplexity/", "perplexity_").replaceFirst(".*/", ""), new Figure(was.getAsDouble(), is.getAsDouble()));
             }
@@ -113,12 +111,6 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
     /// On what it was measured; figures of different texts do not compare.
     static String tokens(Manifest m) {
         return m.evaluation().map(e -> e.path("tokens_sha256").asText() + " " + e.path("predictions").asLong()).orElse("");
-    }
-
-    /// The second model of an evaluation is what was written; the first is its source.
-    private static OptionalDouble measured(Manifest m, String pointer) {
-        Optional<JsonNode> value = m.evaluation().map(e -> e.path("models").path(1).at("/" + pointer)).filter(JsonNode::isNumber);
-        return value.isPresent() ? OptionalDouble.of(value.get().asDouble()) : OptionalDouble.empty();
     }
 
     private static SortedMap<String, Setting> settings(Manifest before, Manifest after) {
