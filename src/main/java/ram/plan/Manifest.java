@@ -267,10 +267,10 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
     /// A figure of what was written, measured in the evaluation.
     ///
     /// @param pointer such as `divergence/mean_kl`
-    /// @return empty without an evaluation, or without that figure in it
+    /// @return empty without an evaluation, or without that figure in it; not a number when something else stands there
     public OptionalDouble measured(String pointer) {
         // the first model of an evaluation is the source
-        return evaluation.map(e -> e.at("/models/1/" + pointer)).filter(JsonNode::isNumber).stream().mapToDouble(JsonNode::asDouble).findFirst();
+        return evaluation.map(e -> e.at("/models/1/" + pointer)).filter(n -> !n.isMissingNode()).stream().mapToDouble(n -> n.isNumber() ? n.asDouble() : Double.NaN).findFirst();
     }
 
     /// The version of MLX that was asked for, from which config.json follows.

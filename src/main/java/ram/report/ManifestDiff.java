@@ -101,7 +101,7 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
         for (String name : List.of("divergence/mean_kl", "perplexity", "sequence_perplexity/median")) {
             OptionalDouble was = before.measured(name);
             OptionalDouble is = after.measured(name);
-            if (was.isPresent() && is.isPresent() && tokens(before).equals(tokens(after))) {
+            if (was.isPresent() && is.isPresent() && Double.isFinite(was.getAsDouble() - is.getAsDouble()) && tokens(before).equals(tokens(after))) {
                 out.put("measured_" + name.replaceFirst(".*_perplexity/", "perplexity_").replaceFirst(".*/", ""), new Figure(was.getAsDouble(), is.getAsDouble()));
             }
         }
