@@ -78,8 +78,7 @@ final class ExplainCommand implements Callable<Integer> {
         }
         e.module().better().ifPresent(b -> out.println(String.format(Locale.ROOT, "to give it more: --set '%s$=%s', which takes %s more and does %.3g less damage", module.replace(".", "\\."), b.format(),
                 ByteSize.format(b.bytes() - e.module().bytes()), e.module().damage() - b.damage())));
-        out.println("with 5 % less budget it would get " + e.atLess().map(Object::toString).orElse("nothing, that cannot be met") + ", with 5 % more "
-                + e.atMore().map(Object::toString).orElse("the same"));
+        e.atMore().ifPresent(more -> out.println("with 5 % less budget: " + e.atLess().map(Object::toString).orElse("no plan fits") + ", with 5 % more: " + more));
         read.refinement().map(r -> r.path("modules").path(module)).filter(g -> g.isObject()).ifPresent(g -> out.println(String.format(Locale.ROOT,
                 "refinement left %.1f %% of the error that mse makes in its outputs, from %,d inputs; compensation was closer in %,d of %,d rows%s", 100 * g.path("output_error_ratio").asDouble(),
                 g.path("tokens").asLong(), g.path("compensated_rows").asLong(), g.path("rows").asLong(),

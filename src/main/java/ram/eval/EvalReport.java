@@ -54,7 +54,7 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
         }
 
         double perplexity(int sequence) {
-            return Math.exp(sequenceNll.get(sequence));
+            return StrictMath.exp(sequenceNll.get(sequence));
         }
     }
 
@@ -114,9 +114,9 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
         double[] sorted = Statistics.sorted(perplexity);
         double overall = Statistics.mean(flat(scores, SequenceScores::nll));
         Spread spread = new Spread(Statistics.mean(perplexity), Quantiles.of(sorted, 0.5), Statistics.trimmedMean(sorted, 0.05), Statistics.trimmedMean(sorted, 0.1),
-                Math.exp(Statistics.mean(nll)), Statistics.standardError(perplexity), sorted[0], sorted[sorted.length - 1]);
+                StrictMath.exp(Statistics.mean(nll)), Statistics.standardError(perplexity), sorted[0], sorted[sorted.length - 1]);
         List<Integer> worst = IntStream.range(0, nll.length).boxed().sorted(Comparator.comparingDouble((Integer i) -> -nll[i])).limit(5).toList();
-        return new ModelScores(name, list(nll), overall, Statistics.standardError(nll), Math.exp(overall), spread, worst, divergence);
+        return new ModelScores(name, list(nll), overall, Statistics.standardError(nll), StrictMath.exp(overall), spread, worst, divergence);
     }
 
     private static Divergence divergence(List<SequenceScores> base, List<SequenceScores> own) {

@@ -304,7 +304,7 @@ public final class ForwardPass {
         }
         double all = 0;
         for (float s : scores) {
-            all += Math.exp(s - max);
+            all += StrictMath.exp(s - max);
         }
         double picked = 0;
         for (int i = 0; i < perToken; i++) {
@@ -315,12 +315,12 @@ public final class ForwardPass {
                 }
             }
             share[best] = 0;
-            picked += Math.exp(scores[best] - max);
+            picked += StrictMath.exp(scores[best] - max);
         }
         double total = shape.normalizeTopK() ? picked : all;
         for (int e = 0; e < experts; e++) {
             if (share[e] == 0) {
-                share[e] = (float) (Math.exp(scores[e] - max) / total);
+                share[e] = (float) (StrictMath.exp(scores[e] - max) / total);
             }
         }
         return share;

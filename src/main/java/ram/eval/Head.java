@@ -57,7 +57,7 @@ final class Head {
         }
 
         double logSum(int t) {
-            return max[t] + Math.log(sum[t]);
+            return max[t] + StrictMath.log(sum[t]);
         }
     }
 
@@ -132,7 +132,7 @@ final class Head {
             top = Math.max(top, logits[i]);
         }
         if (top > max[t]) {
-            sum[t] *= Math.exp((double) max[t] - top);
+            sum[t] *= StrictMath.exp((double) max[t] - top);
             max[t] = top;
         }
         float[] e = Arrays.copyOfRange(logits, at, at + rows);
@@ -199,7 +199,7 @@ final class Head {
         }
         s.previousMax[t] = s.max[t];
         if (max > s.max[t]) {
-            s.sum[t] *= Math.exp((double) s.max[t] - max);
+            s.sum[t] *= StrictMath.exp((double) s.max[t] - max);
             s.max[t] = max;
             s.top[t] = first + top;
         }
@@ -214,7 +214,7 @@ final class Head {
     /// Takes a strip of one token into the sum of differences.
     private static void cross(Sums reference, Sums model, int t, float[] a, float[] b, int at, int rows, float[] work, float[] weights) {
         float max = reference.max[t];
-        model.cross[t] *= Math.exp((double) reference.previousMax[t] - max);
+        model.cross[t] *= StrictMath.exp((double) reference.previousMax[t] - max);
         for (int i = 0; i < rows; i++) {
             weights[i] = a[at + i];
             work[i] = a[at + i] - b[at + i];
@@ -235,7 +235,7 @@ final class Head {
             if (reference != null) {
                 double base = reference.logSum(t);
                 kl[t] = (float) Math.max(0, s.cross[t] / reference.sum[t] - base + log);
-                deltaP[t] = (float) (Math.exp(s.target[t] - log) - Math.exp(reference.target[t] - base));
+                deltaP[t] = (float) (StrictMath.exp(s.target[t] - log) - StrictMath.exp(reference.target[t] - base));
                 sameTop[t] = s.top[t] == reference.top[t];
             }
         }

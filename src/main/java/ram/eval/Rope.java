@@ -35,7 +35,7 @@ public record Rope(double[] frequencies, double scale) {
         }
         double[] f = new double[dims / 2];
         for (int i = 0; i < f.length; i++) {
-            f[i] = Math.pow(base, -2.0 * i / dims);
+            f[i] = StrictMath.pow(base, -2.0 * i / dims);
         }
         String type = scaling.path("type").asText(scaling.path("rope_type").asText("default"));
         return switch (type) {
@@ -102,11 +102,11 @@ public record Rope(double[] frequencies, double scale) {
     }
 
     private static double dimension(double rotations, int dims, double base, double context) {
-        return dims * Math.log(context / (rotations * 2 * Math.PI)) / (2 * Math.log(base));
+        return dims * StrictMath.log(context / (rotations * 2 * Math.PI)) / (2 * StrictMath.log(base));
     }
 
     private static double magnitude(double factor, double mscale) {
-        return factor <= 1 ? 1 : 0.1 * mscale * Math.log(factor) + 1;
+        return factor <= 1 ? 1 : 0.1 * mscale * StrictMath.log(factor) + 1;
     }
 
     /// Cosines, then sines, of one position, scale included: `2 · frequencies.length` numbers per position.
@@ -116,8 +116,8 @@ public record Rope(double[] frequencies, double scale) {
         for (int p = 0; p < positions; p++) {
             for (int i = 0; i < n; i++) {
                 double angle = p * frequencies[i];
-                out[p * 2 * n + i] = (float) (Math.cos(angle) * scale);
-                out[p * 2 * n + n + i] = (float) (Math.sin(angle) * scale);
+                out[p * 2 * n + i] = (float) (StrictMath.cos(angle) * scale);
+                out[p * 2 * n + n + i] = (float) (StrictMath.sin(angle) * scale);
             }
         }
         return out;

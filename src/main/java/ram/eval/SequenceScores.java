@@ -24,6 +24,6 @@ record SequenceScores(float[] nll, float[] kl, float[] deltaP, boolean[] sameTop
     }
 
     double perplexity() {
-        return Math.exp(meanNll());
+        return StrictMath.exp(meanNll());
     }
 }

@@ -25,7 +25,7 @@ public record TokenSet(String name, List<int[]> sequences) {
     public static final int SAMPLES = 256;
     public static final long SEED = 42;
     private static final Pattern NPY_TYPE = Pattern.compile("'descr'\\s*:\\s*'<i([48])'");
-    private static final Pattern NPY_ONE_DIMENSION = Pattern.compile("'shape'\\s*:\\s*\\(\\s*\\d+\\s*,\\s*\\)");
+    private static final Pattern NPY_ONE_DIMENSION = Pattern.compile("'shape'\\s*:\\s*\\(\\s*(\\d+)\\s*,\\s*\\)");
 
     public TokenSet {
         sequences = List.copyOf(sequences);
@@ -100,12 +100,16 @@ public record TokenSet(String name, List<int[]> sequences) {
         if (!type.find()) {
             throw InputException.in(file, "is a .npy file of another type than int32 or int64; convert it with numpy's astype");
         }
-        if (!NPY_ONE_DIMENSION.matcher(header).find()) {
+        Matcher dimension = NPY_ONE_DIMENSION.matcher(header);
+        if (!dimension.find()) {
             throw InputException.in(file, "is a .npy file that has not one dimension; write it again with numpy's ravel");
         }
         boolean wide = type.group(1).equals("8");
         in.position((int) (start + headerBytes));
         int[] out = new int[in.remaining() / (wide ? 8 : 4)];
+        if (!dimension.group(1).equals(String.valueOf(out.length)) || in.remaining() % (wide ? 8 : 4) != 0) {
+            throw InputException.in(file, "is a .npy file of " + dimension.group(1) + " tokens that holds " + out.length + "; write it again");
+        }
         for (int i = 0; i < out.length; i++) {
             long id = wide ? in.getLong() : in.getInt();
             if (id < 0 || id > Integer.MAX_VALUE) {

@@ -9,7 +9,7 @@ final class FloatGroups {
     private static final float[] E2M1 = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
     private static final float[] E4M3 = e4m3Table();
     private static final float LARGEST_E4M3 = 448;
-    private static final double LOG_2 = Math.log(2);
+    private static final double LOG_2 = StrictMath.log(2);
 
     private final Format format;
     private final Quantizer quantizer;
@@ -103,7 +103,7 @@ final class FloatGroups {
 
     private int exponent(float[] w, int at) {
         float t = largest(w, at);
-        return t == 0 ? 0 : (int) Math.rint(round((float) (Math.log(t) / LOG_2)));
+        return t == 0 ? 0 : (int) Math.rint(round((float) (StrictMath.log(t) / LOG_2)));
     }
 
     private void code(float[] w, int at, float scale, byte[] codes) {

@@ -273,8 +273,15 @@ public final class Layouts {
         TensorView scales = tensors.get(path + ".scales");
         Optional<TensorView> biases = Optional.ofNullable(tensors.get(path + ".biases"));
         TensorView weight = tensors.get(path + ".weight");
-        Format format = biases.isPresent() ? Format.affine(4, Math.toIntExact(weight.shape().columns() * 8 / scales.shape().columns())) : Format.MXFP4;
-        return new Layout.Prequantized(path, classifier.kind(path), layer(path), format, weight, scales, biases);
+        try {
+            if (scales.shape().rank() == 0 || scales.shape().elements() == 0) {
+                throw new IllegalArgumentException("its scales are empty");
+            }
+            Format format = biases.isPresent() ? Format.affine(4, Math.toIntExact(weight.shape().columns() * 8 / scales.shape().columns())) : Format.MXFP4;
+            return new Layout.Prequantized(path, classifier.kind(path), layer(path), format, weight, scales, biases);
+        } catch (IllegalArgumentException | ArithmeticException e) {
+            throw new InputException("module " + path + " is not stored in a form that MLX loads: " + e.getMessage() + "; download the checkpoint again", e);
+        }
     }
 
     /// One part per expert of a stack, named after its source, else one for all.

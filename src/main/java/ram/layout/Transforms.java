@@ -11,6 +11,7 @@ import java.util.function.UnaryOperator;
 import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.LongStream;
 import ram.InputException;
 import ram.numeric.Decoder;
 import ram.safetensors.DType;
@@ -199,13 +200,13 @@ final class Transforms {
             case "add" -> change(step, v -> Views.add(v, step.path("value").asDouble()));
             case "multiply" -> change(step, v -> multiply(step.path("by").asText(), v));
             case "normalize" -> change(step, v -> Views.normalize(v, step.path("axis").asInt() == -1, (float) step.path("eps").asDouble()));
-            case "copy" -> tensors.put(step.path("to").asText(), tensors.get(step.path("from").asText()));
+            case "copy" -> tensors.put(step.path("to").asText(), present(step.path("from").asText(), tensors.get(step.path("from").asText())));
             case "int4_packs" -> hits(step).forEach(h -> {
                 tensors.remove(h.name());
                 h.view().sources().forEach(s -> dropped.putIfAbsent(s, "shape of a packed tensor, which its data tells"));
                 String to = h.expand(step.path("to").asText());
-                TensorView packed = tensors.remove(h.expand(step.path("packed").asText()));
-                TensorView scale = tensors.remove(h.expand(step.path("scale").asText()));
+                TensorView packed = take(h.expand(step.path("packed").asText()));
+                TensorView scale = take(h.expand(step.path("scale").asText()));
                 tensors.put(to + ".weight", Views.reinterpret(packed, DType.U32, packed.shape()));
                 tensors.put(to + ".scales", scale);
                 tensors.put(to + ".biases", Views.scale(scale, -8));
@@ -230,6 +231,17 @@ final class Transforms {
             case "split_qkv" -> hits(step).forEach(h -> splitQkv(step, h));
             default -> throw new IllegalStateException("unknown step " + step);
         }
+    }
+
+    private TensorView take(String name) {
+        return present(name, tensors.remove(name));
+    }
+
+    private static TensorView present(String name, TensorView view) {
+        if (view == null) {
+            throw new InputException("tensor '" + name + "' is missing; the checkpoint is incomplete, download it again");
+        }
+        return view;
     }
 
     private void change(JsonNode step, UnaryOperator<TensorView> change) {
@@ -300,7 +312,7 @@ final class Transforms {
 
     private TensorView multiply(String by, TensorView view) {
         if (by.contains("mup_vector")) {
-            return Views.scaleRows(view, mupFactors(view.dtype()));
+            return Views.scaleRows(view, mupFactors(view));
         }
         Matcher indexed = Pattern.compile("(\\w+)\\[(\\d+)]").matcher(by);
         if (indexed.matches()) {
@@ -310,13 +322,18 @@ final class Transforms {
     }
 
     /// Factors of the rows of Falcon-H1's input projection: gate, input, two groups of states, time steps.
-    private float[] mupFactors(DType dtype) {
+    private float[] mupFactors(TensorView view) {
+        DType dtype = view.dtype();
         double[] otherwise = {0.3535533905932738, 0.25, 0.3535533905932738, 0.5, 0.3535533905932738};
         long inner = expressions.number("mamba_d_ssm");
-        long state = expressions.number("mamba_n_groups") * expressions.number("mamba_d_state");
+        long state = Math.multiplyExact(expressions.number("mamba_n_groups"), expressions.number("mamba_d_state"));
         long[] sizes = {inner, inner, state, state, expressions.number("mamba_n_heads")};
         float common = Decoder.round(dtype, (float) expressions.real("ssm_in_multiplier"));
-        float[] factors = new float[Math.toIntExact(2 * inner + 2 * state + sizes[4])];
+        long rows = LongStream.of(sizes).reduce(0, Math::addExact);
+        if (view.shape().rank() == 0 || view.shape().dim(0) != rows || LongStream.of(sizes).anyMatch(n -> n < 0)) {
+            throw new IllegalArgumentException("the input projection has the shape " + view.shape() + ", but by config.json it would have " + rows + " rows");
+        }
+        float[] factors = new float[Math.toIntExact(rows)];
         int at = 0;
         for (int s = 0; s < sizes.length; s++) {
             float own = Decoder.round(dtype, (float) expressions.element("ssm_multipliers", s, otherwise));

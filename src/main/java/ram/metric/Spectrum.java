@@ -185,14 +185,14 @@ record Spectrum(double[] squares, boolean exact) {
         double before = 0;
         for (int i = 0; i < nodes; i++) {
             double share = i < single ? 1 : found.get(i).count / others * (n - single);
-            rank[i] = Math.log(before + share / 2);
-            value[i] = Math.log(Math.max(1e-30, found.get(i).value) / scale);
+            rank[i] = StrictMath.log(before + share / 2);
+            value[i] = StrictMath.log(Math.max(1e-30, found.get(i).value) / scale);
             before += share;
         }
         double[] squares = new double[count];
         int node = 0;
         for (int i = 0; i < count; i++) {
-            double x = Math.log(i + 0.5);
+            double x = StrictMath.log(i + 0.5);
             while (node < nodes && rank[node] < x) {
                 node++;
             }
@@ -205,9 +205,9 @@ record Spectrum(double[] squares, boolean exact) {
                 double t = (x - rank[node - 1]) / (rank[node] - rank[node - 1]);
                 y = value[node - 1] + t * (value[node] - value[node - 1]);
             }
-            squares[i] = Math.exp(y);
+            squares[i] = StrictMath.exp(y);
         }
-        squares[0] = Math.exp(value[0]);
+        squares[0] = StrictMath.exp(value[0]);
         return squares;
     }
 
@@ -278,10 +278,10 @@ record Spectrum(double[] squares, boolean exact) {
         for (double s : squares) {
             double p = Math.sqrt(s) / sum;
             if (p > 0) {
-                entropy -= p * Math.log(p);
+                entropy -= p * StrictMath.log(p);
             }
         }
-        return Math.exp(entropy);
+        return StrictMath.exp(entropy);
     }
 
     double concentration() {

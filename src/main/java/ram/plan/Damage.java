@@ -63,7 +63,7 @@ public final class Damage {
         double n = parameters;
         return sum(profile, (m, t) -> {
             double share = t.parameters() / n;
-            return s > 0 ? DIVERGENCE_PER_UNIT * s * correction(m.kind()) * Math.pow(t.sensitivity() / s, SENSITIVITY_POWER) * Math.pow(share, 1 - SENSITIVITY_POWER) : share;
+            return s > 0 ? DIVERGENCE_PER_UNIT * s * correction(m.kind()) * StrictMath.pow(t.sensitivity() / s, SENSITIVITY_POWER) * StrictMath.pow(share, 1 - SENSITIVITY_POWER) : share;
         }, false);
     }
 

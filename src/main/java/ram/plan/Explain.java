@@ -27,7 +27,7 @@ import ram.profile.TensorProfile;
 /// @param ingredients of the sensitivity, by name; means over the module's matrices, weighted by size
 /// @param price damage that a byte saves at the margin of this plan; 0 of a policy that does not minimise it
 /// @param atLess its format with 5 % less budget, empty when that cannot be met or the plan is not priced
-/// @param atMore its format with 5 % more budget
+/// @param atMore its format with 5 % more budget, empty when the plan is not priced
 public record Explain(ModulePlan module, String rule, List<Point> curve, double weightShare, String sensitivitySource, SortedMap<String, Double> ingredients, double price,
                       Optional<Format> atLess, Optional<Format> atMore) {
     /// One format.

@@ -119,12 +119,12 @@ public record Frontier(List<Point> points, int knee, List<Machine> machines, lon
         }
         double left = points.getFirst().bytes();
         double width = points.get(last).bytes() - left;
-        double bottom = Math.log(points.get(last).damage());
-        double height = Math.log(points.getFirst().damage()) - bottom;
+        double bottom = StrictMath.log(points.get(last).damage());
+        double height = StrictMath.log(points.getFirst().damage()) - bottom;
         int best = -1;
         double most = 0;
         for (int i = 1; i < last && width > 0 && height > 0; i++) {
-            double below = 1 - (points.get(i).bytes() - left) / width - (Math.log(points.get(i).damage()) - bottom) / height;
+            double below = 1 - (points.get(i).bytes() - left) / width - (StrictMath.log(points.get(i).damage()) - bottom) / height;
             if (below > most) {
                 most = below;
                 best = i;

@@ -47,13 +47,13 @@ final class OutlyingExperts {
 
     private static void find(ModuleProfile m, List<Outlier> found) {
         int point = m.curve().size() / 2;
-        double[] logs = m.tensors().stream().mapToDouble(t -> Math.log(damage(t, point))).toArray();
+        double[] logs = m.tensors().stream().mapToDouble(t -> StrictMath.log(damage(t, point))).toArray();
         double middle = Quantiles.median(logs);
         double spread = MAD_TO_SIGMA * Quantiles.median(Arrays.stream(logs).map(l -> Math.abs(l - middle)).toArray());
         for (int i = 0; i < logs.length; i++) {
             double above = logs[i] - middle;
-            if (above > Math.log(TIMES) && above > DEVIATIONS * spread) {
-                found.add(new Outlier(m.tensors().get(i).name(), Math.exp(above)));
+            if (above > StrictMath.log(TIMES) && above > DEVIATIONS * spread) {
+                found.add(new Outlier(m.tensors().get(i).name(), StrictMath.exp(above)));
             }
         }
     }

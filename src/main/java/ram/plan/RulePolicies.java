@@ -157,7 +157,7 @@ final class RulePolicies {
 
     private static double noise(ModuleProfile m) {
         double amplification = metric(m, "output_noise");
-        return amplification > 0 ? clamp((Math.log10(amplification) + 2) / 3) : 0;
+        return amplification > 0 ? clamp((StrictMath.log10(amplification) + 2) / 3) : 0;
     }
 
     /// 1 at both ends of the stack and outside of it, 0 in its middle.
@@ -178,11 +178,7 @@ final class RulePolicies {
         double sum = 0;
         double weight = 0;
         for (TensorProfile t : m.tensors()) {
-            Double value = t.metrics().get(name);
-            if (value == null) {
-                throw new UsageException("--policy: the profile holds no " + name + " for " + t.name() + "; analyze with all metrics");
-            }
-            sum += value * t.parameters();
+            sum += metric(t, name) * t.parameters();
             weight += t.parameters();
         }
         return weight == 0 ? 0 : sum / weight;
@@ -234,14 +230,19 @@ final class RulePolicies {
         }
     }
 
+    private static double metric(TensorProfile t, String name) {
+        Double value = t.metrics().get(name);
+        if (value == null) {
+            throw new UsageException("--policy: the profile holds no " + name + " for " + t.name() + "; analyze the model again with this version");
+        }
+        return value;
+    }
+
     private static double norm(ModuleProfile m) {
         double sum = 0;
         for (TensorProfile t : m.tensors()) {
-            Double f = t.metrics().get("frobenius");
-            if (f == null) {
-                throw new UsageException("--policy: the profile holds no frobenius for " + t.name() + "; analyze with all metrics");
-            }
-            sum += f * f;
+            double norm = metric(t, "frobenius");
+            sum += norm * norm;
         }
         return sum;
     }

@@ -17,6 +17,6 @@ public record CurvePoint(Format format, double relativeError, double samplingErr
 
     /// Signal-to-quantization-noise ratio in decibels: −10 log₁₀ of the relative error; infinite when there is no error.
     public double sqnrDb() {
-        return relativeError == 0 ? Double.POSITIVE_INFINITY : -10 * Math.log10(relativeError);
+        return relativeError == 0 ? Double.POSITIVE_INFINITY : -10 * StrictMath.log10(relativeError);
     }
 }

@@ -139,7 +139,8 @@ public final class ProfileParts {
                 CurvePoint p = t.curve().get(f);
                 energy += norm * norm;
                 error += p.relativeError() * norm * norm;
-                variance += Math.pow(p.samplingError() * p.relativeError() * norm * norm, 2);
+                double deviation = p.samplingError() * p.relativeError() * norm * norm;
+                variance += deviation * deviation;
             }
             curve.add(new CurvePoint(tensors.getFirst().curve().get(f).format(), energy == 0 ? 0 : error / energy, error == 0 ? 0 : Math.sqrt(variance) / error));
         }

@@ -94,7 +94,7 @@ public final class Gate {
         List<Divergence> out = new ArrayList<>();
         evaluation.ifPresent(e -> e.path("models").forEach(m -> {
             if (m.path("divergence").has("mean_kl")) {
-                out.add(new Divergence("measured mean KL divergence of " + m.path("name").asText(), meanKl(m)));
+                out.add(new Divergence("measured mean KL divergence of " + m.path("name").asText(), number(m, "/divergence/mean_kl")));
             }
         }));
         if (out.isEmpty()) {
@@ -118,9 +118,9 @@ public final class Gate {
         for (int i = 1; i < e.path("models").size(); i++) {
             JsonNode m = e.path("models").get(i);
             String name = m.path("name").asText();
-            checks.add(increase("max-ppl-increase", "perplexity of " + name, m.path("perplexity").asDouble(), reference.path("perplexity").asDouble(), most));
-            checks.add(increase("max-ppl-increase-median", "median sequence perplexity of " + name, m.path("sequence_perplexity").path("median").asDouble(),
-                    reference.path("sequence_perplexity").path("median").asDouble(), most));
+            checks.add(increase("max-ppl-increase", "perplexity of " + name, number(m, "/perplexity"), number(reference, "/perplexity"), most));
+            checks.add(increase("max-ppl-increase-median", "median sequence perplexity of " + name, number(m, "/sequence_perplexity/median"),
+                    number(reference, "/sequence_perplexity/median"), most));
         }
         return checks;
     }
@@ -167,8 +167,8 @@ public final class Gate {
     }
 
     /// Not a number when the document does not hold one, which no limit allows.
-    private static double meanKl(JsonNode model) {
-        JsonNode kl = model.path("divergence").path("mean_kl");
-        return kl.isNumber() ? kl.asDouble() : Double.NaN;
+    private static double number(JsonNode model, String pointer) {
+        JsonNode value = model.at(pointer);
+        return value.isNumber() ? value.asDouble() : Double.NaN;
     }
 }

@@ -3,18 +3,24 @@ package ram.sensitivity;
 import java.util.Locale;
 import java.util.function.DoubleUnaryOperator;
 
-/// Mean squares of an activation function and of its slope under a centred Gaussian.
+/// Mean squares of an activation function and of its slope under a centred Gaussian. StrictMath gives the same bits on every machine.
 enum Activation {
-    SILU(x -> x * sigmoid(x), x -> sigmoid(x) * (1 + x * (1 - sigmoid(x)))),
+    SILU(x -> x * sigmoid(x), x -> {
+        double s = sigmoid(x);
+        return s * (1 + x * (1 - s));
+    }),
     /// The tanh form; the exact one differs by less than 0.001.
-    GELU(x -> 0.5 * x * (1 + Math.tanh(inner(x))), x -> {
-        double t = Math.tanh(inner(x));
+    GELU(x -> 0.5 * x * (1 + StrictMath.tanh(inner(x))), x -> {
+        double t = StrictMath.tanh(inner(x));
         return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * Math.sqrt(2 / Math.PI) * (1 + 3 * 0.044715 * x * x);
     }),
     RELU(x -> Math.max(0, x), x -> x > 0 ? 1 : x < 0 ? 0 : 0.5),
     SQUARED_RELU(x -> x > 0 ? x * x : 0, x -> x > 0 ? 2 * x : 0),
     /// The gate of gated attention.
-    SIGMOID(Activation::sigmoid, x -> sigmoid(x) * (1 - sigmoid(x)));
+    SIGMOID(Activation::sigmoid, x -> {
+        double s = sigmoid(x);
+        return s * (1 - s);
+    });
 
     // The trapezoid rule converges exponentially for a smooth function times a Gaussian.
     private static final double STEP = 0.25;
@@ -25,7 +31,7 @@ enum Activation {
         double sum = 0;
         for (int i = 0; i < WEIGHTS.length; i++) {
             double x = (i - HALF) * STEP;
-            WEIGHTS[i] = Math.exp(-x * x / 2);
+            WEIGHTS[i] = StrictMath.exp(-x * x / 2);
             sum += WEIGHTS[i];
         }
         for (int i = 0; i < WEIGHTS.length; i++) {
@@ -54,7 +60,7 @@ enum Activation {
     }
 
     private static double sigmoid(double x) {
-        return 1 / (1 + Math.exp(-x));
+        return 1 / (1 + StrictMath.exp(-x));
     }
 
     private static double inner(double x) {

@@ -130,7 +130,11 @@ public final class Views {
     /// Multiplies each row by a factor of its own that is exact in the tensor's type.
     ///
     /// @param factors one per index of the first axis
+    /// @throws IllegalArgumentException when there are more or fewer
     public static TensorView scaleRows(TensorView view, float[] factors) {
+        if (view.shape().rank() == 0 || view.shape().dim(0) != factors.length) {
+            throw new IllegalArgumentException("a tensor of shape " + view.shape() + " does not have " + factors.length + " rows");
+        }
         long perRow = view.shape().elements() / factors.length;
         return new Computed(view, List.of(), view.dtype(), (values, first, count) -> {
             for (int i = 0; i < count; i++) {

@@ -134,6 +134,7 @@ class GateTest {
         assertEquals(3, r.exitCode(), r.err());
         assertTrue(r.out().contains("FAILED  max-kl: measured mean KL divergence of quantized is NaN"), r.out());
         assertEquals(3, Cli.run("gate", file, "--baseline", file).exitCode());
+        assertEquals(3, Cli.run("gate", file, "--max-ppl-increase", "50%").exitCode(), "there is no perplexity in it");
     }
 
     @Test

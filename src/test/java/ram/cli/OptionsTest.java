@@ -142,7 +142,10 @@ class OptionsTest {
         refused("the profile is not the one that the plan was made from: it was measured with other options", "report", manifest, "--profile", other, "-o", folder.resolve("x.html"));
         Cli.Result r = Cli.run("explain", manifest, "model.embed_tokens", "--profile", profile);
         assertEquals(0, r.exitCode(), r.err());
-        assertTrue(r.out().contains("with 5 % less budget it would get "), r.out());
+        assertTrue(r.out().contains("with 5 % less budget: "), r.out());
+        Path uniform = folder.resolve("uniform.json");
+        assertEquals(0, Cli.run("plan", profile, "--policy", "uniform", "-o", uniform).exitCode());
+        assertFalse(Cli.run("explain", uniform, "model.embed_tokens", "--profile", profile).out().contains("budget:"), "this policy knows no budget");
     }
 
     @Test

@@ -77,6 +77,8 @@ class TokensTest {
             }
             Path file = Files.write(folder.resolve("ids.npy"), b.array());
             assertArrayEquals(new int[] {5, 70_000, 1}, TokenSet.read(file));
+            Path truncated = Files.write(folder.resolve("short.npy"), Arrays.copyOf(b.array(), b.capacity() - bytes));
+            assertTrue(assertThrows(InputException.class, () -> TokenSet.read(truncated)).getMessage().contains("of 3 tokens that holds 2"));
         }
         Path cut = Files.write(folder.resolve("cut.i32"), new byte[7]);
         assertTrue(assertThrows(InputException.class, () -> TokenSet.read(cut)).getMessage().contains("cut.i32"));

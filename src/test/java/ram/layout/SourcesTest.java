@@ -106,6 +106,44 @@ class SourcesTest {
     }
 
     @Test
+    void piecesThatBelongTogetherAreMissing() throws IOException {
+        file.add(DOWN + ".weight_shape", DType.I64, Shape.of(2), new byte[16]);
+        write("\"model_type\":\"deepseek_v3\",\"num_hidden_layers\":1");
+        assertEquals("tensor '" + DOWN + ".weight_packed' is missing; the checkpoint is incomplete, download it again", refusal(LayoutOptions.DEFAULT).replaceFirst("^.*?: ", ""));
+    }
+
+    @Test
+    void anEmbeddingThatTheHeadIsCopiedFromIsMissing() throws IOException {
+        Files.writeString(folder.resolve("config.json"), "{\"model_type\":\"minicpm\",\"num_hidden_layers\":1}");
+        file.add("model.layers.0.mlp.down_proj.weight", DType.BF16, Shape.of(32, 32), new byte[2048]).write(folder.resolve("model.safetensors"));
+        assertTrue(refusal(LayoutOptions.DEFAULT).contains("tensor 'model.embed_tokens.weight' is missing"));
+    }
+
+    @Test
+    void packsThatMlxDoesNotLoad() throws IOException {
+        for (int groups : new int[] {2, 0}) {
+            SafetensorsFile packed = new SafetensorsFile().add("model.embed_tokens.weight", DType.BF16, Shape.of(32, 32), new byte[2048])
+                    .add(DOWN + ".weight", DType.U32, Shape.of(1, 4), new byte[16]).add(DOWN + ".scales", DType.BF16, Shape.of(1, groups), new byte[2 * groups])
+                    .add(DOWN + ".biases", DType.BF16, Shape.of(1, groups), new byte[2 * groups]);
+            Files.writeString(folder.resolve("config.json"), "{\"model_type\":\"gpt_oss\",\"num_hidden_layers\":1,\"quantization_config\":{\"quant_method\":\"mxfp4\"}}");
+            packed.write(folder.resolve("model.safetensors"));
+            String message = refusal(LayoutOptions.DEFAULT);
+            assertTrue(message.contains(DOWN), message);
+        }
+    }
+
+    /// A size that only config.json has must not be allocated.
+    @Test
+    void rowsThatTheConfigurationDoesNotCount() throws IOException {
+        String mamba = "model.layers.0.mamba.";
+        file.add(mamba + "in_proj.weight", DType.BF16, Shape.of(40, 32), new byte[40 * 64]).add(mamba + "conv1d.weight", DType.BF16, Shape.of(8, 1, 4), new byte[64]);
+        for (String inner : List.of("8", "700000000")) {
+            write("\"model_type\":\"falcon_h1\",\"num_hidden_layers\":1,\"tie_word_embeddings\":true,\"mamba_d_ssm\":" + inner + ",\"mamba_n_groups\":1,\"mamba_d_state\":4,\"mamba_n_heads\":2");
+            assertTrue(refusal(LayoutOptions.DEFAULT).contains("the input projection has the shape [40×32], but by config.json it would have "), inner);
+        }
+    }
+
+    @Test
     void scalesThatDoNotCoverTheCodes() throws IOException {
         file.add(DOWN + ".weight", DType.F8_E4M3, Shape.of(160, 192), new byte[160 * 192]).floats(DOWN + ".weight_scale_inv", Shape.of(3, 2), new float[6]);
         write(QWEN3 + ",\"quantization_config\":{\"quant_method\":\"fp8\"}");
