@@ -71,10 +71,10 @@ final class ExplainCommand implements Callable<Integer> {
                 p.format().isDense() ? "-" : String.format(Locale.ROOT, "%.1f", p.sqnrDb()), String.format(Locale.ROOT, "%.3g", p.damage()), p.chosen() ? "chosen" : p.allowed() ? "" : "not allowed"));
         curve.print(out);
         out.println();
-        out.println(String.format(Locale.ROOT, "its errors count %.3f %% of the model's; sensitivity is %s", 100 * e.weightShare(), e.sensitivitySource()));
+        out.println(String.format(Locale.ROOT, "its errors account for %.3f %% of the model's weighted error; sensitivity is %s", 100 * e.weightShare(), e.sensitivitySource()));
         e.ingredients().forEach((name, value) -> out.println(String.format(Locale.ROOT, "  %s %.4g", name, value)));
         if (e.price() > 0) {
-            out.println(String.format(Locale.ROOT, "a byte more saves %.3g of damage at this budget", e.price()));
+            out.println(String.format(Locale.ROOT, "one more byte saves %.3g of damage at this budget", e.price()));
         }
         e.module().better().ifPresent(b -> out.println(String.format(Locale.ROOT, "to give it more: --set '%s$=%s', which takes %s more and does %.3g less damage", module.replace(".", "\\."), b.format(),
                 ByteSize.format(b.bytes() - e.module().bytes()), e.module().damage() - b.damage())));
@@ -106,12 +106,12 @@ final class ExplainCommand implements Callable<Integer> {
 
     private static void print(Payoffs all, PrintWriter out) {
         List<Payoffs.Payoff> modules = all.modules();
-        out.println(all.cheapest() + " modules have their cheapest format or no choice, " + modules.size() + " more than that. A byte more saves "
+        out.println(all.cheapest() + " modules have their cheapest format or no choice, " + modules.size() + " more than that. One more byte saves "
                 + String.format(Locale.ROOT, "%.3g", all.price()) + " of damage at this budget.");
         int best = Math.min(ROWS, modules.size());
         int worst = Math.max(best, modules.size() - ROWS);
-        print("best paid: most damage saved per byte beyond the cheapest format", modules.subList(0, best), all.price(), out);
-        print("worst paid", modules.subList(worst, modules.size()).reversed(), all.price(), out);
+        print("best value: most damage saved per byte beyond the cheapest format", modules.subList(0, best), all.price(), out);
+        print("worst value", modules.subList(worst, modules.size()).reversed(), all.price(), out);
     }
 
     private static void print(String title, List<Payoffs.Payoff> rows, double price, PrintWriter out) {

@@ -25,7 +25,7 @@ import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.report.Gate;
 
-@Command(name = "gate", sortOptions = false, description = "Holds a manifest or an evaluation against limits; exit code 3 when one does not hold.")
+@Command(name = "gate", sortOptions = false, description = "Checks a manifest or an evaluation against limits; exit code 3 when one does not hold.")
 final class GateCommand implements Callable<Integer> {
     @Parameters(paramLabel = "MANIFEST|EVAL", description = "manifest.json, an output folder that has one, or what `ram eval --json` printed.")
     Path file;
@@ -36,10 +36,10 @@ final class GateCommand implements Callable<Integer> {
     @Option(names = "--max-ppl-increase", paramLabel = "SHARE", description = "Most increase of perplexity, of mean and median, such as 2%% or 0.02.")
     String maxIncrease;
 
-    @Option(names = "--min-bits", paramLabel = "BITS", description = "Fewest bits of any quantized module.")
+    @Option(names = "--min-bits", paramLabel = "BITS", description = "Minimum bits of any quantized module.")
     Long minBits;
 
-    @Option(names = "--max-size", paramLabel = "SIZE", description = "Most bytes of all *.safetensors files.")
+    @Option(names = "--max-size", paramLabel = "SIZE", description = "Maximum size of all *.safetensors files.")
     Size maxSize;
 
     @Option(names = "--baseline", paramLabel = "MANIFEST", description = "An earlier manifest or output folder: size, predicted damage and, if it was evaluated, measured divergence must not be worse.")

@@ -28,7 +28,7 @@ final class GlobalOptions {
     @Option(names = "--threads", scope = ScopeType.INHERIT, paramLabel = "N", description = "Worker threads (default: all cores). Results do not depend on it.")
     Integer threads;
 
-    @Option(names = "--memory", scope = ScopeType.INHERIT, paramLabel = "SIZE", defaultValue = "2GB", description = "Most memory to use; also limits the threads (default: ${DEFAULT-VALUE}).")
+    @Option(names = "--memory", scope = ScopeType.INHERIT, paramLabel = "SIZE", defaultValue = "2GB", description = "Maximum memory; also limits the threads (default: ${DEFAULT-VALUE}).")
     Size memory;
 
     @Option(names = "--color", scope = ScopeType.INHERIT, paramLabel = "WHEN", defaultValue = "auto", description = "When to colour help: ${COMPLETION-CANDIDATES} (default: ${DEFAULT-VALUE}, which heeds NO_COLOR).")

@@ -113,7 +113,7 @@ final class InspectCommand implements Callable<Integer> {
         out.println("output head: " + (layout.architecture().tied() ? "shares the embedding" : "its own"));
         layout.architecture().assumptions().forEach(a -> out.println("assumed: " + a));
         out.println();
-        Table table = new Table("module or tensor", "kind", ">number", "shape", "dtype", ">parameters", ">size", "what becomes of it");
+        Table table = new Table("module or tensor", "kind", ">number", "shape", "dtype", ">parameters", ">size", "in the output");
         rows.forEach((row, sum) -> table.row(row.pattern(), row.kind(), sum.count(), row.shape(), row.dtype(), count(sum.parameters()), ByteSize.format(sum.bytes()), row.fate()));
         table.print(out);
         if (!layout.dropped().isEmpty()) {

@@ -20,7 +20,7 @@ import ram.profile.Profile;
 
 /// Options that say what plan is wanted: within what, and chosen how.
 final class PlanOptions {
-    @Option(names = "--budget", paramLabel = "SIZE", description = "Most bytes of all written *.safetensors files together, such as 16GB (10^9) or 15.5GiB (2^30). Never exceeded. `quantize` takes several.")
+    @Option(names = "--budget", paramLabel = "SIZE", description = "Maximum size of all written *.safetensors files together, such as 16GB (10^9) or 15.5GiB (2^30). Never exceeded. `quantize` takes several.")
     List<Size> budgets = List.of();
 
     @Option(names = "--target", paramLabel = "TARGET", completionCandidates = Completions.Targets.class, description = "Instead of a budget: " + Target.KNOWN + ".")
@@ -82,7 +82,7 @@ final class PlanOptions {
         Policy chosen = choice.policy();
         boolean quiet = ((RamCommand) spec.root().userObject()).global.quiet;
         if (chosen.isPriced() && (bits != null || group != null) && !quiet) {
-            spec.commandLine().getErr().println("ram: --bits and --group are of policies without a budget; --policy " + chosen.label() + " chooses both for every module");
+            spec.commandLine().getErr().println("ram: --bits and --group apply only to policies without a budget; --policy " + chosen.label() + " chooses both for every module");
         }
     }
 

@@ -407,7 +407,7 @@ public final class Converter {
                     }
                     some.read(0, count, decoded);
                     if (!isRepresentable(block.dtype(), decoded, count * columns)) {
-                        throw new InputException("module '" + block.module() + "' holds weights beyond the largest of float16; give --dtype bfloat16");
+                        throw new InputException("module '" + block.module() + "' holds weights too large for float16; give --dtype bfloat16");
                     }
                     measured.set(t, measured.get(t).plus(Measured.between(values, decoded, count * columns)));
                 }

@@ -115,7 +115,7 @@ public final class StagedFolder implements AutoCloseable {
             throw new UsageException(target + " is not a folder; choose another output folder");
         }
         if (replace && Files.isDirectory(target) && !isReplaceable(target)) {
-            throw new UsageException(target + " holds something else than a model, so --force does not replace it; choose another output folder, or remove it by hand");
+            throw new UsageException(target + " holds something other than a model, so --force does not replace it; choose another output folder, or remove it by hand");
         }
     }
 

@@ -189,7 +189,7 @@ public final class ForwardPass {
             float[] gate = linear(path + ".shared_expert_gate", 1, shape.hidden(), x, tokens);
             float[] shared = gated(path + ".shared_expert", x, tokens);
             for (int t = 0; t < tokens; t++) {
-                addScaled(out, t * shape.hidden(), shared, t * shape.hidden(), shape.hidden(), sharedWeight(gate[t]));
+                Kernels.addScaled(sharedWeight(gate[t]), shared, t * shape.hidden(), out, t * shape.hidden(), shape.hidden());
             }
         }
         return out;
@@ -253,7 +253,7 @@ public final class ForwardPass {
             activate(g, u);
             float[] y = projection.apply(down, (long) e * hidden, hidden, NO_BIAS, g, n);
             for (int i = 0; i < n; i++) {
-                addScaled(out, chosen[i] * hidden, y, i * hidden, hidden, routes.shares()[e][i]);
+                Kernels.addScaled(routes.shares()[e][i], y, i * hidden, out, chosen[i] * hidden, hidden);
             }
         }
         return out;
@@ -411,12 +411,6 @@ public final class ForwardPass {
                 }
             });
             at += s.length;
-        }
-    }
-
-    private static void addScaled(float[] out, int at, float[] y, int from, int n, float factor) {
-        for (int i = 0; i < n; i++) {
-            out[at + i] += factor * y[from + i];
         }
     }
 

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.stream.StreamSupport;
 import ram.InputException;
+import ram.layout.Layouts;
 import ram.layout.ModelConfig;
 
 /// What a forward pass must know of a decoder, read from config.json.
@@ -28,7 +29,8 @@ public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int h
     private static final Set<String> WINDOWED = Set.of("llama", "mistral");
 
     /// @throws InputException for other families and for configurations that lack a number
-    static NetworkShape of(ModelConfig config) {
+    static NetworkShape of(ModelConfig read) {
+        ModelConfig config = Layouts.withDefaults(read);
         String type = config.modelType();
         JsonNode json = config.json();
         if (!FAMILIES.contains(type)) {
@@ -48,7 +50,6 @@ public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int h
         if (kvHeads < 1 || heads % kvHeads != 0 || headDim < 2 || headDim % 2 != 0) {
             throw InputException.in(config.file(), "has " + heads + " heads, " + kvHeads + " key-value heads and a head_dim of " + headDim + ", which do not go together");
         }
-        double theta = Set.of("qwen2", "qwen2_moe", "mixtral").contains(type) ? 1e6 : 1e4;
         QkNorm norm = switch (type) {
             case "qwen3", "qwen3_moe" -> QkNorm.HEAD;
             case "olmoe" -> QkNorm.WHOLE;
@@ -56,7 +57,7 @@ public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int h
         };
         boolean mixture = Set.of("qwen2_moe", "qwen3_moe", "mixtral", "olmoe").contains(type);
         int experts = !mixture ? 0 : number(config, type.equals("mixtral") ? "num_local_experts" : "num_experts");
-        return new NetworkShape(hidden, layers, heads, kvHeads, headDim, (float) json.path("rms_norm_eps").asDouble(1e-6), Rope.of(config, headDim, theta),
+        return new NetworkShape(hidden, layers, heads, kvHeads, headDim, (float) json.path("rms_norm_eps").asDouble(1e-6), Rope.of(config, headDim),
                 windows(json, type, layers), norm, type.equals("mixtral") ? "block_sparse_moe" : "mlp", expertsByLayer(json, type, layers, experts),
                 mixture ? number(config, "num_experts_per_tok") : 0, type.equals("mixtral") || json.path("norm_topk_prob").asBoolean(false),
                 type.equals("qwen2_moe"), number(config, "vocab_size"));

@@ -17,13 +17,12 @@ public record Rope(double[] frequencies, double scale) {
 
     /// Reads `rope_theta`, `rope_scaling`, `rope_parameters` and `partial_rotary_factor`.
     ///
-    /// @param theta the family's base where config.json has none
     /// @throws InputException for kinds of scaling that are not known here, and numbers that make no rotation
-    static Rope of(ModelConfig config, int headDim, double theta) {
+    static Rope of(ModelConfig config, int headDim) {
         JsonNode json = config.json();
         JsonNode parameters = json.path("rope_parameters");
         JsonNode scaling = json.path("rope_scaling").isObject() ? json.path("rope_scaling") : parameters;
-        double base = parameters.path("rope_theta").asDouble(json.path("rope_theta").asDouble(theta));
+        double base = parameters.path("rope_theta").asDouble(json.path("rope_theta").asDouble(10_000));
         double partial = parameters.path("partial_rotary_factor").asDouble(json.path("partial_rotary_factor").asDouble(1));
         if (json.path("rope_traditional").asBoolean()) {
             throw InputException.in(config.file(), "asks for rope_traditional, which the evaluation does not know");

@@ -34,10 +34,6 @@ public final class BlockCoder {
         this.kernel = kernel;
     }
 
-    public Format format() {
-        return format;
-    }
-
     /// Codes `rows · columns` values and writes them at the start of the segments.
     ///
     /// @param columnWeights importance of each column's squared error; null for equal ones

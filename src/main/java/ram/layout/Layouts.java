@@ -77,7 +77,7 @@ public final class Layouts {
         headToEmbedding(family, dense, family.tied(scope));
         Map<String, TensorView> mlx = new Transforms(dense, scope, defaults, dropped).apply(family);
         missingLayer(mlx.keySet(), scope).ifPresent(l -> {
-            throw InputException.in(checkpoint.folder(), "has no tensor of layer " + l + ", but config.json counts more layers than that; the checkpoint is incomplete, download it again");
+            throw InputException.in(checkpoint.folder(), "has no tensor of layer " + l + ", although config.json counts more layers than that; the checkpoint is incomplete, download it again");
         });
         dropUnused(family, mlx, scope);
         embeddingToHead(family, mlx, scope);
@@ -350,6 +350,11 @@ public final class Layouts {
         JsonNode root = layout.config();
         JsonNode own = root.path("text_config").isObject() ? root.path("text_config") : root;
         return Family.of(layout.architecture().family()).map(f -> (JsonNode) f.withDefaults(own)).orElse(own);
+    }
+
+    /// A configuration with the values of its class for keys that it leaves out. For classes that read the root of config.json.
+    public static ModelConfig withDefaults(ModelConfig config) {
+        return Family.of(config.modelType()).map(f -> new ModelConfig(config.file(), f.withDefaults(config.json()))).orElse(config);
     }
 
     /// Whether mlx_lm's class has no output head of its own with this config.json, and so refuses tensors of one. Of a class that is not known nothing is known.

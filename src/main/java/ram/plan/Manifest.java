@@ -236,7 +236,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
     }
 
     private static List<String> names(List<Profile.SourceFile> files) {
-        return files.stream().map(f -> f.name() + " " + f.bytes() + " " + f.headerSha256()).toList();
+        return files.stream().map(Profile.SourceFile::identity).toList();
     }
 
     /// The errors of what was written, by module path.

@@ -123,7 +123,7 @@ public final class Planner {
                     predicted > Damage.MOST_TRUSTED ? String.format(Locale.ROOT, " up to %.1f; above that, as here, measured divergences were up to four times as large", Damage.MOST_TRUSTED) : ""));
         }
         if (prepared.request.policy().isPriced() && modules.stream().allMatch(m -> m.format().isDense()) && modules.stream().anyMatch(m -> m.why() == Why.BUDGET)) {
-            notes.add("The whole model fits as it is, so nothing is quantized; a budget below " + ByteSize.format(prepared.largest) + " does.");
+            notes.add("The whole model fits as it is, so nothing is quantized; set a budget below " + ByteSize.format(prepared.largest) + " to quantize it.");
         }
         if (unsafe > 0) {
             notes.add(String.format(Locale.ROOT, "%d of %d modules are below the noise floor of 9 dB.", unsafe, modules.size()));

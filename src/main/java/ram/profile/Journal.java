@@ -42,7 +42,7 @@ public final class Journal implements AutoCloseable {
         this.channel = channel;
         boolean filled = channel.size() > 0;
         if (!isJournal(channel)) {
-            throw new UsageException(file + " is not a file of finished steps, so it is left as it is; choose another name");
+            throw new UsageException(file + " is not a resume file of ram, so it was not touched; choose another name");
         }
         List<String> lines = read(channel);
         startedOver = filled && (lines.isEmpty() || !lines.getFirst().equals(fingerprint));

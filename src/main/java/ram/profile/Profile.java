@@ -35,6 +35,11 @@ public record Profile(String toolVersion, List<SourceFile> files, Architecture a
             Objects.requireNonNull(headerSha256);
             Objects.requireNonNull(sha256);
         }
+
+        /// What is the same for the same file, whether or not its content was hashed.
+        public String identity() {
+            return name + " " + bytes + " " + headerSha256;
+        }
     }
 
     /// A tensor that is written as it is, in the dtype in which it is written.

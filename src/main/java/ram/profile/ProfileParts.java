@@ -72,7 +72,7 @@ public final class ProfileParts {
     }
 
     private static List<String> identity(Profile p) {
-        return p.files().stream().map(f -> f.name() + " " + f.bytes() + " " + f.headerSha256()).toList();
+        return p.files().stream().map(Profile.SourceFile::identity).toList();
     }
 
     /// @param parts all of them, in order

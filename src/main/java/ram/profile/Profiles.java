@@ -103,7 +103,7 @@ public final class Profiles {
             return;
         }
         List<String> now = model.checkpoint().shards().stream().map(s -> s.file().getFileName() + " " + s.size() + " " + new Sha256().add(s.header().json()).hex()).toList();
-        List<String> then = profile.files().stream().map(f -> f.name() + " " + f.bytes() + " " + f.headerSha256()).toList();
+        List<String> then = profile.files().stream().map(Profile.SourceFile::identity).toList();
         if (!now.equals(then)) {
             throw InputException.in(where, "was measured on other files than those in " + model.checkpoint().folder() + "; analyze this model");
         }

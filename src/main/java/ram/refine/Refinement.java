@@ -60,7 +60,7 @@ public record Refinement(Optional<String> file, SelfText text, double drift) {
             SelfText text = new SelfText(Integer.parseInt(values.get("sequences")), Integer.parseInt(values.get("length")), Integer.parseInt(values.get("passes")), Long.parseLong(values.get("seed")));
             return new Refinement(file, text, Double.parseDouble(values.get("drift")));
         } catch (NumberFormatException e) {
-            throw new UsageException("--refine " + spec + ": the settings are whole numbers, and the drift one from 0 to 1");
+            throw new UsageException("--refine " + spec + ": settings must be whole numbers, and drift a number from 0 to 1");
         } catch (IllegalArgumentException e) {
             throw new UsageException("--refine " + spec + ": needs at least one sequence, two tokens in each, no negative number of passes, and a drift from 0 to 1");
         }

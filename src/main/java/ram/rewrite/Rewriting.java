@@ -59,8 +59,8 @@ public record Rewriting(Model model, List<Change> changes) {
     /// @throws ram.InputException when the source cannot be read
     public static Rewriting of(Model model, int threads, LongConsumer progress) {
         if (!Pair.isKnown(model)) {
-            return new Rewriting(noted(model, model.layout().modules(), model.layout().plain(), "Nothing was rewritten: that channels may be rescaled is known of "
-                    + String.join(", ", Pair.FAMILIES) + " only."), List.of());
+            return new Rewriting(noted(model, model.layout().modules(), model.layout().plain(), "Nothing was rewritten: rescaling is known to be safe only for "
+                    + String.join(", ", Pair.FAMILIES) + "."), List.of());
         }
         List<Task> tasks = new ArrayList<>();
         Pair.of(model).forEach(pair -> {

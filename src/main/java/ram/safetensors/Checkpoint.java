@@ -97,7 +97,7 @@ public final class Checkpoint implements AutoCloseable {
 
     private static Checkpoint openIndexed(Path folder, Path index) throws IOException {
         Map<String, String> weightMap = readIndex(index);
-        List<Path> files = new LinkedHashSet<>(new TreeSet<>(weightMap.values())).stream().map(folder::resolve).toList();
+        List<Path> files = new TreeSet<>(weightMap.values()).stream().map(folder::resolve).toList();
         Checkpoint checkpoint = openAll(folder, files);
         try {
             for (Map.Entry<String, String> entry : weightMap.entrySet()) {

@@ -97,10 +97,6 @@ final class Attention {
         return shape.rank() == 2 && (rows < 0 || shape.rows() == rows) && (columns < 0 || shape.columns() == columns);
     }
 
-    List<Module> modules() {
-        return fused != null ? List.of(fused, o) : List.of(q, k, v, o);
-    }
-
     /// Mean squares inside the attention.
     ///
     /// @param keyGain per key row: what a unit of noise power before the key norm is after it; likewise `queryGain`

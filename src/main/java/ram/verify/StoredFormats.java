@@ -86,7 +86,7 @@ final class StoredFormats {
             if (path.endsWith(".weight")) {
                 complain.accept("the override '" + path + "' ends in .weight; mlx_lm looks for the module's path without it and would not find it");
             } else if (checkpoint.tensor(path + ".weight").isPresent()) {
-                complain.accept("the override of " + path + " asks for a format, but the module is stored dense; mlx_lm would miss its scales");
+                complain.accept("the override of " + path + " asks for a format, but the module is stored dense; mlx_lm would look for its scales in vain");
             }
         }
     }

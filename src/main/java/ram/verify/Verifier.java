@@ -203,7 +203,7 @@ public final class Verifier {
         formats.forEach((path, format) -> {
             out.remove(path + ".scales");
             out.remove(path + ".biases");
-            out.computeIfPresent(path + ".weight", (_, codes) -> codes.withLast(codes.columns() * Integer.SIZE / format.bits()));
+            out.computeIfPresent(path + ".weight", (_, codes) -> format.decodedShape(codes));
         });
         return out;
     }

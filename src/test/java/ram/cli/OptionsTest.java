@@ -79,7 +79,7 @@ class OptionsTest {
     void bitsForAPolicyThatChoosesThem() {
         Cli.Result r = Cli.run("plan", profile, "--budget", "1MB", "--bits", "3");
         assertEquals(0, r.exitCode());
-        assertEquals("--bits and --group are of policies without a budget; --policy budget chooses both for every module", r.err().strip().replaceFirst("^ram: ", ""));
+        assertEquals("--bits and --group apply only to policies without a budget; --policy budget chooses both for every module", r.err().strip().replaceFirst("^ram: ", ""));
         assertEquals("", Cli.run("plan", profile, "--policy", "uniform", "--bits", "3").err());
         refused("--budget and --bpw exclude each other; give one of them", "plan", profile, "--budget", "1MB", "--bpw", "4");
         refused("--max-kl and --target exclude each other; give one of them", "plan", profile, "--target", "knee", "--max-kl", "0.1");
@@ -121,7 +121,7 @@ class OptionsTest {
         Path project = Files.createDirectories(folder.resolve("project/src"));
         Files.writeString(project.resolveSibling("config.json"), "{\"name\":\"app\"}");
         Files.writeString(project.resolve("a.js"), "precious");
-        refused("holds something else than a model, so --force does not replace it", "quantize", Cli.TINY, "--budget", "1MB", "-o", project.getParent(), "--force");
+        refused("holds something other than a model, so --force does not replace it", "quantize", Cli.TINY, "--budget", "1MB", "-o", project.getParent(), "--force");
         assertEquals("precious", Files.readString(project.resolve("a.js")));
     }
 

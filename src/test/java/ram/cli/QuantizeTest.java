@@ -109,7 +109,7 @@ class QuantizeTest {
         assertEquals("ram: " + out + " exists already; choose another output folder or give --force to replace it", r.sentence());
         Cli.Result forced = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force");
         assertEquals(2, forced.exitCode());
-        assertEquals("ram: " + out + " holds something else than a model, so --force does not replace it; choose another output folder, or remove it by hand", forced.sentence());
+        assertEquals("ram: " + out + " holds something other than a model, so --force does not replace it; choose another output folder, or remove it by hand", forced.sentence());
         assertTrue(Files.exists(out.resolve("precious")));
         Files.writeString(out.resolve("config.json"), "{}");
         assertEquals(2, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force", "--quiet").exitCode(), "many programs have a config.json");

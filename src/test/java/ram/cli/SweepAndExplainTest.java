@@ -73,7 +73,7 @@ class SweepAndExplainTest {
         assertEquals(0, Cli.run("plan", profile, "--budget", "900kB", "--set", "layers.2.mlp.up_proj=8:32", "-o", manifest).exitCode());
         Cli.Result r = Cli.run("explain", manifest, "--profile", profile);
         assertEquals(0, r.exitCode(), r.err());
-        assertTrue(r.out().contains("best paid") && r.out().contains("worst paid") && r.out().contains("override: --set"), r.out());
+        assertTrue(r.out().contains("best value") && r.out().contains("worst value") && r.out().contains("override: --set"), r.out());
         JsonNode all = json("explain", manifest, "--profile", profile, "--json");
         assertEquals(29, all.path("modules").size() + all.path("at_cheapest").asInt());
         double last = Double.POSITIVE_INFINITY;
