@@ -62,6 +62,7 @@ final class DiffCommand implements Callable<Integer> {
             settings.print(out);
         }
         diff.sources().forEach(name -> out.println("source file " + name + " is another one"));
+        diff.outputs().forEach(name -> out.println("written file " + name + " is another one"));
         out.println();
         if (diff.changes().isEmpty()) {
             out.println("every module has the same format");

@@ -53,10 +53,21 @@ final class EvaluationArguments {
         }
     }
 
-    /// Measures `quantized` against `source`; the document is the one that `ram eval --json` prints.
-    ObjectNode evaluate(Path source, Path quantized, GlobalOptions global, CommandSpec spec) {
+    /// The windows to evaluate on.
+    ///
+    /// @throws InputException when they cannot be read, or the model cannot be evaluated on them
+    TokenSet windows(Path source) {
         Path file = file().orElseThrow();
         TokenSet windows = TokenSet.windows(file.getFileName().toString(), text == null ? TokenSet.read(file) : TextTokens.read(source, file), length, samples, TokenSet.SEED);
+        try (EvalModel model = EvalModel.open(source)) {
+            model.requireKnown(windows);
+        }
+        return windows;
+    }
+
+    /// Measures `quantized` against `source`; the document is the one that `ram eval --json` prints.
+    ObjectNode evaluate(Path source, Path quantized, GlobalOptions global, CommandSpec spec) {
+        TokenSet windows = windows(source);
         long total = Math.multiplyExact(windows.predictions(), 2L);
         try (EvalModel reference = EvalModel.open(source); EvalModel written = EvalModel.open(quantized);
                 Progress progress = global.tokenProgress(spec, "evaluate", total)) {

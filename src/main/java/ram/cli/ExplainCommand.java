@@ -59,6 +59,10 @@ final class ExplainCommand implements Callable<Integer> {
             return ExitCode.DONE;
         }
         Explain e = Explain.of(measured, request, module);
+        if (!e.module().format().equals(read.formats().get(module))) {
+            throw new UsageException(manifest + " has " + (read.formats().containsKey(module) ? "the format " + read.formats().get(module) : "no format") + " for " + module + ", but its settings give "
+                    + e.module().format() + " with this profile; it was changed by hand or made by another version, plan again");
+        }
         if (json) {
             Documents.print(spec, ExplainJson.write(e));
             return ExitCode.DONE;

@@ -89,7 +89,7 @@ final class PlanCommand implements Callable<Integer> {
                         InspectCommand.count(bounds.parameters()), ByteSize.format(bounds.smallest()), bounds.smallest(), bits(bounds.smallestData(), bounds),
                         ByteSize.format(bounds.largest()), bounds.largest(), bits(bounds.largestData(), bounds)));
             }
-            request.limit().budget().ifPresent(bounds::require);
+            bounds.require(request.limit());
         }
         return ExitCode.DONE;
     }

@@ -115,12 +115,20 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             throw new ParameterException(spec.commandLine(), "--reproducible-check compares two numbers of threads, and --memory " + root.global.memory.text() + " allows only one; raise it to 96MB or more");
         }
         if (!dryRun) {
-            StagedFolder.refuseExisting(output, force);
             StagedFolder.refuseInputs(output, Stream.of(Stream.of(model), Stream.ofNullable(profile), evaluation.file().stream(), refine.file().stream()).flatMap(s -> s).toList());
+            StagedFolder.refuseExisting(output, force);
         }
         try (Model m = analysis.open(model)) {
             SizeBounds bounds = SizeBounds.of(m.layout(), OutputTypes.of(m.layout(), m.config(), analysis.dtype()), requests.getFirst());
-            requests.forEach(r -> r.limit().budget().ifPresent(bounds::require));
+            requests.forEach(r -> bounds.require(r.limit()));
+            // what would only be used after hours
+            if (analysis.quantizer != null) {
+                refine.require(analysis.quantizer);
+            }
+            refine.check(model);
+            if (evaluation.wanted()) {
+                evaluation.windows(model);
+            }
             if (dryRun) {
                 Model planned = analysis.rewritten(m, root.global, spec);
                 print(plan(planned, measured(planned, requests.getFirst(), Optional.empty()), requests));
@@ -320,6 +328,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             throw InputException.in(model, "does not give a sound output: " + report.problems().getFirst() + (report.problems().size() > 1 ? " (and " + (report.problems().size() - 1) + " more)" : "")
                     + "; its config.json may not fit its tensors, otherwise report this");
         }
+        Profiles.requireContent(measured, m, profile, sources.get().stream().map(Manifest.OutputFile::sha256).toList());
         manifest = manifest.withFiles(sources.get(), files.get());
         OutputFolder.write(folder.resolve("manifest.json"), ManifestJson.write(manifest));
         return manifest;

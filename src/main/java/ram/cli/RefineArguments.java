@@ -49,6 +49,20 @@ final class RefineArguments {
         return wanted() ? refinement().file().map(Path::of) : Optional.empty();
     }
 
+    /// @throws ram.InputException when the tokens that are given cannot be read, or are not the model's
+    void check(Path folder) {
+        if (wanted()) {
+            try (EvalModel source = EvalModel.open(folder)) {
+                file().ifPresent(f -> source.requireKnown(windows(refinement(), f)));
+            }
+        }
+    }
+
+    private static TokenSet windows(Refinement how, Path file) {
+        SelfText text = how.text();
+        return TokenSet.windows(file.getFileName().toString(), TokenSet.read(file), text.length(), text.sequences(), text.seed());
+    }
+
     void require(Quantizer quantizer) {
         if (wanted() && quantizer != Quantizer.MSE) {
             throw new UsageException("--refine starts from the quantizer mse; leave out --quantizer " + quantizer);
@@ -109,8 +123,7 @@ final class RefineArguments {
     private static List<int[]> text(Refinement how, EvalModel source, Workers workers, int chunkTokens, GlobalOptions global, CommandSpec spec) {
         SelfText text = how.text();
         if (how.file().isPresent()) {
-            Path file = Path.of(how.file().get());
-            return TokenSet.windows(file.getFileName().toString(), TokenSet.read(file), text.length(), text.sequences(), text.seed()).sequences();
+            return windows(how, Path.of(how.file().get())).sequences();
         }
         try (Progress progress = global.tokenProgress(spec, "sample text", text.passes() * text.tokens())) {
             return text.sample(source.weights(), workers, chunkTokens, progress::reach);

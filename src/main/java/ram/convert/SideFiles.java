@@ -1,10 +1,10 @@
 package ram.convert;
 
 import java.io.IOException;
+import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Optional;
 import java.util.regex.Matcher;
@@ -44,8 +44,9 @@ final class SideFiles {
 
     static void copy(Path model, Path out) {
         for (String name : in(model)) {
-            try {
-                Files.copy(model.resolve(name), out.resolve(name), StandardCopyOption.REPLACE_EXISTING);
+            // the content alone: a source that nobody may write shall not give an output that nobody may
+            try (OutputStream copy = Files.newOutputStream(out.resolve(name))) {
+                Files.copy(model.resolve(name), copy);
             } catch (IOException e) {
                 throw new UncheckedIOException(model.resolve(name) + ": cannot be copied to " + out, e);
             }

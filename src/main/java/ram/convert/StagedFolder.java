@@ -60,8 +60,8 @@ public final class StagedFolder implements AutoCloseable {
     /// @param fresh whether what an earlier run left is removed
     /// @throws UsageException when the target exists and may not be replaced, or another run is writing it
     public static StagedFolder open(Path target, boolean replace, boolean fresh) {
-        Path absolute = target.toAbsolutePath().normalize();
         refuseExisting(target, replace);
+        Path absolute = behindLink(target);
         try {
             Files.createDirectories(absolute.getParent());
             Path lockFile = sibling(absolute, ".lock");
@@ -114,18 +114,38 @@ public final class StagedFolder implements AutoCloseable {
         if (replace && Files.exists(target) && !Files.isDirectory(target)) {
             throw new UsageException(target + " is not a folder; choose another output folder");
         }
-        if (replace && Files.isDirectory(target) && !isReplaceable(target)) {
-            throw new UsageException(target + " holds something other than a model, so --force does not replace it; choose another output folder, or remove it by hand");
+        if (Files.isSymbolicLink(target) && !Files.exists(target)) {
+            throw new UsageException(target + " is a link that leads nowhere; choose another output folder or remove the link");
+        }
+        if (replace && Files.isDirectory(target)) {
+            requireMovable(target);
+            OwnOutput.objection(target).ifPresent(why -> {
+                throw new UsageException(target + " " + why + ", so --force does not replace it; choose another output folder, or remove it by hand");
+            });
         }
     }
 
-    /// Whether a folder is empty or has what every output has: weights and their config.json, or the overview of several.
-    private static boolean isReplaceable(Path folder) {
-        try (var files = Files.list(folder)) {
-            List<String> names = files.map(f -> f.getFileName().toString()).toList();
-            return names.isEmpty() || names.contains("family.json") || names.contains("config.json") && names.stream().anyMatch(n -> n.endsWith(".safetensors"));
+    /// A folder is replaced by renaming, which neither the root of a file system nor the folder that a shell is in should see.
+    private static void requireMovable(Path target) {
+        try {
+            Path real = target.toRealPath();
+            if (Path.of("").toRealPath().startsWith(real)) {
+                throw new UsageException(target + " is the working directory or contains it; choose another output folder");
+            }
+            if (real.getParent() == null || !Files.getFileStore(real).equals(Files.getFileStore(real.getParent()))) {
+                throw new UsageException(target + " is where a file system is mounted, so it cannot be replaced; choose a folder within it");
+            }
         } catch (IOException e) {
-            throw new UncheckedIOException(folder + ": cannot be listed", e);
+            throw new UncheckedIOException(target + ": cannot be examined", e);
+        }
+    }
+
+    /// What is replaced is what a link leads to: the link stays.
+    private static Path behindLink(Path target) {
+        try {
+            return Files.isSymbolicLink(target) ? target.toRealPath() : target.toAbsolutePath().normalize();
+        } catch (IOException e) {
+            throw new UncheckedIOException(target + ": cannot be examined", e);
         }
     }
 
@@ -177,7 +197,7 @@ public final class StagedFolder implements AutoCloseable {
 
     /// Whether an earlier run into this place was stopped and left something to go on with.
     public static boolean resumable(Path target) {
-        return Files.isDirectory(sibling(target.toAbsolutePath().normalize(), ".partial"), LinkOption.NOFOLLOW_LINKS);
+        return Files.isDirectory(sibling(behindLink(target), ".partial"), LinkOption.NOFOLLOW_LINKS);
     }
 
     private static Path sibling(Path target, String suffix) {

@@ -20,6 +20,11 @@ public record EvalModel(String name, WeightSource weights) implements AutoClosea
         return new EvalModel(name == null ? "model" : name.toString(), FolderWeights.open(folder));
     }
 
+    /// @throws ram.InputException when a token is not one of the model's vocabulary
+    public void requireKnown(TokenSet tokens) {
+        tokens.requireBelow(NetworkShape.of(weights.config()).vocabulary());
+    }
+
     @Override
     public void close() {
         weights.close();

@@ -119,7 +119,7 @@ public final class Layouts {
     /// @throws InputException when config.json says at both places, or the only one, that the head is one of its own, and there is none
     private void requireHead(Family family, Map<String, TensorView> tensors, JsonNode scope) {
         String key = family.rules().path("head").path("tie_key").asText();
-        boolean own = scope.path(key).isBoolean() && !config.json().path(key).asBoolean(false);
+        boolean own = scope.path(key).isBoolean() && !scope.path(key).asBoolean() && !config.json().path(key).asBoolean(false);
         if (own && !family.tied(scope) && !isStored(tensors, family.head().orElseThrow())) {
             throw InputException.in(checkpoint.folder(), "has no tensor " + family.head().get() + ".weight, but config.json says " + key + " = false; the checkpoint is incomplete, download it again");
         }
@@ -255,8 +255,9 @@ public final class Layouts {
         if (modules.isEmpty() && plain.isEmpty() && prequantized.isEmpty()) {
             throw InputException.in(checkpoint.folder(), "has no tensor that MLX would load for model_type '" + config.modelType() + "'; check config.json, or download the model again");
         }
+        ObjectNode written = OutputKeys.of(config, family, tied, tensors, assumptions);
         Architecture architecture = new Architecture(config.modelType(), family.name(), known, classifier.structure(modules, names), tied, assumptions);
-        return new Layout(architecture, modules, plain, prequantized, out, OutputKeys.of(config, family, tied));
+        return new Layout(architecture, modules, plain, prequantized, out, written);
     }
 
     private static boolean isFloat(TensorView view) {
@@ -355,6 +356,11 @@ public final class Layouts {
     /// A configuration with the values of its class for keys that it leaves out. For classes that read the root of config.json.
     public static ModelConfig withDefaults(ModelConfig config) {
         return Family.of(config.modelType()).map(f -> new ModelConfig(config.file(), f.withDefaults(config.json()))).orElse(config);
+    }
+
+    /// Whether the lists of a known class name this path as that of a module.
+    public static boolean isModule(ModelConfig config, String path) {
+        return Family.of(config.modelType()).filter(f -> f.modules().contains(path)).isPresent();
     }
 
     /// Whether mlx_lm's class has no output head of its own with this config.json, and so refuses tensors of one. Of a class that is not known nothing is known.

@@ -4,14 +4,30 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
+import java.util.OptionalLong;
 import java.util.Set;
+import ram.tensor.TensorView;
 
 /// The config.json of the output: the model's own keys, made such that mlx_lm's loader finds what it reads.
 final class OutputKeys {
-    private OutputKeys() {
+    private final Family family;
+    private final Map<String, TensorView> tensors;
+    private final List<String> assumptions;
+
+    private OutputKeys(Family family, Map<String, TensorView> tensors, List<String> assumptions) {
+        this.family = family;
+        this.tensors = tensors;
+        this.assumptions = assumptions;
     }
 
-    static ObjectNode of(ModelConfig config, Family family, boolean tied) {
+    /// @param tensors as MLX loads them: they tell what older and newer versions of transformers leave out
+    /// @param assumptions is told what nothing tells
+    static ObjectNode of(ModelConfig config, Family family, boolean tied, Map<String, TensorView> tensors, List<String> assumptions) {
+        return new OutputKeys(family, tensors, assumptions).complete(config, tied);
+    }
+
+    private ObjectNode complete(ModelConfig config, boolean tied) {
         ObjectNode out = config.json().deepCopy();
         out.remove(List.of("_name_or_path", "vision_config", "quantization", "quantization_config"));
         JsonNode rules = family.rules();
@@ -71,8 +87,18 @@ final class OutputKeys {
         }
     }
 
+    private boolean anyEnds(String end) {
+        return tensors.keySet().stream().anyMatch(n -> n.endsWith(end));
+    }
+
+    /// As the keys' projection has it.
+    private OptionalLong headLength(long keyHeads) {
+        return tensors.entrySet().stream().filter(e -> e.getKey().endsWith(".self_attn.k_proj.weight")).map(e -> e.getValue().shape())
+                .filter(s -> s.rank() == 2 && keyHeads > 0 && s.rows() % keyHeads == 0).mapToLong(s -> s.rows() / keyHeads).findFirst();
+    }
+
     /// Keys that newer configs leave out.
-    private static void complete(ObjectNode node, JsonNode required) {
+    private void complete(ObjectNode node, JsonNode required) {
         for (JsonNode key : required) {
             String name = key.asText();
             if (node.has(name)) {
@@ -81,8 +107,12 @@ final class OutputKeys {
             switch (name) {
                 case "rope_scaling" -> node.putNull("rope_scaling");
                 case "head_dim" -> {
-                    if (node.path("hidden_size").isNumber() && node.path("num_attention_heads").asLong() > 0) {
-                        node.put("head_dim", node.path("hidden_size").asLong() / node.path("num_attention_heads").asLong());
+                    long heads = node.path("num_attention_heads").asLong();
+                    OptionalLong stored = headLength(node.path("num_key_value_heads").asLong(heads));
+                    if (stored.isPresent()) {
+                        node.put("head_dim", stored.getAsLong());
+                    } else if (node.path("hidden_size").isNumber() && heads > 0) {
+                        node.put("head_dim", node.path("hidden_size").asLong() / heads);
                     }
                 }
                 case "num_key_value_heads" -> {
@@ -93,7 +123,16 @@ final class OutputKeys {
                 case "tie_word_embeddings" -> node.put("tie_word_embeddings", false);
                 case "mlp_only_layers" -> node.putArray("mlp_only_layers");
                 case "decoder_sparse_step" -> node.put("decoder_sparse_step", 1);
-                case "norm_topk_prob", "attention_bias", "mlp_bias", "use_qk_norm" -> node.put(name, false);
+                case "attention_bias" -> node.put(name, anyEnds("q_proj.bias"));
+                case "mlp_bias" -> node.put(name, anyEnds("up_proj.bias"));
+                case "use_qk_norm" -> node.put(name, anyEnds("q_norm.weight"));
+                case "norm_topk_prob" -> {
+                    JsonNode unsaid = family.rules().path("unsaid").path(name);
+                    node.put(name, unsaid.asBoolean(false));
+                    if (unsaid.isMissingNode()) {
+                        assumptions.add("config.json does not say norm_topk_prob: false is written, so the weights of the chosen experts are not brought to a sum of 1");
+                    }
+                }
                 default -> {
                     // Nothing is known to stand in for it; mlx_lm names the key when it misses it.
                 }

@@ -5,6 +5,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.Objects;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
@@ -21,11 +22,14 @@ final class Sources {
     private static final Map<Pattern, String> FOREIGN = new LinkedHashMap<>();
     /// Classes that MLX gives the int4 codes of compressed-tensors as they are.
     private static final List<String> CONVERTIBLE_INT4 = List.of("kimi_k25", "deepseek_v3", "kimi_k2", "joyai_llm_flash");
+    /// Methods whose tensors are looked at; what they hold is refused by its own name where it cannot be decoded.
+    private static final Set<String> DECODED = Set.of("", "fp8", "fbgemm_fp8", "mxfp4", "compressed-tensors", "modelopt", "bitnet");
     /// Scales of activations and of cached keys and values, which 8-bit sources carry.
     private static final Pattern RUN_TIME_SCALE = Pattern.compile("\\.(activation|input|output|[qkv]|kv)_scale$");
 
     static {
         FOREIGN.put(Pattern.compile("\\.(qweight|g_idx|qzeros)$"), "AWQ or GPTQ");
+        FOREIGN.put(Pattern.compile("\\.weight_(g_idx|zero_point)$"), "compressed-tensors with zero points or columns in another order");
         FOREIGN.put(Pattern.compile("\\.(absmax|quant_map|SCB)$|\\.quant_state\\."), "bitsandbytes");
         FOREIGN.put(Pattern.compile("\\.(weight_scale_2|weight_global_scale)$"), "NVFP4");
         FOREIGN.put(Pattern.compile("\\.(W_q|codebooks|Qidxs)$"), "codebooks");
@@ -66,6 +70,12 @@ final class Sources {
         if (!CONVERTIBLE_INT4.contains(config.modelType()) && tensors.keySet().stream().anyMatch(n -> n.endsWith(".weight_packed"))) {
             throw refusal("compressed-tensors");
         }
+        for (JsonNode group : section().path("config_groups")) {
+            JsonNode bits = group.path("weights").path("num_bits");
+            if (bits.isNumber() && bits.asInt() != 4 && tensors.keySet().stream().anyMatch(n -> n.endsWith(".weight_packed"))) {
+                throw refusal("compressed-tensors in " + bits.asInt() + " bits");
+            }
+        }
         if (config.modelType().equals("bitnet")) {
             return;
         }
@@ -75,6 +85,9 @@ final class Sources {
                 throw refusal((method.isEmpty() ? "an unknown method" : method) + " (tensor '" + tensor + "' is " + view.dtype() + view.shape() + ")");
             }
         });
+        if (!DECODED.contains(method) && tensors.values().stream().anyMatch(v -> v.shape().rank() >= 2 && !v.dtype().isFloating())) {
+            throw refusal("the method '" + method + "'");
+        }
     }
 
     private InputException refusal(String method) {

@@ -226,17 +226,13 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
 
     /// @throws UsageException when the plan was not made from this profile
     public void requireMadeFrom(Profile profile) {
-        boolean sameFiles = names(profiledFiles).equals(names(profile.files()));
+        boolean sameFiles = Profile.SourceFile.same(profiledFiles, profile.files());
         // what else was measured, and how exactly, changes nothing about what the two have in common
         Optional<String> option = Stream.of("quantizer", "dtype", AnalysisOptions.REWRITE, AnalysisOptions.KEPT_NON_FINITE).filter(k -> !Objects.equals(analysis.get(k), profile.options().get(k))).findFirst();
         String differs = !sameFiles ? "their source files differ" : option.map(k -> "it was measured with other options (" + k + ")").orElse(null);
         if (differs != null) {
             throw new UsageException("the profile is not the one that the plan was made from: " + differs + "; analyze the model again or give the right profile");
         }
-    }
-
-    private static List<String> names(List<Profile.SourceFile> files) {
-        return files.stream().map(Profile.SourceFile::identity).toList();
     }
 
     /// The errors of what was written, by module path.
@@ -262,6 +258,12 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
         Map<String, Format> out = new HashMap<>();
         modules.forEach(m -> out.put(m.path(), m.format()));
         return out;
+    }
+
+    /// What the predicted damage is of, where that is another quantizer than the one that writes.
+    public Optional<String> predictedFor() {
+        Optional<String> measured = Optional.ofNullable(analysis.get("quantizer"));
+        return measured.filter(m -> !m.equals(planning.getOrDefault("quantizer", m)));
     }
 
     /// A figure of what was written, measured in the evaluation.

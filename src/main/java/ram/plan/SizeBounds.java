@@ -2,6 +2,7 @@ package ram.plan;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Optional;
 import ram.format.Format;
 import ram.layout.Layout;
@@ -61,10 +62,19 @@ public record SizeBounds(long smallest, long largest, long smallestData, long la
     }
 
     /// @throws BudgetException when the budget is below the smallest size
-    public void require(long budget) {
+    private void require(long budget) {
         if (budget < smallest) {
             throw new BudgetException("the budget of " + ByteSize.format(budget) + " (" + budget + " bytes) is below the smallest possible size of "
-                    + ByteSize.format(smallest) + " (" + smallest + " bytes), which --allow-unsafe may take", smallest, smallest);
+                    + ByteSize.format(smallest) + " (" + smallest + " bytes), and even that may need --allow-unsafe", smallest, smallest);
+        }
+    }
+
+    /// @throws BudgetException when the limit is a size or a number of bits per weight below the smallest
+    public void require(Limit limit) {
+        limit.budget().ifPresent(this::require);
+        if (limit instanceof Limit.BitsPerWeight(double bits) && parameters > 0 && bits < 8.0 * smallestData / parameters) {
+            throw new BudgetException(String.format(Locale.ROOT, "%s bits per weight are below the smallest possible %.3f, and even that may need --allow-unsafe", bits, 8.0 * smallestData / parameters),
+                    smallest, smallest);
         }
     }
 }

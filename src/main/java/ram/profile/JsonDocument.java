@@ -127,6 +127,9 @@ public final class JsonDocument {
         ArrayNode out = array();
         for (Profile.SourceFile f : files) {
             ObjectNode o = out.addObject().put("name", f.name()).put("bytes", f.bytes()).put("header_sha256", f.headerSha256());
+            if (!f.sampleSha256().isEmpty()) {
+                o.put("sample_sha256", f.sampleSha256());
+            }
             if (!f.sha256().isEmpty()) {
                 o.put("sha256", f.sha256());
             }
@@ -136,7 +139,7 @@ public final class JsonDocument {
 
     public static List<Profile.SourceFile> readFiles(JsonFields document, String name) {
         return document.objects(name).stream().map(f -> {
-            Profile.SourceFile file = new Profile.SourceFile(f.text("name"), f.count("bytes"), f.text("header_sha256"), f.optionalText("sha256").orElse(""));
+            Profile.SourceFile file = new Profile.SourceFile(f.text("name"), f.count("bytes"), f.text("header_sha256"), f.optionalText("sample_sha256").orElse(""), f.optionalText("sha256").orElse(""));
             f.end();
             return file;
         }).toList();

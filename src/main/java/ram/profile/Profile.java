@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 import ram.format.Format;
 import ram.format.Quantizer;
 import ram.layout.Architecture;
@@ -28,17 +29,30 @@ public record Profile(String toolVersion, List<SourceFile> files, Architecture a
     /// One source file.
     ///
     /// @param headerSha256 SHA-256 of the header's JSON, in hexadecimal
+    /// @param sampleSha256 SHA-256 of the first bytes of every tensor, empty in profiles of versions that did not look at them
     /// @param sha256 SHA-256 of the content, empty when it was not computed
-    public record SourceFile(String name, long bytes, String headerSha256, String sha256) {
+    public record SourceFile(String name, long bytes, String headerSha256, String sampleSha256, String sha256) {
         public SourceFile {
             Objects.requireNonNull(name);
             Objects.requireNonNull(headerSha256);
+            Objects.requireNonNull(sampleSha256);
             Objects.requireNonNull(sha256);
+            if (bytes < 0) {
+                throw new IllegalArgumentException(name + " has " + bytes + " bytes");
+            }
         }
 
-        /// What is the same for the same file, whether or not its content was hashed.
-        public String identity() {
-            return name + " " + bytes + " " + headerSha256;
+        /// Whether two lists are of the same files, as far as both know their content.
+        public static boolean same(List<SourceFile> a, List<SourceFile> b) {
+            return a.size() == b.size() && IntStream.range(0, a.size()).allMatch(i -> a.get(i).isSame(b.get(i)));
+        }
+
+        private boolean isSame(SourceFile other) {
+            return name.equals(other.name) && bytes == other.bytes && headerSha256.equals(other.headerSha256) && agree(sampleSha256, other.sampleSha256) && agree(sha256, other.sha256);
+        }
+
+        private static boolean agree(String a, String b) {
+            return a.isEmpty() || b.isEmpty() || a.equals(b);
         }
     }
 

@@ -59,7 +59,7 @@ public final class ProfileParts {
         if (!x.toolVersion().equals(y.toolVersion())) {
             return Optional.of("was written by ram " + y.toolVersion() + ", not by " + x.toolVersion() + " like ");
         }
-        if (!identity(x).equals(identity(y)) || !x.architecture().equals(y.architecture())) {
+        if (!Profile.SourceFile.same(x.files(), y.files()) || !x.architecture().equals(y.architecture())) {
             return Optional.of("was measured on another model than ");
         }
         if (!x.options().equals(y.options()) || !x.equals(y)) {
@@ -69,10 +69,6 @@ public final class ProfileParts {
             return Optional.of("is part " + b.number() + " and not one of " + a.number().count() + " like ");
         }
         return a.logitPower() == b.logitPower() ? Optional.empty() : Optional.of("was measured on weights with other values than ");
-    }
-
-    private static List<String> identity(Profile p) {
-        return p.files().stream().map(Profile.SourceFile::identity).toList();
     }
 
     /// @param parts all of them, in order

@@ -102,10 +102,8 @@ public final class Profiles {
         if (where == null) {
             return;
         }
-        List<String> now = model.checkpoint().shards().stream().map(s -> s.file().getFileName() + " " + s.size() + " " + new Sha256().add(s.header().json()).hex()).toList();
-        List<String> then = profile.files().stream().map(Profile.SourceFile::identity).toList();
-        if (!now.equals(then)) {
-            throw InputException.in(where, "was measured on other files than those in " + model.checkpoint().folder() + "; analyze this model");
+        if (!Profile.SourceFile.same(profile.files(), sourceFiles(model, false))) {
+            throw otherFiles(where, model);
         }
         Map<String, Shape> measured = new HashMap<>();
         profile.modules().forEach(m -> measured.put(m.path(), m.shape()));
@@ -160,7 +158,7 @@ public final class Profiles {
         }
         List<Profile.PlainTensor> plain = layout.plain().stream()
                 .map(p -> new Profile.PlainTensor(p.name(), types.of(p), p.view().shape(), p.why(), p.view().sources())).toList();
-        Profile frame = new Profile(toolVersion, sourceFiles(), layout.architecture(), layers, optionTexts(), List.of(), plain, prequantized(layout), layout.dropped());
+        Profile frame = new Profile(toolVersion, sourceFiles(model, options.hash()), layout.architecture(), layers, optionTexts(), List.of(), plain, prequantized(layout), layout.dropped());
         return new ProfilePart(number, logitPower, frame, pieces);
     }
 
@@ -207,8 +205,24 @@ public final class Profiles {
         return texts;
     }
 
-    private List<Profile.SourceFile> sourceFiles() {
+    private static InputException otherFiles(Path where, Model model) {
+        return InputException.in(where, "was measured on other files than those in " + model.checkpoint().folder() + ", or on other weights in them; analyze this model");
+    }
+
+    /// @param where the profile came from, for the message; null when it was measured just now
+    /// @param sha256 of the content of the model's files, in their order
+    /// @throws InputException when the profile knows the content of its files, and it was another one
+    public static void requireContent(Profile profile, Model model, Path where, List<String> sha256) {
+        for (int i = 0; where != null && i < sha256.size(); i++) {
+            String then = profile.files().get(i).sha256();
+            if (!then.isEmpty() && !then.equals(sha256.get(i))) {
+                throw otherFiles(where, model);
+            }
+        }
+    }
+
+    private static List<Profile.SourceFile> sourceFiles(Model model, boolean hash) {
         return model.checkpoint().shards().stream().map(s -> new Profile.SourceFile(s.file().getFileName().toString(), s.size(), new Sha256().add(s.header().json()).hex(),
-                options.hash() ? Sha256.of(s.file()) : "")).toList();
+                Fingerprint.sample(s), hash ? Sha256.of(s.file()) : "")).toList();
     }
 }

@@ -98,9 +98,17 @@ public final class Gate {
             }
         }));
         if (out.isEmpty()) {
-            out.add(new Divergence("predicted mean KL divergence", manifest.orElseThrow(() -> new UsageException("--max-kl: the evaluation has no reference; run ram eval with --reference")).predictedDamage()));
+            out.add(new Divergence("predicted mean KL divergence", predicted(manifest.orElseThrow(() -> new UsageException("--max-kl: the evaluation has no reference; run ram eval with --reference")))));
         }
         return out;
+    }
+
+    /// @throws UsageException when the prediction is not one of what was written
+    private static double predicted(Manifest manifest) {
+        manifest.predictedFor().ifPresent(quantizer -> {
+            throw new UsageException("the predicted damage is that of the quantizer " + quantizer + ", which did not write the weights; measure the output with ram eval, or analyze with the quantizer that writes");
+        });
+        return manifest.predictedDamage();
     }
 
     private static Check atMost(String name, String what, double value, double most, String unit) {
@@ -145,7 +153,7 @@ public final class Gate {
         List<Check> checks = new ArrayList<>();
         checks.add(new Check("baseline-size", now.sizes().files() <= before.sizes().files(), now.sizes().files(), before.sizes().files(),
                 "size is " + ByteSize.format(now.sizes().files()) + ", was " + ByteSize.format(before.sizes().files())));
-        checks.add(regression("predicted damage", now.predictedDamage(), before.predictedDamage()));
+        checks.add(regression("predicted damage", predicted(now), predicted(before)));
         OptionalDouble was = before.measured("divergence/mean_kl");
         if (was.isPresent()) {
             checks.add(measuredRegression(now, before, was.getAsDouble()));

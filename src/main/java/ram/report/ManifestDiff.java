@@ -20,17 +20,23 @@ import ram.layout.Kind;
 import ram.plan.Limit;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
+import ram.profile.AnalysisOptions;
 import ram.profile.JsonDocument;
+import ram.profile.Profile;
 
 /// What differs between two plans of a model.
 ///
 /// @param figures size, bits per weight, predicted damage and what was measured, by name, where both have it
 /// @param settings policy and settings that differ, by name; empty text where one has none
 /// @param sources names of source files that are not the same in both
+/// @param outputs names of written weights that are not the same in both, as far as both were written
 /// @param changes modules whose format differs, those whose damage changes most first
 /// @param kinds what the changes come to, by kind of module
-public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, Setting> settings, List<String> sources, List<Change> changes, Map<Kind, Total> kinds) {
+public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, Setting> settings, List<String> sources, List<String> outputs, List<Change> changes, Map<Kind, Total> kinds) {
     public static final String SCHEMA = "ram.diff/1";
+
+    /// Settings that change what is written in the same formats.
+    private static final Set<String> CHANGE_WEIGHTS = Set.of("quantizer", "dtype", "refine", AnalysisOptions.REWRITE, AnalysisOptions.KEPT_NON_FINITE);
 
     /// A number in both.
     public record Figure(double before, double after) {
@@ -73,7 +79,7 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
         changes.sort(Comparator.comparingDouble((Change c) -> -Math.abs(c.damage())).thenComparing(Change::path));
         Map<Kind, Total> kinds = new EnumMap<>(Kind.class);
         changes.forEach(c -> kinds.put(c.kind(), kinds.getOrDefault(c.kind(), new Total(0, 0, 0)).plus(c)));
-        return new ManifestDiff(figures(before, after), settings(before, after), sources(before, after), List.copyOf(changes), kinds);
+        return new ManifestDiff(figures(before, after), settings(before, after), sources(before, after), outputs(before, after), List.copyOf(changes), kinds);
     }
 
     /// Whether two plans have the same modules of the same shapes.
@@ -88,9 +94,9 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
         return out;
     }
 
-    /// Whether the two plans come to the same, whatever they were asked for.
+    /// Whether the two plans or builds come to the same, whatever size they were asked for.
     public boolean same() {
-        return changes.isEmpty() && sources.isEmpty() && figures.values().stream().allMatch(f -> f.change() == 0);
+        return changes.isEmpty() && sources.isEmpty() && outputs.isEmpty() && settings.keySet().stream().noneMatch(CHANGE_WEIGHTS::contains) && figures.values().stream().allMatch(f -> f.change() == 0);
     }
 
     private static SortedMap<String, Figure> figures(Manifest before, Manifest after) {
@@ -139,12 +145,31 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
     }
 
     private static List<String> sources(Manifest before, Manifest after) {
-        Set<Object> common = new HashSet<>(before.profiledFiles());
-        common.retainAll(after.profiledFiles());
-        Set<String> names = new TreeSet<>();
-        before.profiledFiles().stream().filter(f -> !common.contains(f)).forEach(f -> names.add(f.name()));
-        after.profiledFiles().stream().filter(f -> !common.contains(f)).forEach(f -> names.add(f.name()));
+        Set<String> names = new TreeSet<>(different(before.sourceReceipts(), after.sourceReceipts()));
+        SortedMap<String, Profile.SourceFile> old = new TreeMap<>();
+        before.profiledFiles().forEach(f -> old.put(f.name(), f));
+        for (Profile.SourceFile f : after.profiledFiles()) {
+            Profile.SourceFile was = old.remove(f.name());
+            if (was == null || !Profile.SourceFile.same(List.of(was), List.of(f))) {
+                names.add(f.name());
+            }
+        }
+        names.addAll(old.keySet());
         return List.copyOf(names);
+    }
+
+    private static List<String> outputs(Manifest before, Manifest after) {
+        return different(before.files(), after.files()).stream().filter(n -> n.endsWith(".safetensors")).toList();
+    }
+
+    /// Nothing is known to be different where one of the two has not been written.
+    private static List<String> different(List<Manifest.OutputFile> before, List<Manifest.OutputFile> after) {
+        if (before.isEmpty() || after.isEmpty()) {
+            return List.of();
+        }
+        Set<Manifest.OutputFile> all = new HashSet<>(before);
+        all.addAll(after);
+        return all.stream().filter(f -> !before.contains(f) || !after.contains(f)).map(Manifest.OutputFile::name).distinct().sorted().toList();
     }
 
     /// The `ram.diff/1` document.
@@ -155,6 +180,7 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
         ObjectNode texts = root.putObject("settings");
         settings.forEach((name, x) -> texts.putObject(name).put("before", x.before()).put("after", x.after()));
         root.set("source_files", JsonDocument.texts(sources));
+        root.set("output_files", JsonDocument.texts(outputs));
         ArrayNode modules = root.putArray("modules");
         changes.forEach(c -> modules.addObject().put("path", c.path()).put("kind", c.kind().label()).put("before", c.before().toString()).put("after", c.after().toString())
                 .put("bytes", c.bytes()).put("damage", c.damage()));

@@ -185,7 +185,7 @@ public final class Verifier {
             if (tied && name.matches("(language_model\\.)?lm_head\\.(weight|scales|biases)")) {
                 problems.add("tensor '" + name + "' is stored although config.json ties the head to the embedding; mlx_lm would refuse or ignore it");
             }
-            if (UNSTACKED.matcher(name).find()) {
+            if (UNSTACKED.matcher(name).find() && !Layouts.isModule(config, name.substring(0, name.lastIndexOf('.')))) {
                 problems.add("tensor '" + name + "' belongs to a single expert; mlx_lm loads quantized experts only as one stack");
             }
         }

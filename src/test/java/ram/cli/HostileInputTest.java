@@ -82,7 +82,7 @@ class HostileInputTest {
     @Test
     void aConfigurationOfAnotherArchitecture() throws IOException {
         change(model.resolve("config.json"), c -> c.put("model_type", "mamba"));
-        refused("; its config.json may not fit its tensors, otherwise report this", "quantize", model, "--policy", "uniform", "-o", dir.resolve("out"));
+        refused("config.json's model_type 'mamba' is not theirs, or the model is also published in the format of that class", "quantize", model, "--policy", "uniform", "-o", dir.resolve("out"));
     }
 
     @Test

@@ -117,11 +117,11 @@ class OptionsTest {
     }
 
     @Test
-    void onlyModelsAreReplaced() throws IOException {
+    void onlyOutputsAreReplaced() throws IOException {
         Path project = Files.createDirectories(folder.resolve("project/src"));
         Files.writeString(project.resolveSibling("config.json"), "{\"name\":\"app\"}");
         Files.writeString(project.resolve("a.js"), "precious");
-        refused("holds something other than a model, so --force does not replace it", "quantize", Cli.TINY, "--budget", "1MB", "-o", project.getParent(), "--force");
+        refused("holds something other than an output of ram, so --force does not replace it", "quantize", Cli.TINY, "--budget", "1MB", "-o", project.getParent(), "--force");
         assertEquals("precious", Files.readString(project.resolve("a.js")));
     }
 

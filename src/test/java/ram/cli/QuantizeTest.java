@@ -109,14 +109,55 @@ class QuantizeTest {
         assertEquals("ram: " + out + " exists already; choose another output folder or give --force to replace it", r.sentence());
         Cli.Result forced = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force");
         assertEquals(2, forced.exitCode());
-        assertEquals("ram: " + out + " holds something other than a model, so --force does not replace it; choose another output folder, or remove it by hand", forced.sentence());
+        assertEquals("ram: " + out + " holds something other than an output of ram, so --force does not replace it; choose another output folder, or remove it by hand", forced.sentence());
         assertTrue(Files.exists(out.resolve("precious")));
-        Files.writeString(out.resolve("config.json"), "{}");
-        assertEquals(2, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force", "--quiet").exitCode(), "many programs have a config.json");
-        Files.createFile(out.resolve("model.safetensors"));
-        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force", "--quiet").exitCode());
-        assertFalse(Files.exists(out.resolve("precious")));
-        assertEquals(List.of("out"), names(folder));
+        Folders.copy(Cli.TINY, folder.resolve("original"));
+        assertEquals(2, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("original"), "--force", "--quiet").exitCode(), "another program's model");
+        Files.delete(out.resolve("precious"));
+        for (int i = 0; i < 2; i++) {
+            assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force", "--quiet").exitCode());
+        }
+        Files.writeString(out.resolve("notes.txt"), "x");
+        Cli.Result noted = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force");
+        assertEquals("ram: " + out + " holds notes.txt, which is not part of an output of ram, so --force does not replace it; choose another output folder, or remove it by hand", noted.sentence());
+        assertEquals(List.of("original", "out"), names(folder));
+    }
+
+    @Test
+    void severalOutputsAreReplacedTogetherAndNothingElse() throws IOException {
+        Path out = folder.resolve("several");
+        Object[] command = {"quantize", Cli.TINY, "--budget", "1MB", "--budget", "1.2MB", "-o", out, "--force", "--quiet"};
+        for (int i = 0; i < 2; i++) {
+            assertEquals(0, Cli.run(command).exitCode());
+        }
+        Files.createDirectory(out.resolve("reports"));
+        assertTrue(Cli.run(command).sentence().contains(" holds reports, which is not part of"));
+        Files.delete(out.resolve("reports"));
+        Files.createFile(out.resolve("1MB").resolve("mine"));
+        assertTrue(Cli.run(command).sentence().contains(" has a folder 1MB, which holds mine, which is not part of"));
+    }
+
+    @Test
+    void aLinkToAnOutputStaysALink() throws IOException {
+        Path real = Files.createDirectories(folder.resolve("disk").resolve("out"));
+        Path link = Files.createSymbolicLink(folder.resolve("link"), real);
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", link, "--force", "--quiet").exitCode());
+        assertTrue(Files.isSymbolicLink(link) && Files.exists(real.resolve("manifest.json")));
+        assertEquals(List.of("out"), names(folder.resolve("disk")));
+        Path broken = Files.createSymbolicLink(folder.resolve("broken"), folder.resolve("nowhere"));
+        assertTrue(Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", broken, "--force").sentence().contains("is a link that leads nowhere"));
+        assertTrue(Cli.run("quantize", Folders.copy(Cli.TINY, folder.resolve("elsewhere")), "--budget", "1MB", "-o", ".", "--force").sentence().contains("working directory"));
+    }
+
+    @Test
+    void aReadOnlySourceGivesAnOrdinaryOutput() throws IOException {
+        Path model = Folders.copy(Cli.TINY, folder.resolve("model"));
+        try (Stream<Path> files = Files.list(model)) {
+            files.forEach(f -> assertTrue(f.toFile().setReadOnly()));
+        }
+        Path out = folder.resolve("out");
+        assertEquals(0, Cli.run("quantize", model, "--budget", "1MB", "-o", out, "--quiet").exitCode());
+        assertEquals(Files.getPosixFilePermissions(out.resolve("model.safetensors")), Files.getPosixFilePermissions(out.resolve("tokenizer.json")));
     }
 
     @Test

@@ -95,7 +95,7 @@ class TamperedTest {
         refused("holds 1 of 2 files of the model", "inspect", model);
         Files.move(model.resolve("model-00001-of-00002.safetensors"), model.resolve("model.safetensors"));
         Files.writeString(model.resolve("config.json"), Files.readString(model.resolve("config.json")).replaceFirst("\"num_hidden_layers\": *4", "\"num_hidden_layers\": 6"));
-        refused("has no tensor of layer 4, but config.json counts more", "analyze", model, "-o", folder.resolve("p.json"));
+        refused("has no tensor of layer 4, although config.json counts more", "analyze", model, "-o", folder.resolve("p.json"));
     }
 
     @Test

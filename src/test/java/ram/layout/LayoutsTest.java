@@ -280,6 +280,27 @@ class LayoutsTest {
         }
     }
 
+    /// Settings that only the tensors, or the defaults of transformers' class, tell.
+    @Test
+    void whatConfigLeavesOutIsReadFromTheTensors() throws IOException {
+        SafetensorsFile file = decoder(new SafetensorsFile());
+        zeros(file, "model.layers.0.self_attn.q_proj.bias", 32);
+        String glm = "\"model_type\":\"glm4_moe\",\"num_hidden_layers\":1,\"hidden_size\":32,\"num_attention_heads\":4,\"num_key_value_heads\":2,\"vocab_size\":32,\"tie_word_embeddings\":true";
+        config(glm);
+        file.write(folder.resolve("model.safetensors"));
+        ObjectNode out;
+        try (Model model = Model.open(folder)) {
+            out = model.layout().config();
+        }
+        assertTrue(out.path("attention_bias").asBoolean() && out.path("norm_topk_prob").asBoolean() && !out.path("use_qk_norm").asBoolean(), out.toString());
+        assertEquals(16, out.path("head_dim").asInt());
+        config("\"model_type\":\"dots1\",\"num_hidden_layers\":1,\"vocab_size\":32,\"tie_word_embeddings\":true");
+        decoder(new SafetensorsFile()).write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            assertTrue(model.layout().architecture().assumptions().stream().anyMatch(a -> a.startsWith("config.json does not say norm_topk_prob: false is written")));
+        }
+    }
+
     /// OLMo is published in two formats, and mlx_lm's class reads the older one.
     @Test
     void aModelWithoutATensorOfItsClassIsRefused() throws IOException {
@@ -297,7 +318,7 @@ class LayoutsTest {
         try (Model model = Model.open(folder)) {
             var out = model.layout().config();
             assertEquals(1e6, out.path("rope_theta").asDouble());
-            assertEquals(32, out.path("head_dim").asInt());
+            assertEquals(16, out.path("head_dim").asInt(), "as the projection of the keys has it");
             assertEquals(2, out.path("num_key_value_heads").asInt());
             assertTrue(out.path("tie_word_embeddings").asBoolean(), "no head is stored");
             assertFalse(out.has("_name_or_path"));

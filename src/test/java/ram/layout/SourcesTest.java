@@ -105,6 +105,24 @@ class SourcesTest {
         }
     }
 
+    /// Weights under names of a method that nobody here knows.
+    @Test
+    void anUnknownMethodIsRefusedByItsName() throws IOException {
+        file.add(DOWN + ".q_weight", DType.I32, Shape.of(4, 32), new byte[512]);
+        write(QWEN3 + ",\"quantization_config\":{\"quant_method\":\"exl2\"}");
+        assertTrue(refusal(LayoutOptions.DEFAULT).contains("says the model is quantized with the method 'exl2'"));
+    }
+
+    @Test
+    void packsOfOtherThanFourBitsOrWithZeroPointsAreRefused() throws IOException {
+        file.add(DOWN + ".weight_shape", DType.I64, Shape.of(2), new byte[16]).add(DOWN + ".weight_packed", DType.I32, Shape.of(4, 8), new byte[128]).add(DOWN + ".weight_scale", DType.BF16, Shape.of(4, 1), new byte[8]);
+        write("\"model_type\":\"deepseek_v3\",\"num_hidden_layers\":1,\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"group_0\":{\"weights\":{\"num_bits\":8}}}}");
+        assertTrue(refusal(LayoutOptions.DEFAULT).contains("compressed-tensors in 8 bits"));
+        file.add(DOWN + ".weight_zero_point", DType.I32, Shape.of(1, 8), new byte[32]);
+        file.write(folder.resolve("model.safetensors"));
+        assertTrue(refusal(LayoutOptions.DEFAULT).contains("compressed-tensors with zero points"));
+    }
+
     @Test
     void piecesThatBelongTogetherAreMissing() throws IOException {
         file.add(DOWN + ".weight_shape", DType.I64, Shape.of(2), new byte[16]);

@@ -76,7 +76,7 @@ final class Profiles {
     }
 
     Profile build(Architecture.Structure structure, int layers) {
-        return new Profile("0.1.0", List.of(new Profile.SourceFile("model.safetensors", 123456, "ab".repeat(32), "")),
+        return new Profile("0.1.0", List.of(new Profile.SourceFile("model.safetensors", 123456, "ab".repeat(32), "", "")),
                 new Architecture("test", "test", true, structure, false, List.of("nothing")), layers, new TreeMap<>(Map.of("quantizer", "mse", "dtype", "bfloat16")), modules, plain, List.of(),
                 List.of(new Layout.Dropped("model.rotary_emb.inv_freq", "MLX computes it")));
     }

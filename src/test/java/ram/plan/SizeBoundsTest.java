@@ -50,9 +50,18 @@ class SizeBoundsTest {
             assertEquals(sizes.dense(), bounds.largest());
             assertEquals(sizes.parameters(), bounds.parameters());
             assertTrue(SizeBounds.of(layout(p), new OutputTypes(DType.F32), request).largest() > 1.9 * bounds.largest());
-            bounds.require(bounds.smallest());
-            assertEquals(bounds.smallest(), assertThrows(BudgetException.class, () -> bounds.require(bounds.smallest() - 1)).smallestUnsafe());
+            bounds.require(new Limit.Budget(bounds.smallest()));
+            assertEquals(bounds.smallest(), assertThrows(BudgetException.class, () -> bounds.require(new Limit.Budget(bounds.smallest() - 1))).smallestUnsafe());
         }
+    }
+
+    @Test
+    void bitsPerWeightBelowTheSmallestSizeAreRefused() {
+        SizeBounds bounds = SizeBounds.of(layout(Profiles.llama(4, 128, false, 1)), new OutputTypes(DType.BF16), PlanRequest.defaults());
+        double smallest = 8.0 * bounds.smallestData() / bounds.parameters();
+        bounds.require(new Limit.BitsPerWeight(smallest));
+        bounds.require(Limit.NONE);
+        assertTrue(assertThrows(BudgetException.class, () -> bounds.require(new Limit.BitsPerWeight(smallest * 0.99))).getMessage().contains(" bits per weight are below the smallest possible "));
     }
 
     @Test
