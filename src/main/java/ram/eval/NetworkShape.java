@@ -59,8 +59,13 @@ public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int h
         int experts = !mixture ? 0 : number(config, type.equals("mixtral") ? "num_local_experts" : "num_experts");
         return new NetworkShape(hidden, layers, heads, kvHeads, headDim, (float) json.path("rms_norm_eps").asDouble(1e-6), Rope.of(config, headDim),
                 windows(json, type, layers), norm, type.equals("mixtral") ? "block_sparse_moe" : "mlp", expertsByLayer(json, type, layers, experts),
-                mixture ? number(config, "num_experts_per_tok") : 0, type.equals("mixtral") || json.path("norm_topk_prob").asBoolean(false),
+                mixture ? number(config, "num_experts_per_tok") : 0, normalizes(type, json),
                 type.equals("qwen2_moe"), number(config, "vocab_size"));
+    }
+
+    /// As in mlx_lm, whose class qwen2_moe does not read `norm_topk_prob`.
+    private static boolean normalizes(String type, JsonNode json) {
+        return type.equals("mixtral") || !type.equals("qwen2_moe") && json.path("norm_topk_prob").asBoolean(false);
     }
 
     private static int number(ModelConfig config, String key) {

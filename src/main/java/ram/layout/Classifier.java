@@ -38,6 +38,7 @@ final class Classifier {
     private final Family.Paths embeddings;
     private final Family.Paths raw;
     private final Family.Paths keepDType;
+    private final Family.Paths dense;
     private final List<Family.Preset> presets;
     /// Those of names that mean something else in this family.
     private final Map<Pattern, Kind> ownKinds;
@@ -48,6 +49,7 @@ final class Classifier {
         this.embeddings = family.embeddings();
         this.raw = family.raw();
         this.keepDType = family.keepDType();
+        this.dense = family.dense();
         this.presets = family.presets();
         this.ownKinds = family.kinds();
     }
@@ -92,6 +94,9 @@ final class Classifier {
             if (head && step.path("do").asText().equals("normalize") && family.name().startsWith("bailing") && scope.path("norm_head").asBoolean(false)) {
                 return Optional.of("mlx_lm normalises the head again at every load");
             }
+        }
+        if (dense.contains(path)) {
+            return Optional.of("mlx_lm does not load it quantized");
         }
         return view.shape().columns() % 32 == 0 ? Optional.empty() : Optional.of("no group size divides rows of " + view.shape().columns());
     }

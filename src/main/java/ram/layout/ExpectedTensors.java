@@ -54,7 +54,8 @@ public final class ExpectedTensors {
         return names.stream().filter(n -> !modules.contains(n.replaceFirst("\\.(weight|bias|scales|biases)$", "")) && !others.contains(n) && !raw.contains(n)).toList();
     }
 
-    private static boolean isPlain(Family family) {
+    /// Whether the lists of a family name all that there can be.
+    static boolean isPlain(Family family) {
         Set<String> found = new HashSet<>();
         family.rules().path("modules").forEach(m -> {
             int layer = m.asText().indexOf(LAYER);

@@ -111,6 +111,11 @@ record Family(String name, JsonNode rules) {
         return Paths.of(rules.path("raw"));
     }
 
+    /// Modules that the class's own code cannot quantize.
+    Paths dense() {
+        return Paths.of(rules.path("dense"));
+    }
+
     Paths keepDType() {
         return Paths.of(rules.path("keep_dtype"));
     }

@@ -83,7 +83,7 @@ public final class Layouts {
         embeddingToHead(family, mlx, scope);
         requireHead(family, mlx, scope);
         if (known.isPresent()) {
-            sayWhatIsUnlisted(family, mlx.keySet());
+            sayWhatIsUnlisted(family, mlx);
         }
         boolean tied = family.head().map(h -> !mlx.containsKey(h + ".weight")).orElse(true);
         return assemble(family, known.isPresent(), tied, mlx, scope);
@@ -126,14 +126,17 @@ public final class Layouts {
     }
 
     /// @throws InputException when not one tensor is a parameter of the class
-    private void sayWhatIsUnlisted(Family family, Set<String> tensors) {
-        List<String> unlisted = ExpectedTensors.unlisted(family, tensors);
+    private void sayWhatIsUnlisted(Family family, Map<String, TensorView> tensors) {
+        List<String> unlisted = ExpectedTensors.unlisted(family, tensors.keySet());
         if (!unlisted.isEmpty() && unlisted.size() == tensors.size()) {
             throw InputException.in(checkpoint.folder(), "has no tensor that mlx_lm's " + family.name() + " would load, but others, such as " + unlisted.getFirst()
                     + "; config.json's model_type '" + config.modelType() + "' is not theirs, or the model is also published in the format of that class");
         }
-        if (!unlisted.isEmpty()) {
-            String others = unlisted.size() == 1 ? "" : " and " + (unlisted.size() - 1) + " more";
+        String others = unlisted.size() == 1 ? "" : " and " + (unlisted.size() - 1) + " more";
+        if (!unlisted.isEmpty() && ExpectedTensors.isPlain(family)) {
+            unlisted.forEach(n -> tensors.remove(n).sources().forEach(s -> dropped.putIfAbsent(s, "no parameter of mlx_lm's " + family.name())));
+            assumptions.add(unlisted.getFirst() + others + " left out: mlx_lm's " + family.name() + " has no such parameter");
+        } else if (!unlisted.isEmpty()) {
             assumptions.add(unlisted.getFirst() + others + (unlisted.size() == 1 ? " is" : " are") + " not among the known parameters of mlx_lm's " + family.name()
                     + "; it refuses the folder if it does not know " + (unlisted.size() == 1 ? "it" : "them"));
         }
@@ -361,6 +364,11 @@ public final class Layouts {
     /// Whether the lists of a known class name this path as that of a module.
     public static boolean isModule(ModelConfig config, String path) {
         return Family.of(config.modelType()).filter(f -> f.modules().contains(path)).isPresent();
+    }
+
+    /// Whether a known class loads this tensor only as it is, never as codes and scales.
+    public static boolean isRaw(ModelConfig config, String tensor) {
+        return Family.of(config.modelType()).filter(f -> f.raw().contains(tensor)).isPresent();
     }
 
     /// Whether mlx_lm's class has no output head of its own with this config.json, and so refuses tensors of one. Of a class that is not known nothing is known.

@@ -14,7 +14,8 @@ public final class Quantiles {
     public static double of(double[] sorted, double p) {
         double at = p * (sorted.length - 1);
         int i = (int) at;
-        return i + 1 == sorted.length ? sorted[i] : sorted[i] + (at - i) * (sorted[i + 1] - sorted[i]);
+        // neighbours that are both infinite have no difference
+        return i + 1 == sorted.length || sorted[i] == sorted[i + 1] ? sorted[i] : sorted[i] + (at - i) * (sorted[i + 1] - sorted[i]);
     }
 
     /// The middle one, or the mean of the two in the middle.

@@ -144,6 +144,8 @@ public final class Verifier {
             mainType = mainType(checkpoint);
             checkTypes(checkpoint, formats);
             checkLayers(checkpoint, config);
+            formats.keySet().stream().filter(p -> Layouts.isRaw(config, p + ".weight"))
+                    .forEach(p -> problems.add("module " + p + " is quantized, which mlx_lm does not do to it; it would refuse the scales"));
             problems.addAll(ExpectedTensors.problems(config, decodedShapes(checkpoint, formats)));
             checkFinite(checkpoint);
             SortedMap<String, Double> errors = source.isPresent() ? compare(checkpoint, formats, source.get(), expected) : Collections.emptySortedMap();

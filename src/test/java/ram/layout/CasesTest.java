@@ -42,14 +42,14 @@ public class CasesTest {
     @TempDir
     Path folder;
 
-    record Case(JsonNode node) {
+    public record Case(JsonNode node) {
         @Override
         public String toString() {
             return node.path("name").asText();
         }
     }
 
-    static List<Case> cases() throws IOException {
+    public static List<Case> cases() throws IOException {
         try (InputStream in = new GZIPInputStream(CasesTest.class.getResourceAsStream("cases.json.gz"))) {
             List<Case> out = new ArrayList<>();
             new ObjectMapper().readTree(in).forEach(c -> out.add(new Case(c)));
@@ -240,7 +240,7 @@ public class CasesTest {
         return folder;
     }
 
-    private static void writeModel(JsonNode c, Path folder) throws Exception {
+    public static void writeModel(JsonNode c, Path folder) throws Exception {
         Files.writeString(folder.resolve("config.json"), c.path("config").toString());
         SafetensorsFile file = new SafetensorsFile();
         MessageDigest digest = MessageDigest.getInstance("SHA-256");

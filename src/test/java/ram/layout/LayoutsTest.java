@@ -90,7 +90,7 @@ class LayoutsTest {
 
     @Test
     void eightBitFloatsWithOneScaleOrOnePerRow() throws IOException {
-        config(QWEN3 + ",\"tie_word_embeddings\":true");
+        config(QWEN3 + ",\"tie_word_embeddings\":false");
         byte[] codes = new byte[32 * 32];
         java.util.Arrays.fill(codes, (byte) 0x38);
         float[] rows = new float[32];
@@ -98,13 +98,13 @@ class LayoutsTest {
             rows[i] = i;
         }
         decoder(new SafetensorsFile()).add("model.layers.0.mlp.down_proj.weight", DType.F8_E4M3, Shape.of(32, 32), codes).floats("model.layers.0.mlp.down_proj.weight_scale", Shape.of(32, 1), rows)
-                .add("model.layers.0.self_attn.extra_proj.weight", DType.F8_E4M3, Shape.of(32, 32), codes).floats("model.layers.0.self_attn.extra_proj.weight_scale_inv", Shape.of(), 3)
+                .add("lm_head.weight", DType.F8_E4M3, Shape.of(32, 32), codes).floats("lm_head.weight_scale_inv", Shape.of(), 3)
                 .write(folder.resolve("model.safetensors"));
         try (Model model = Model.open(folder)) {
             MemorySegment read = MemorySegment.ofArray(new byte[32 * 32 * 2]);
             module(model, "model.layers.0.mlp.down_proj").weight().read(0, read);
             assertEquals(7f, Decoder.fromBf16(read.get(LittleEndian.SHORT, 2 * (7 * 32 + 5))));
-            module(model, "model.layers.0.self_attn.extra_proj").weight().read(0, read);
+            module(model, "lm_head").weight().read(0, read);
             assertEquals(3f, Decoder.fromBf16(read.get(LittleEndian.SHORT, 2 * 99)));
         }
     }
@@ -154,12 +154,17 @@ class LayoutsTest {
     }
 
     @Test
-    void unknownTensorsAreKeptAndReported() throws IOException {
+    void unknownTensorsAreReportedAndLeftOutWhereTheListOfParametersIsComplete() throws IOException {
+        String strange = "model.layers.0.self_attn.strange.weight";
+        zeros(decoder(new SafetensorsFile()), strange, 32, 32).write(folder.resolve("model.safetensors"));
         config(QWEN3 + ",\"tie_word_embeddings\":true");
-        zeros(decoder(new SafetensorsFile()), "model.layers.0.self_attn.strange.weight", 32, 32).write(folder.resolve("model.safetensors"));
         try (Model model = Model.open(folder)) {
-            Layout.Plain strange = model.layout().plain().stream().filter(p -> p.name().contains("strange")).findFirst().orElseThrow();
-            assertEquals("unknown to mlx_lm's qwen3, kept as it is", strange.why());
+            assertEquals(List.of(new Layout.Dropped(strange, "no parameter of mlx_lm's qwen3")), model.layout().dropped());
+            assertEquals(List.of(strange + " left out: mlx_lm's qwen3 has no such parameter"), model.layout().architecture().assumptions());
+        }
+        config("\"model_type\":\"qwen3_moe\",\"num_hidden_layers\":1,\"norm_topk_prob\":true,\"tie_word_embeddings\":true,\"vocab_size\":32");
+        try (Model model = Model.open(folder)) {
+            assertEquals("unknown to mlx_lm's qwen3_moe, kept as it is", model.layout().plain().stream().filter(p -> p.name().equals(strange)).findFirst().orElseThrow().why());
         }
     }
 

@@ -1,0 +1,29 @@
+package ram.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+import ram.layout.CasesTest;
+
+/// A tiny checkpoint of every architecture is quantized, and the output verified against it.
+class ArchitecturesTest {
+    @TempDir
+    Path folder;
+
+    static List<CasesTest.Case> cases() throws IOException {
+        return CasesTest.cases();
+    }
+
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("cases")
+    void isQuantizedAndVerified(CasesTest.Case named) throws Exception {
+        CasesTest.writeModel(named.node(), folder);
+        Cli.Result r = Cli.run("quantize", folder, "--policy", "uniform", "--group", "32", "-o", folder.resolve("out"), "--quiet");
+        assertEquals(0, r.exitCode(), r.err());
+    }
+}
