@@ -176,9 +176,12 @@ final class Defaults {
         }
         CommandSpec root = Main.commandLine(new RamCommand()).getCommandSpec();
         int at = 0;
-        while (!root.subcommands().containsKey(args[at])) {
+        while (at < args.length && !root.subcommands().containsKey(args[at])) {
             OptionSpec option = root.optionsMap().get(args[at]);
             at += option != null && option.arity().max() > 0 ? 2 : 1;
+        }
+        if (at >= args.length) {
+            return args;
         }
         List<String> all = new ArrayList<>(List.of(args));
         all.addAll(at + 1, words());

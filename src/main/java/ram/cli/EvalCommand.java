@@ -121,7 +121,7 @@ final class EvalCommand implements Callable<Integer> {
 
     private EvalModel control(EvalModel base, EvalModel model) {
         try (Workers workers = new Workers(root.global.threads())) {
-            return new EvalModel(model.name() + " as noise", Noise.of(base.weights(),
+            return new EvalModel(model.name() + EvalDocuments.CONTROL, Noise.of(base.weights(),
                     Noise.relativeErrors(base.weights(), model.weights(), Noise.modules(base.weights()), workers), seed));
         }
     }

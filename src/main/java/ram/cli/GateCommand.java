@@ -1,9 +1,12 @@
 package ram.cli;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -59,6 +62,9 @@ final class GateCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        if (minBits != null && minBits < 1) {
+            throw new UsageException("--min-bits must be 1 or more, not " + minBits);
+        }
         if (maxKl != null && !(maxKl >= 0)) {
             throw new UsageException("--max-kl must be 0 or more, in nats, not " + maxKl);
         }
@@ -71,6 +77,7 @@ final class GateCommand implements Callable<Integer> {
         Optional<Path> before = Optional.ofNullable(baseline).map(Documents::manifest);
         if (junit != null) {
             OutputFiles.refuseExisting(junit, true, given, before.orElse(null));
+            removeEarlier(junit);
         }
         if (Documents.schema(given).equals(EvalDocuments.SCHEMA)) {
             evaluation = Optional.of(Documents.evaluation(given));
@@ -88,6 +95,23 @@ final class GateCommand implements Callable<Integer> {
             OutputFiles.write(junit, xml(checks).getBytes(StandardCharsets.UTF_8));
         }
         return checks.stream().allMatch(Gate.Check::holds) ? ExitCode.DONE : ExitCode.GATE;
+    }
+
+    /// The outcome of an earlier run must not pass for this one's, should this one fail.
+    ///
+    /// @throws UsageException when the file is something else
+    private static void removeEarlier(Path junit) {
+        try {
+            if (!Files.isRegularFile(junit)) {
+                return;
+            }
+            if (Files.size(junit) > 0 && !Files.readString(junit, StandardCharsets.ISO_8859_1).contains("<testsuite")) {
+                throw new UsageException(junit + " is not an earlier outcome of a gate; choose another name");
+            }
+            Files.delete(junit);
+        } catch (IOException e) {
+            throw new UncheckedIOException(junit + ": cannot be replaced", e);
+        }
     }
 
     private void print(List<Gate.Check> checks) {
@@ -127,7 +151,7 @@ final class GateCommand implements Callable<Integer> {
             for (Gate.Check c : checks) {
                 xml.writeStartElement("testcase");
                 xml.writeAttribute("classname", "ram.gate");
-                xml.writeAttribute("name", c.name());
+                xml.writeAttribute("name", c.model().isEmpty() ? c.name() : c.name() + " of " + c.model());
                 if (c.holds()) {
                     xml.writeStartElement("system-out");
                     xml.writeCharacters(c.sentence());

@@ -1,6 +1,7 @@
 package ram.cli;
 
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
@@ -83,6 +84,12 @@ final class PlanOptions {
         boolean quiet = ((RamCommand) spec.root().userObject()).global.quiet;
         if (chosen.isPriced() && (bits != null || group != null) && !quiet) {
             spec.commandLine().getErr().println("ram: --bits and --group apply only to policies without a budget; --policy " + chosen.label() + " chooses both for every module");
+        }
+        if (!chosen.isPriced() && chosen != Policy.UNIFORM && bits != null && !quiet) {
+            spec.commandLine().getErr().println("ram: --bits applies only to --policy uniform; --policy " + chosen.label() + " has bits of its own");
+        }
+        if (!chosen.isPriced() && !choice.modes().equals(EnumSet.of(Format.Mode.AFFINE)) && !quiet) {
+            spec.commandLine().getErr().println("ram: --formats applies only to policies with a budget; --policy " + chosen.label() + " takes affine ones");
         }
     }
 

@@ -102,6 +102,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
     public Integer call() {
         List<PlanRequest> requests = plan.requests(spec);
         evaluation.check();
+        noteWhatSaysNothing();
         if (output == null && !dryRun) {
             throw new ParameterException(spec.commandLine(), "Missing required option: '--output=OUT' (or --dry-run)");
         }
@@ -147,6 +148,21 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             spec.commandLine().getOut().println("written   " + output + ", verified against " + model);
         }
         return ExitCode.DONE;
+    }
+
+    /// Not refused, as it may stand among the defaults of a file.
+    private void noteWhatSaysNothing() {
+        PrintWriter err = spec.commandLine().getErr();
+        boolean windows = Stream.of("--eval-seq-len", "--eval-samples").anyMatch(spec.commandLine().getParseResult()::hasMatchedOption);
+        if (windows && !evaluation.wanted()) {
+            err.println("ram: --eval-seq-len and --eval-samples change nothing without --eval-text or --eval-tokens");
+        }
+        if (dryRun && evaluation.wanted()) {
+            err.println("ram: nothing is evaluated with --dry-run");
+        }
+        if (profile != null && (analysis.hash || analysis.keepNonFinite)) {
+            err.println("ram: --hash and --keep-nonfinite are of an analysis, and with --profile there is none");
+        }
     }
 
     @Override

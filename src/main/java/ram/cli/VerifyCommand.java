@@ -59,6 +59,9 @@ final class VerifyCommand implements Callable<Integer> {
         Set<String> nonFinite = manifest.map(Manifest::nonFinite).orElse(Set.of());
         Background<List<String>> receipts = new Background<>(root.global.threads(), () -> manifest.map(this::receipts).orElse(List.of()));
         receipts.begin();
+        if (requantize && source == null) {
+            spec.commandLine().getErr().println("ram: --requantize says how the source was read, and changes nothing without --source");
+        }
         if (source == null) {
             return report(verify(folder, Optional.empty(), expected, nonFinite, root.global, spec).with(receipts.get()));
         }

@@ -63,8 +63,26 @@ public final class ModelCard {
         return out.toString();
     }
 
+    /// A rule as the manifest has it, in quotes, for a shell: quotes within it are taken out of them.
+    private static String quoted(String rule) {
+        int first = rule.indexOf('\'');
+        return rule.substring(0, first + 1) + rule.substring(first + 1, rule.length() - 1).replace("'", "'\\''") + "'";
+    }
+
     private static String command(Manifest manifest) {
-        StringBuilder command = new StringBuilder("ram quantize MODEL -o OUT");
+        StringBuilder analysis = new StringBuilder(manifest.architecture().requantized() ? " --requantize" : "");
+        manifest.analysis().forEach((key, value) -> {
+            switch (key) {
+                case "dtype" -> analysis.append(" --dtype ").append(value);
+                case "exact" -> analysis.append(value.equals("true") ? " --exact" : "");
+                case AnalysisOptions.KEPT_NON_FINITE -> analysis.append(" --keep-nonfinite");
+                case AnalysisOptions.REWRITE -> analysis.append(" --rewrite");
+                default -> { }
+            }
+        });
+        StringBuilder command = new StringBuilder();
+        manifest.predictedFor().ifPresent(measured -> command.append("ram analyze MODEL -o PROFILE --quantizer ").append(measured).append(analysis).append("\n    "));
+        command.append("ram quantize MODEL -o OUT").append(manifest.predictedFor().isPresent() ? " --profile PROFILE" : "");
         switch (manifest.limit()) {
             case Limit.Budget(long bytes) -> command.append(" --budget ").append(bytes);
             case Limit.BitsPerWeight(double bits) -> command.append(" --bpw ").append(bits);
@@ -74,19 +92,7 @@ public final class ModelCard {
         if (!manifest.policy().equals("budget")) {
             command.append(" --policy ").append(manifest.policy());
         }
-        command.append(" --quantizer ").append(manifest.planning().getOrDefault("quantizer", "mse"));
-        manifest.analysis().forEach((key, value) -> {
-            switch (key) {
-                case "dtype" -> command.append(" --dtype ").append(value);
-                case "exact" -> command.append(value.equals("true") ? " --exact" : "");
-                case AnalysisOptions.KEPT_NON_FINITE -> command.append(" --keep-nonfinite");
-                case AnalysisOptions.REWRITE -> command.append(" --rewrite");
-                default -> { }
-            }
-        });
-        if (manifest.architecture().requantized()) {
-            command.append(" --requantize");
-        }
+        command.append(" --quantizer ").append(manifest.planning().getOrDefault("quantizer", "mse")).append(analysis);
         manifest.refinement().ifPresent(r -> command.append(" --refine ").append(r.path("text").asText().replaceFirst("^tokens:", "tokens:FILE:")));
         manifest.planning().forEach((key, value) -> {
             switch (key) {
@@ -97,7 +103,7 @@ public final class ModelCard {
                 case "allow_unsafe" -> command.append(value.equals("true") ? " --allow-unsafe" : "");
                 default -> {
                     if (key.startsWith("rule_")) {
-                        command.append(' ').append(value);
+                        command.append(' ').append(quoted(value));
                     }
                 }
             }

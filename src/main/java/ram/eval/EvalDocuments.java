@@ -9,6 +9,8 @@ import ram.profile.JsonDocument;
 
 /// An evaluation as JSON and as CSV. The same results give the same bytes; times are left out.
 public final class EvalDocuments {
+    /// Ends the name of a model whose quantization was replaced by noise.
+    public static final String CONTROL = " as noise";
     public static final String SCHEMA = "ram.evaluation/1";
 
     private EvalDocuments() {

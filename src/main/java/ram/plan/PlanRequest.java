@@ -144,8 +144,10 @@ public record PlanRequest(Limit limit, Policy policy, int bits, int groupSize, S
         for (int i = 0; i < rules.size(); i++) {
             out.put(String.format(Locale.ROOT, "rule_%03d", i + 1), rules.get(i).option());
         }
-        if (!policy.isPriced()) {
+        if (policy == Policy.UNIFORM) {
             out.put("bits", String.valueOf(bits));
+        }
+        if (!policy.isPriced()) {
             out.put("group_size", String.valueOf(groupSize));
         }
         return out;

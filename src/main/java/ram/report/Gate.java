@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import ram.UsageException;
+import ram.eval.EvalDocuments;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
@@ -33,10 +34,11 @@ public final class Gate {
 
     /// The outcome of one demand.
     ///
+    /// @param model which of an evaluation's models it is about, empty when it is about a plan
     /// @param value what was found: nats, bytes, bits, or a share of the reference's perplexity; not a number where none was
     /// @param limit what was demanded, in the same unit
     /// @param sentence both in words
-    public record Check(String name, boolean holds, double value, double limit, String sentence) {
+    public record Check(String name, String model, boolean holds, double value, double limit, String sentence) {
     }
 
     private Gate() {
@@ -50,12 +52,12 @@ public final class Gate {
             throw new UsageException("nothing is demanded; give --max-kl, --max-ppl-increase, --min-bits, --max-size or --baseline");
         }
         List<Check> checks = new ArrayList<>();
-        limits.maxKl().ifPresent(most -> divergences(manifest, evaluation).forEach(d -> checks.add(atMost("max-kl", d.what(), d.value(), most, " nats"))));
+        limits.maxKl().ifPresent(most -> divergences(manifest, evaluation).forEach(d -> checks.add(atMost(d, most))));
         limits.maxPerplexityIncrease().ifPresent(most -> checks.addAll(perplexities(evaluation, most)));
         limits.minBits().ifPresent(fewest -> checks.add(bits(require(manifest, "--min-bits"), fewest)));
         limits.maxSize().ifPresent(most -> {
             long size = require(manifest, "--max-size").sizes().files();
-            checks.add(new Check("max-size", size <= most, size, most, "size is " + ByteSize.format(size) + ", at most " + ByteSize.format(most) + " is allowed"));
+            checks.add(new Check("max-size", "", size <= most, size, most, "size is " + ByteSize.format(size) + ", at most " + ByteSize.format(most) + " is allowed"));
         });
         baseline.ifPresent(b -> checks.addAll(regressions(require(manifest, "--baseline"), b)));
         return List.copyOf(checks);
@@ -66,7 +68,11 @@ public final class Gate {
         ObjectNode root = JsonDocument.object().put("schema", SCHEMA).put("holds", checks.stream().allMatch(Check::holds));
         ArrayNode list = root.putArray("checks");
         for (Check c : checks) {
-            ObjectNode o = list.addObject().put("name", c.name()).put("holds", c.holds());
+            ObjectNode o = list.addObject().put("name", c.name());
+            if (!c.model().isEmpty()) {
+                o.put("model", c.model());
+            }
+            o.put("holds", c.holds());
             number(o, "value", c.value());
             number(o, "limit", c.limit());
             o.put("sentence", c.sentence());
@@ -87,18 +93,18 @@ public final class Gate {
         return manifest.orElseThrow(() -> new UsageException(option + " needs a manifest; an evaluation does not know it"));
     }
 
-    private record Divergence(String what, double value) {
+    private record Divergence(String what, String model, double value) {
     }
 
     private static List<Divergence> divergences(Optional<Manifest> manifest, Optional<JsonNode> evaluation) {
         List<Divergence> out = new ArrayList<>();
         evaluation.ifPresent(e -> e.path("models").forEach(m -> {
-            if (m.path("divergence").has("mean_kl")) {
-                out.add(new Divergence("measured mean KL divergence of " + m.path("name").asText(), number(m, "/divergence/mean_kl")));
+            if (m.path("divergence").has("mean_kl") && !isControl(m)) {
+                out.add(new Divergence("measured mean KL divergence of " + m.path("name").asText(), m.path("name").asText(), number(m, "/divergence/mean_kl")));
             }
         }));
         if (out.isEmpty()) {
-            out.add(new Divergence("predicted mean KL divergence", predicted(manifest.orElseThrow(() -> new UsageException("--max-kl: the evaluation has no reference; run ram eval with --reference")))));
+            out.add(new Divergence("predicted mean KL divergence", "", predicted(manifest.orElseThrow(() -> new UsageException("--max-kl: the evaluation has no reference; run ram eval with --reference")))));
         }
         return out;
     }
@@ -111,8 +117,13 @@ public final class Gate {
         return manifest.predictedDamage();
     }
 
-    private static Check atMost(String name, String what, double value, double most, String unit) {
-        return new Check(name, value <= most, value, most, String.format(Locale.ROOT, "%s is %.6g%s, at most %.6g%s is allowed", what, value, unit, most, unit));
+    private static Check atMost(Divergence d, double most) {
+        return new Check("max-kl", d.model(), d.value() <= most, d.value(), most, String.format(Locale.ROOT, "%s is %.6g nats, at most %.6g nats is allowed", d.what(), d.value(), most));
+    }
+
+    /// What is compared with, not what is to be judged.
+    private static boolean isControl(JsonNode model) {
+        return model.path("name").asText().endsWith(EvalDocuments.CONTROL);
     }
 
     /// The first model of an evaluation with a reference is the reference itself.
@@ -125,23 +136,26 @@ public final class Gate {
         List<Check> checks = new ArrayList<>();
         for (int i = 1; i < e.path("models").size(); i++) {
             JsonNode m = e.path("models").get(i);
+            if (isControl(m)) {
+                continue;
+            }
             String name = m.path("name").asText();
-            checks.add(increase("max-ppl-increase", "perplexity of " + name, number(m, "/perplexity"), number(reference, "/perplexity"), most));
-            checks.add(increase("max-ppl-increase-median", "median sequence perplexity of " + name, number(m, "/sequence_perplexity/median"),
+            checks.add(increase("max-ppl-increase", name, "perplexity of " + name, number(m, "/perplexity"), number(reference, "/perplexity"), most));
+            checks.add(increase("max-ppl-increase-median", name, "median sequence perplexity of " + name, number(m, "/sequence_perplexity/median"),
                     number(reference, "/sequence_perplexity/median"), most));
         }
         return checks;
     }
 
-    private static Check increase(String name, String what, double value, double reference, double most) {
+    private static Check increase(String name, String model, String what, double value, double reference, double most) {
         double relative = value / reference - 1;
-        return new Check(name, relative <= most, relative, most, String.format(Locale.ROOT, "%s is %.4f, %+.2f %% against the reference, at most %+.2f %% is allowed", what, value, 100 * relative, 100 * most));
+        return new Check(name, model, relative <= most, relative, most, String.format(Locale.ROOT, "%s is %.4f, %+.2f %% against the reference, at most %+.2f %% is allowed", what, value, 100 * relative, 100 * most));
     }
 
     private static Check bits(Manifest manifest, long fewest) {
         List<ModulePlan> below = manifest.modules().stream().filter(m -> !m.format().isDense() && m.format().bits() < fewest).toList();
         int least = manifest.modules().stream().filter(m -> !m.format().isDense()).mapToInt(m -> m.format().bits()).min().orElse(16);
-        return new Check("min-bits", below.isEmpty(), least, fewest, below.isEmpty() ? "every quantized module has " + fewest + " bits or more"
+        return new Check("min-bits", "", below.isEmpty(), least, fewest, below.isEmpty() ? "every quantized module has " + fewest + " bits or more"
                 : below.size() + " modules have fewer than " + fewest + " bits, the first of them " + below.getFirst().path() + " with " + below.getFirst().format().bits());
     }
 
@@ -151,7 +165,7 @@ public final class Gate {
             throw new UsageException("--baseline is a manifest of another model: its modules differ in name, number or shape; give an earlier one of this model");
         }
         List<Check> checks = new ArrayList<>();
-        checks.add(new Check("baseline-size", now.sizes().files() <= before.sizes().files(), now.sizes().files(), before.sizes().files(),
+        checks.add(new Check("baseline-size", "", now.sizes().files() <= before.sizes().files(), now.sizes().files(), before.sizes().files(),
                 "size is " + ByteSize.format(now.sizes().files()) + ", was " + ByteSize.format(before.sizes().files())));
         checks.add(regression("predicted damage", predicted(now), predicted(before)));
         OptionalDouble was = before.measured("divergence/mean_kl");
@@ -167,11 +181,11 @@ public final class Gate {
         OptionalDouble is = now.measured("divergence/mean_kl");
         String missing = is.isEmpty() ? "was not measured" : ManifestDiff.tokens(now).equals(ManifestDiff.tokens(before)) ? "" : "was measured on other tokens";
         return missing.isEmpty() ? regression(what, is.getAsDouble(), was)
-                : new Check("baseline-" + what.replace(' ', '-'), false, Double.NaN, was, String.format(Locale.ROOT, "%s %s, was %.6g; evaluate both on the same text", what, missing, was));
+                : new Check("baseline-" + what.replace(' ', '-'), "", false, Double.NaN, was, String.format(Locale.ROOT, "%s %s, was %.6g; evaluate both on the same text", what, missing, was));
     }
 
     private static Check regression(String what, double now, double before) {
-        return new Check("baseline-" + what.replace(' ', '-'), now <= before * 1.001, now, before, String.format(Locale.ROOT, "%s is %.6g, was %.6g", what, now, before));
+        return new Check("baseline-" + what.replace(' ', '-'), "", now <= before * 1.001, now, before, String.format(Locale.ROOT, "%s is %.6g, was %.6g", what, now, before));
     }
 
     /// Not a number when the document does not hold one, which no limit allows.

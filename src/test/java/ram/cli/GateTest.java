@@ -2,9 +2,11 @@ package ram.cli;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -12,6 +14,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import javax.xml.parsers.DocumentBuilderFactory;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -135,6 +138,43 @@ class GateTest {
         assertTrue(r.out().contains("FAILED  max-kl: measured mean KL divergence of quantized is NaN"), r.out());
         assertEquals(3, Cli.run("gate", file, "--baseline", file).exitCode());
         assertEquals(3, Cli.run("gate", file, "--max-ppl-increase", "50%").exitCode(), "there is no perplexity in it");
+    }
+
+    /// Noise that a quantization is compared with is not what is judged, and each model has a test case of its own.
+    @Test
+    void everyModelOfAnEvaluationIsJudgedAndNoControl() throws IOException {
+        ObjectMapper json = new ObjectMapper();
+        ObjectNode document = json.createObjectNode().put("schema", "ram.evaluation/1").put("reference", "source");
+        ArrayNode models = document.putArray("models");
+        models.addObject().put("name", "source").put("perplexity", 10);
+        for (String name : List.of("a", "b", "a as noise")) {
+            models.addObject().put("name", name).put("perplexity", 10.1).set("divergence", json.createObjectNode().put("mean_kl", name.length() > 1 ? 9 : 0.1));
+        }
+        Path file = Files.writeString(folder.resolve("several.json"), document.toString());
+        Path junit = folder.resolve("several.xml");
+        Cli.Result r = Cli.run("gate", file, "--max-kl", "0.5", "--json", "--junit", junit);
+        assertEquals(0, r.exitCode(), r.err());
+        assertEquals("a b", json.readTree(r.out()).path("checks").valueStream().map(c -> c.path("model").asText()).collect(Collectors.joining(" ")));
+        assertTrue(Files.readString(junit).contains("name=\"max-kl of a\"") && Files.readString(junit).contains("name=\"max-kl of b\""));
+        assertEquals(2, Cli.run("gate", file, "--min-bits", "4", "--junit", junit).exitCode());
+        assertFalse(Files.exists(junit), "an earlier outcome is not that of a gate that could not judge");
+        Path notes = Files.writeString(folder.resolve("notes.md"), "mine");
+        assertEquals(2, Cli.run("gate", file, "--max-kl", "1", "--junit", notes).exitCode());
+        assertEquals("mine", Files.readString(notes));
+    }
+
+    @Test
+    void thePredictionOfAnotherQuantizerHoldsNoLimit() throws IOException {
+        Path measured = folder.resolve("mse.json");
+        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", measured, "--quiet").exitCode());
+        Path out = folder.resolve("rtn-of-mse");
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--profile", measured, "--budget", "1MB", "--quantizer", "rtn", "-o", out, "--quiet", "--set", "it's|layers.0.*k_proj=6:32").exitCode());
+        Cli.Result r = Cli.run("gate", out, "--max-kl", "1");
+        assertEquals(2, r.exitCode());
+        assertTrue(r.sentence().contains("the predicted damage is that of the quantizer mse, which did not write the weights"), r.sentence());
+        String card = Files.readString(out.resolve("README.md"));
+        assertTrue(card.contains("ram analyze MODEL -o PROFILE --quantizer mse") && card.contains("ram quantize MODEL -o OUT --profile PROFILE --budget 1000000 --quantizer rtn")
+                && card.contains("--set 'it'\\''s|layers.0.*k_proj=6:32'"), card);
     }
 
     @Test
