@@ -47,6 +47,19 @@ class DiffTest {
         assertTrue(Cli.run("diff", before, before).out().endsWith("every module has the same format\n"));
     }
 
+    /// The same formats, from the same measurements, written otherwise.
+    @Test
+    void buildsOfOtherWeightsDiffer() {
+        Path mse = dir.resolve("mse");
+        Path rtn = dir.resolve("rtn");
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--profile", profile, "--budget", "1MB", "-o", mse, "--quiet").exitCode());
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--profile", profile, "--budget", "1MB", "--quantizer", "rtn", "-o", rtn, "--quiet").exitCode());
+        assertEquals(0, Cli.run("diff", mse, plan("planned.json", "--budget", "1MB"), "--exit-code").exitCode(), "a plan and its build");
+        Cli.Result r = Cli.run("diff", mse, rtn, "--exit-code");
+        assertEquals(3, r.exitCode());
+        assertTrue(r.out().contains("written file model.safetensors is another one") && r.out().contains("quantizer"), r.out());
+    }
+
     @Test
     void plansOfTwoModelsAndFilesThatAreNone() throws IOException {
         Path before = plan("one.json", "--budget", "1MB");

@@ -137,6 +137,27 @@ class QuantizeTest {
         assertTrue(Cli.run(command).sentence().contains(" has a folder 1MB, which holds mine, which is not part of"));
     }
 
+    /// Another fine-tune of the same base has the same names, shapes and sizes.
+    @Test
+    void aProfileOfOtherWeightsIsRefused() throws IOException {
+        Path profile = folder.resolve("profile.json");
+        Path hashed = folder.resolve("hashed.json");
+        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", profile, "--quiet").exitCode());
+        assertEquals(0, Cli.run("analyze", Cli.TINY, "-o", hashed, "--hash", "--quiet").exitCode());
+        Path tuned = Folders.copy(Cli.TINY, folder.resolve("tuned"));
+        Path weights = tuned.resolve("model.safetensors");
+        byte[] bytes = Files.readAllBytes(weights);
+        bytes[bytes.length - 3] ^= 1;
+        Files.write(weights, bytes);
+        Cli.Result late = Cli.run("quantize", tuned, "--profile", hashed, "--budget", "1MB", "-o", folder.resolve("out"));
+        assertEquals(5, late.exitCode(), "one bit of the last tensor");
+        assertTrue(late.sentence().startsWith("ram: " + hashed + ": was measured on other files than those in " + tuned + ", or on other weights in them"), late.sentence());
+        bytes[bytes.length - 256] ^= 1;
+        Files.write(weights, bytes);
+        assertEquals(5, Cli.run("quantize", tuned, "--profile", profile, "--budget", "1MB", "-o", folder.resolve("out")).exitCode(), "the first element of a tensor");
+        assertFalse(Files.exists(folder.resolve("out")));
+    }
+
     @Test
     void aLinkToAnOutputStaysALink() throws IOException {
         Path real = Files.createDirectories(folder.resolve("disk").resolve("out"));

@@ -123,4 +123,15 @@ class SweepAndExplainTest {
         assertEquals(2, unknown.exitCode());
         assertEquals("ram: there is no module 'model.layers.9.mlp.down_proj'; did you mean 'model.layers.0.mlp.down_proj'?", unknown.sentence());
     }
+
+    @Test
+    void aPlanThatWasChangedIsNotExplained(@TempDir Path dir) throws IOException {
+        Path profile = Cli.analyzed(dir);
+        Path plan = dir.resolve("plan.json");
+        assertEquals(0, Cli.run("plan", profile, "--budget", "1MB", "-o", plan).exitCode());
+        Files.writeString(plan, Files.readString(plan).replaceFirst("\"budget_bytes\" *: *1000000", "\"budget_bytes\" : 2600000"));
+        Cli.Result r = Cli.run("explain", plan, "model.embed_tokens", "--profile", profile);
+        assertEquals(2, r.exitCode());
+        assertTrue(r.sentence().contains("it was changed by hand or made by another version, plan again"), r.sentence());
+    }
 }
