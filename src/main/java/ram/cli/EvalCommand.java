@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import picocli.CommandLine.ArgGroup;
@@ -86,8 +87,9 @@ final class EvalCommand implements Callable<Integer> {
             Optional<EvalModel> base = Optional.ofNullable(reference).map(EvalModel::open);
             base.ifPresent(opened::add);
             List<EvalModel> evaluated = new ArrayList<>();
-            for (Path path : models) {
-                EvalModel model = EvalModel.open(path);
+            List<String> names = names(models);
+            for (int i = 0; i < names.size(); i++) {
+                EvalModel model = new EvalModel(names.get(i), EvalModel.open(models.get(i)).weights());
                 opened.add(model);
                 evaluated.add(model);
                 if (noiseControl) {
@@ -99,6 +101,20 @@ final class EvalCommand implements Callable<Integer> {
             opened.forEach(EvalModel::close);
         }
         return ExitCode.DONE;
+    }
+
+    /// The names of the folders, as far up as it takes to tell them apart.
+    private static List<String> names(List<Path> folders) {
+        List<Path> whole = folders.stream().map(f -> f.toAbsolutePath().normalize()).toList();
+        int deepest = whole.stream().mapToInt(Path::getNameCount).max().orElse(1);
+        for (int parts = 1; parts < deepest; parts++) {
+            int last = parts;
+            List<String> names = whole.stream().map(f -> f.subpath(Math.max(0, f.getNameCount() - last), f.getNameCount()).toString()).toList();
+            if (Set.copyOf(whole).size() == Set.copyOf(names).size()) {
+                return names;
+            }
+        }
+        return whole.stream().map(Path::toString).toList();
     }
 
     private void check() {

@@ -62,7 +62,7 @@ final class SweepCommand implements Callable<Integer> {
             print(frontier, out);
         }
         if (csv != null) {
-            OutputFiles.write(csv, csv(frontier.points()).getBytes(StandardCharsets.UTF_8));
+            OutputFiles.write(csv, csv(frontier.points(), frontier.inNats()).getBytes(StandardCharsets.UTF_8));
         }
         return ExitCode.DONE;
     }
@@ -119,8 +119,8 @@ final class SweepCommand implements Callable<Integer> {
         return "-";
     }
 
-    private static String csv(List<Frontier.Point> points) {
-        StringBuilder text = new StringBuilder("budget_bytes,file_bytes,bits_per_weight,predicted_damage,price_per_byte,proven");
+    private static String csv(List<Frontier.Point> points, boolean inNats) {
+        StringBuilder text = new StringBuilder("budget_bytes,file_bytes,bits_per_weight," + (inNats ? "predicted_damage" : "objective") + ",price_per_byte,proven");
         WIDTHS.forEach(bits -> text.append(",share_").append(bits == 0 ? "dense" : bits + "_bit"));
         text.append('\n');
         for (Frontier.Point p : points) {

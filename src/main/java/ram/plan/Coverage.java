@@ -33,7 +33,7 @@ final class Coverage {
             m.sources().forEach(s -> coverage.add(s, m.path(), fate, reason));
         }
         profile.prequantized().forEach(p -> p.sources().forEach(s -> coverage.add(s, p.path(),
-                s.startsWith(p.path() + ".") ? Fate.KEPT : Fate.TRANSFORMED, "already stored as " + p.format())));
+                s.startsWith(p.path() + ".") ? Fate.KEPT : Fate.TRANSFORMED, SourceTensor.STORED + p.format())));
         profile.plain().forEach(p -> p.sources().forEach(s -> coverage.add(s, p.name(), p.sources().equals(List.of(p.name())) ? Fate.KEPT : Fate.TRANSFORMED, p.why())));
         profile.dropped().forEach(d -> coverage.add(d.tensor(), "", Fate.DROPPED, d.why()));
         return coverage.merged();

@@ -134,6 +134,9 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
     ///
     /// @param targets paths of modules and names of tensors that are made from it
     public record SourceTensor(String name, Fate fate, List<String> targets, String reason) {
+        /// Begins the reason of tensors that the source stores quantized, in a form that is passed through.
+        public static final String STORED = "already stored as ";
+
         public SourceTensor {
             Objects.requireNonNull(name);
             Objects.requireNonNull(fate);

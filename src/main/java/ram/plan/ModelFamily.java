@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
 import java.util.Objects;
+import java.util.OptionalDouble;
 import java.util.OptionalInt;
 import ram.profile.JsonDocument;
 
@@ -21,15 +22,17 @@ public record ModelFamily(String toolVersion, List<Member> members) {
     /// @param bytes of all its safetensors files
     /// @param bitsPerWeight scales and biases included
     /// @param damage predicted mean KL divergence in nats per token
-    public record Member(String folder, long budget, long bytes, double bitsPerWeight, double damage) {
+    /// @param measured mean KL divergence as measured, empty when it was not
+    public record Member(String folder, long budget, long bytes, double bitsPerWeight, double damage, OptionalDouble measured) {
         public Member {
             Objects.requireNonNull(folder);
+            Objects.requireNonNull(measured);
         }
 
         /// @param manifest of a plan with a budget
         public static Member of(String folder, Manifest manifest) {
             return new Member(folder, manifest.limit().budget().orElseThrow(), manifest.sizes().files(), manifest.sizes().bitsPerWeight(),
-                    manifest.predictedDamage());
+                    manifest.predictedDamage(), manifest.measured("divergence/mean_kl"));
         }
 
         /// The smallest usual memory in GiB that has room for the weights by the rule of [Devices]; empty when none is enough.
@@ -50,6 +53,7 @@ public record ModelFamily(String toolVersion, List<Member> members) {
         for (Member m : members) {
             ObjectNode o = list.addObject().put("folder", m.folder()).put("budget_bytes", m.budget()).put("file_bytes", m.bytes())
                     .put("bits_per_weight", m.bitsPerWeight()).put("predicted_damage", m.damage());
+            m.measured().ifPresent(kl -> o.put("mean_kl", kl));
             m.memoryGiB().ifPresent(g -> o.put("memory_gib", g));
         }
         return JsonDocument.bytes(root);

@@ -28,6 +28,10 @@ public final class Planner {
         if (request.policy().isPriced()) {
             requireMeasured(profile, request);
         }
+        profile.prequantized().stream().filter(p -> !request.loads(p.format())).findFirst().ifPresent(p -> {
+            throw new UsageException("--mlx-version " + request.mlxVersion().orElseThrow() + " does not load " + p.format() + ", in which the source stores " + p.path()
+                    + "; give a newer version, or analyze with --requantize");
+        });
         PlanProblem prepared = new PlanProblem(profile, request);
         if (request.policy().isPriced()) {
             return priced(prepared, prepared.limit());

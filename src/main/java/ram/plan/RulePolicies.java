@@ -2,8 +2,10 @@ package ram.plan;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import ram.UsageException;
 import ram.format.Format;
@@ -251,17 +253,15 @@ final class RulePolicies {
     private static double[] ranks(double[] values) {
         double[] sorted = values.clone();
         Arrays.sort(sorted);
-        double[] out = new double[values.length];
-        for (int i = 0; i < out.length; i++) {
-            int below = 0;
-            int equal = 0;
-            for (double v : sorted) {
-                below += v < values[i] ? 1 : 0;
-                equal += v == values[i] ? 1 : 0;
+        Map<Double, Double> rank = new HashMap<>();
+        for (int below = 0, above; below < sorted.length; below = above) {
+            above = below + 1;
+            while (above < sorted.length && sorted[above] == sorted[below]) {
+                above++;
             }
-            out[i] = out.length < 2 ? 0.5 : (below + (equal - 1) / 2.0) / (out.length - 1);
+            rank.put(sorted[below], sorted.length < 2 ? 0.5 : (below + above - 1) / 2.0 / (sorted.length - 1));
         }
-        return out;
+        return Arrays.stream(values).map(rank::get).toArray();
     }
 
     /// A metric of the open modules mapped to [0, 1] by its 5th and 95th percentile over them; 0.5 for all when it is nearly the same everywhere.

@@ -13,8 +13,8 @@ import java.util.List;
 /// (H. Kellerer, U. Pferschy, D. Pisinger, Knapsack Problems, 2004, chapter 11). It works within a fixed number of states, never a time,
 /// so that results are reproducible; when the limit is hit the best solution so far is returned with a lower bound that is still valid.
 ///
-/// Ties: less damage, then fewer bytes, then the solution found first in the fixed order of the search. Options that cost at least as
-/// much as another without doing less damage are never chosen; of equal ones the first is kept.
+/// Ties: of solutions with the same damage the one found first in the fixed order of the search, which is not always the one with the fewest
+/// bytes. Options that cost at least as much as another without doing less damage are never chosen; of equal ones the first is kept.
 public final class Solver {
     // A pass with few states finds a good solution, which leaves the next, wider one much less to search.
     private static final int[] MAX_STATES = {5_000, 40_000, 200_000};

@@ -14,6 +14,7 @@ import ram.eval.EvalDocuments;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
+import ram.plan.Manifest.SourceTensor;
 import ram.profile.JsonDocument;
 
 /// Compares a manifest or an evaluation with what a pipeline demands of it.
@@ -155,7 +156,9 @@ public final class Gate {
     private static Check bits(Manifest manifest, long fewest) {
         List<ModulePlan> below = manifest.modules().stream().filter(m -> !m.format().isDense() && m.format().bits() < fewest).toList();
         int least = manifest.modules().stream().filter(m -> !m.format().isDense()).mapToInt(m -> m.format().bits()).min().orElse(16);
-        return new Check("min-bits", "", below.isEmpty(), least, fewest, below.isEmpty() ? "every quantized module has " + fewest + " bits or more"
+        long stored = manifest.tensors().stream().filter(t -> t.reason().startsWith(SourceTensor.STORED)).count();
+        String passedOver = stored == 0 ? "" : "; " + stored + " tensors that the source stores quantized already are not counted";
+        return new Check("min-bits", "", below.isEmpty(), least, fewest, below.isEmpty() ? "every quantized module has " + fewest + " bits or more" + passedOver
                 : below.size() + " modules have fewer than " + fewest + " bits, the first of them " + below.getFirst().path() + " with " + below.getFirst().format().bits());
     }
 

@@ -137,6 +137,46 @@ class QuantizeTest {
         assertTrue(Cli.run(command).sentence().contains(" has a folder 1MB, which holds mine, which is not part of"));
     }
 
+    @Test
+    void whatWasMeasuredOfSeveralOutputsStandsInTheirOverview() throws IOException {
+        Path out = folder.resolve("several");
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "--budget", "1.2MB", "-o", out, "--eval-tokens", Cli.TINY.resolve("tokens.i32"), "--eval-seq-len", "32", "--eval-samples", "2",
+                "--quiet").exitCode());
+        JsonNode family = new ObjectMapper().readTree(out.resolve("family.json").toFile());
+        for (JsonNode member : family.path("members")) {
+            JsonNode manifest = new ObjectMapper().readTree(out.resolve(member.path("folder").asText()).resolve("manifest.json").toFile());
+            assertEquals(manifest.at("/evaluation/models/1/divergence/mean_kl"), member.path("mean_kl"));
+        }
+        Path other = folder.resolve("other");
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "--budget", "1.2MB", "-o", other, "--quiet").exitCode());
+        Cli.Result r = Cli.run("eval", out.resolve("1MB"), other.resolve("1MB"), "--tokens", Cli.TINY.resolve("tokens.i32"), "--seq-len", "32", "--samples", "2", "--json");
+        assertEquals(List.of("several/1MB", "other/1MB"), new ObjectMapper().readTree(r.out()).path("models").valueStream().map(m -> m.path("name").asText()).toList());
+    }
+
+    /// Nothing that can be known at once is said after hours.
+    @Test
+    void mistakesAreToldBeforeTheAnalysis() throws IOException {
+        Path odd = Files.write(folder.resolve("odd.i32"), new byte[5]);
+        Path foreign = Files.write(folder.resolve("foreign.i32"), new byte[] {0, 0, 0, 64, 0, 0, 0, 64, 0, 0, 0, 64});
+        Path bare = Folders.copy(Cli.TINY, folder.resolve("bare"));
+        Files.delete(bare.resolve("tokenizer.json"));
+        Path text = Files.writeString(folder.resolve("text.txt"), "Once upon a time");
+        for (Object[] wrong : new Object[][] {{Cli.TINY, "--eval-tokens", odd}, {Cli.TINY, "--eval-tokens", foreign}, {bare, "--eval-text", text}, {Cli.TINY, "--refine", "tokens:nothere.i32"},
+                {Cli.TINY, "--refine", "tokens:" + foreign}, {Cli.TINY, "--refine", "self", "--quantizer", "rtn"}, {Cli.TINY, "--bpw", "1.5"}}) {
+            List<Object> words = new ArrayList<>(List.of("quantize"));
+            words.addAll(List.of(wrong));
+            words.addAll(List.of("-o", folder.resolve("out")));
+            if (!words.contains("--bpw")) {
+                words.addAll(List.of("--budget", "1MB"));
+            }
+            Cli.Result r = Cli.run(words.toArray());
+            assertTrue(r.exitCode() == 2 || r.exitCode() == 4 || r.exitCode() == 5, r.err());
+            assertFalse(r.err().contains("analyze "), r.err());
+            assertEquals(1, r.err().lines().count(), r.err());
+        }
+        assertFalse(Files.exists(folder.resolve("out")));
+    }
+
     /// Another fine-tune of the same base has the same names, shapes and sizes.
     @Test
     void aProfileOfOtherWeightsIsRefused() throws IOException {
