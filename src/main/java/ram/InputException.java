@@ -7,10 +7,12 @@ import java.nio.file.Path;
 public final class InputException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
+    /// @param message one sentence that names the file or tensor and the remedy
     public InputException(String message) {
         super(message);
     }
 
+    /// @param cause shown with `-vv` only
     public InputException(String message, Throwable cause) {
         super(message, cause);
     }

@@ -16,6 +16,7 @@ public final class Sha256 {
 
     private final MessageDigest digest;
 
+    /// Of nothing yet.
     public Sha256() {
         try {
             digest = MessageDigest.getInstance("SHA-256");
@@ -24,6 +25,7 @@ public final class Sha256 {
         }
     }
 
+    /// Adds all of the bytes.
     public Sha256 add(byte[] bytes) {
         digest.update(bytes);
         return this;

@@ -17,6 +17,7 @@ import jdk.jfr.StackTrace;
 @Description("A step of the work on one module")
 @StackTrace(false)
 public final class Stage extends Event implements AutoCloseable {
+    /// The name of the event in a recording.
     public static final String NAME = "ram.Stage";
 
     @Label("Stage")

@@ -5,6 +5,7 @@ package ram;
 public final class UsageException extends RuntimeException {
     private static final long serialVersionUID = 1L;
 
+    /// @param message one sentence that names the option and the remedy
     public UsageException(String message) {
         super(message);
     }

@@ -58,6 +58,7 @@ public final class Converter {
     /// @param squaredError Σ (w − ŵ)² of the written weight against the source
     /// @param squaredNorm Σ w²
     public record Measured(double squaredError, double squaredNorm) {
+        /// Σ (w − ŵ)² over Σ w²; 0 of a module of zeros.
         public double relativeError() {
             return squaredNorm == 0 ? 0 : squaredError / squaredNorm;
         }
@@ -72,6 +73,7 @@ public final class Converter {
             return new Measured(Kernels.sumOfSquares(decoded, 0, count), Kernels.sumOfSquares(source, 0, count));
         }
 
+        /// Of the values of both.
         public Measured plus(Measured other) {
             return new Measured(squaredError + other.squaredError, squaredNorm + other.squaredNorm);
         }
@@ -170,6 +172,7 @@ public final class Converter {
     private final Quantizer quantizer;
     private final int threads;
 
+    /// @param threads 1 or more; the output does not depend on it
     public Converter(Quantizer quantizer, int threads) {
         this.quantizer = quantizer;
         this.threads = threads;

@@ -11,6 +11,7 @@ import ram.profile.JsonDocument;
 public final class EvalDocuments {
     /// Ends the name of a model whose quantization was replaced by noise.
     public static final String CONTROL = " as noise";
+    /// The `schema` of an evaluation.
     public static final String SCHEMA = "ram.evaluation/1";
 
     private EvalDocuments() {

@@ -27,6 +27,7 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
     /// @param operations floating-point operations of the matrix products
     /// @param productSeconds wall time of these products, decoding of weights included
     public record Speed(long tokens, double seconds, long operations, double productSeconds) {
+        /// Of all models together.
         public double tokensPerSecond() {
             return tokens / seconds;
         }

@@ -35,6 +35,7 @@ public final class ForwardPass {
         this.attention = new Attention(shape, workers);
     }
 
+    /// Sizes and settings of the model.
     public NetworkShape shape() {
         return shape;
     }

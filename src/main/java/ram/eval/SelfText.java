@@ -21,6 +21,7 @@ public record SelfText(int sequences, int length, int passes, long seed) {
         }
     }
 
+    /// Of all sequences.
     public long tokens() {
         return Math.multiplyExact((long) sequences, length);
     }

@@ -22,7 +22,9 @@ import ram.Sha256;
 public record TokenSet(String name, List<int[]> sequences) {
     /// The sizes that published WikiText-2 perplexities are measured with: windows of 2048 tokens, 256 of them, seed 42.
     public static final int SEQUENCE_LENGTH = 2048;
+    /// See [#SEQUENCE_LENGTH].
     public static final int SAMPLES = 256;
+    /// See [#SEQUENCE_LENGTH].
     public static final long SEED = 42;
     private static final Pattern NPY_TYPE = Pattern.compile("'descr'\\s*:\\s*'<i([48])'");
     private static final Pattern NPY_ONE_DIMENSION = Pattern.compile("'shape'\\s*:\\s*\\(\\s*(\\d+)\\s*,\\s*\\)");

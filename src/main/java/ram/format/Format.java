@@ -13,11 +13,17 @@ import ram.safetensors.Shape;
 /// @param bits width of a code; 0 for [Mode#DENSE]
 /// @param groupSize consecutive elements of a row that share a scale; 0 for [Mode#DENSE]
 public record Format(Mode mode, int bits, int groupSize) {
+    /// Not quantized: the type of the model.
     public static final Format DENSE = new Format(Mode.DENSE, 0, 0);
+    /// E2M1 elements, one power of two per 32 (OCP Microscaling Formats 1.0).
     public static final Format MXFP4 = new Format(Mode.MXFP4, 4, 32);
+    /// E2M1 elements, one scale in E4M3 per 16.
     public static final Format NVFP4 = new Format(Mode.NVFP4, 4, 16);
+    /// E4M3 elements, one power of two per 32 (OCP Microscaling Formats 1.0).
     public static final Format MXFP8 = new Format(Mode.MXFP8, 8, 32);
+    /// Widths of affine codes that MLX knows, ascending.
     public static final List<Integer> AFFINE_BITS = List.of(2, 3, 4, 5, 6, 8);
+    /// Weights that may share a scale and a bias, ascending.
     public static final List<Integer> AFFINE_GROUP_SIZES = List.of(32, 64, 128);
 
     /// MLX's quantization modes, and no quantization.
@@ -70,6 +76,7 @@ public record Format(Mode mode, int bits, int groupSize) {
         return List.copyOf(out);
     }
 
+    /// Whether weights are stored as they are.
     public boolean isDense() {
         return mode == Mode.DENSE;
     }
@@ -83,6 +90,7 @@ public record Format(Mode mode, int bits, int groupSize) {
     ///
     /// @param suffix `weight`, `scales` or `biases`, appended to the module's path after a dot
     public record Component(String suffix, DType dtype, Shape shape) {
+        /// As stored, without the header entry.
         public long bytes() {
             return Math.multiplyExact(shape.elements(), dtype.bytes());
         }

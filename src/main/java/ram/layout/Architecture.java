@@ -21,6 +21,7 @@ public record Architecture(String modelType, String family, boolean known, Struc
             this.label = label;
         }
 
+        /// The name in tables and documents.
         public String label() {
             return label;
         }

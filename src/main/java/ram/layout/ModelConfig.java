@@ -65,6 +65,7 @@ public record ModelConfig(Path file, ObjectNode json) {
         }
     }
 
+    /// The `model_type`, never empty.
     public String modelType() {
         return json.path("model_type").asText();
     }

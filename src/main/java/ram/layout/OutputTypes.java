@@ -45,6 +45,7 @@ public record OutputTypes(DType main) {
         return of(module.weight(), false);
     }
 
+    /// The type in which a tensor is written that is no module.
     public DType of(Layout.Plain plain) {
         return of(plain.view(), plain.keepDType());
     }

@@ -30,6 +30,7 @@ public enum Metric {
         return label;
     }
 
+    /// What it tells, in a few words.
     public String meaning() {
         return meaning;
     }

@@ -10,6 +10,7 @@ public final class Kernels {
     private Kernels() {
     }
 
+    /// Sum of `a[from … from + count]`, added up in double precision in an order that does not depend on the width of vectors.
     public static double sum(float[] a, int from, int count) {
         return OPS.sum(a, from, count);
     }
@@ -27,6 +28,7 @@ public final class Kernels {
         return sum;
     }
 
+    /// Σ a·b in float32 lanes, whose sums are added in double precision; the same with any width of vectors.
     public static double dot(float[] a, int aFrom, float[] b, int bFrom, int count) {
         return OPS.dot(a, aFrom, b, bFrom, count);
     }

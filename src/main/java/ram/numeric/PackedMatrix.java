@@ -73,14 +73,17 @@ public final class PackedMatrix {
         void read(int first, int count, float[] out);
     }
 
+    /// Rows of the matrix that was packed.
     public int rows() {
         return rows;
     }
 
+    /// Columns of the matrix that was packed.
     public int columns() {
         return columns;
     }
 
+    /// Element `(p, j)`.
     public float get(int p, int j) {
         int block = p / DEPTH * DEPTH;
         return values[strip(block, j / STRIP) + (p - block) * STRIP + j % STRIP];

@@ -38,6 +38,7 @@ public final class Workers implements AutoCloseable {
         });
     }
 
+    /// As many as run at once, 1 or more.
     public int threads() {
         return threads;
     }

@@ -15,10 +15,12 @@ public final class BudgetException extends RuntimeException {
         this.smallestUnsafe = smallestUnsafe;
     }
 
+    /// Bytes of the smallest plan without [PlanRequest#allowUnsafe].
     public long smallestSafe() {
         return smallestSafe;
     }
 
+    /// Bytes of the smallest plan with it.
     public long smallestUnsafe() {
         return smallestUnsafe;
     }

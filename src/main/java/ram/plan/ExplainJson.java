@@ -6,6 +6,7 @@ import ram.profile.JsonDocument;
 
 /// Explanations as documents, `ram.explain/1`.
 public final class ExplainJson {
+    /// The `schema` of an explanation.
     public static final String SCHEMA = "ram.explain/1";
 
     private ExplainJson() {

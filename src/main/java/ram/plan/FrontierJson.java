@@ -6,11 +6,13 @@ import ram.profile.JsonDocument;
 
 /// A frontier as a document.
 public final class FrontierJson {
+    /// The `schema` of a sweep.
     public static final String SCHEMA = "ram.sweep/1";
 
     private FrontierJson() {
     }
 
+    /// In UTF-8, ending with a line break.
     public static byte[] write(Frontier f) {
         ObjectNode root = JsonDocument.object().put("schema", SCHEMA).put("smallest_bytes", f.smallest()).put("damage_in_nats", f.inNats()).put("damage_trust", Damage.TRUST);
         if (f.knee() >= 0) {

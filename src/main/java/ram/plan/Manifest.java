@@ -45,6 +45,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
                        SortedMap<String, String> planning, String policy, List<String> notes, Limit limit, Sizes sizes, SolverReport solver,
                        List<ModulePlan> modules, List<SourceTensor> tensors, Optional<ObjectNode> evaluation, Optional<ObjectNode> refinement, List<OutputFile> sourceReceipts,
                        List<OutputFile> files) {
+    /// The `schema` of a manifest.
     public static final String SCHEMA = "ram.manifest/1";
 
     /// Sizes in bytes, exact.
@@ -73,6 +74,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
     /// @param price how much objective one more byte saves at the margin
     /// @param reservedBytes of the budget, set aside for files of which there might be several
     public record SolverReport(String name, double objective, double lowerBound, boolean proven, double price, long reservedBytes) {
+        /// How much better a plan could be at most.
         public double gap() {
             return objective - lowerBound;
         }
@@ -293,10 +295,12 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
         return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, refinement, read, written);
     }
 
+    /// @param measured what `ram eval --json` prints of the source and the output
     public Manifest withEvaluation(ObjectNode measured) {
         return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, Optional.of(measured), refinement, sourceReceipts, files);
     }
 
+    /// @param how text and settings, and what refinement gained per module
     public Manifest withRefinement(ObjectNode how) {
         return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, Optional.of(how), sourceReceipts, files);
     }

@@ -24,6 +24,7 @@ public final class ManifestJson {
     private ManifestJson() {
     }
 
+    /// In UTF-8, ending with a line break.
     public static byte[] write(Manifest m) {
         return JsonDocument.bytes(tree(m));
     }

@@ -13,6 +13,7 @@ import ram.profile.JsonDocument;
 /// @param toolVersion version of the program that planned
 /// @param members in the order in which they were asked for
 public record ModelFamily(String toolVersion, List<Member> members) {
+    /// The `schema` of an overview.
     public static final String SCHEMA = "ram.family/1";
 
     /// One output.

@@ -66,6 +66,7 @@ public record PlanRequest(Limit limit, Policy policy, int bits, int groupSize, S
         return new PlanRequest(Limit.NONE, Policy.BUDGET, 4, 64, EnumSet.of(Format.Mode.AFFINE), List.of(), false, Optional.empty());
     }
 
+    /// The defaults, within a size of all written safetensors files.
     public static PlanRequest ofBudget(long bytes) {
         return defaults().withBudget(bytes);
     }
@@ -106,26 +107,33 @@ public record PlanRequest(Limit limit, Policy policy, int bits, int groupSize, S
         return new PlanRequest(manifest.limit(), Policy.named(manifest.policy()), bits, groupSize, modes, rules, allowUnsafe, mlxVersion);
     }
 
+    /// The same with another limit.
     public PlanRequest within(Limit limit) {
         return new PlanRequest(limit, policy, bits, groupSize, modes, rules, allowUnsafe, mlxVersion);
     }
 
+    /// The same within a size of all written safetensors files.
     public PlanRequest withBudget(long bytes) {
         return within(new Limit.Budget(bytes));
     }
 
+    /// @param bits of `uniform`
+    /// @param groupSize of policies without a budget
     public PlanRequest withPolicy(Policy policy, int bits, int groupSize) {
         return new PlanRequest(limit, policy, bits, groupSize, modes, rules, allowUnsafe, mlxVersion);
     }
 
+    /// @param modes the formats to choose from; affine ones are not implied
     public PlanRequest withModes(Set<Format.Mode> modes) {
         return new PlanRequest(limit, policy, bits, groupSize, modes, rules, allowUnsafe, mlxVersion);
     }
 
+    /// @param rules of several that match a module the last one counts
     public PlanRequest withRules(List<FormatRule> rules) {
         return new PlanRequest(limit, policy, bits, groupSize, modes, rules, allowUnsafe, mlxVersion);
     }
 
+    /// @param allowUnsafe whether formats may be chosen that leave less than 9 dB between weight and error
     public PlanRequest withAllowUnsafe(boolean allowUnsafe) {
         return new PlanRequest(limit, policy, bits, groupSize, modes, rules, allowUnsafe, mlxVersion);
     }

@@ -65,6 +65,7 @@ public enum Policy {
         throw new UsageException("--policy: there is no policy '" + name + "'; choose one of " + String.join(", ", labels()) + ", auto");
     }
 
+    /// The names of all policies, without aliases.
     public static List<String> labels() {
         return Arrays.stream(values()).map(Policy::label).collect(Collectors.toUnmodifiableList());
     }

@@ -45,6 +45,7 @@ public record Target(String name, int memoryGib, boolean phone) {
         return target;
     }
 
+    /// Whether it is the knee of the curve of size and damage, and no machine.
     public boolean isKnee() {
         return memoryGib == 0 && name.equals("knee");
     }

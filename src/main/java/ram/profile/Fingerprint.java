@@ -58,6 +58,7 @@ public final class Fingerprint {
         }
     }
 
+    /// Adds a text in UTF-8; see [#add(byte\[\])].
     public Fingerprint add(String text) {
         return add(text.getBytes(StandardCharsets.UTF_8));
     }

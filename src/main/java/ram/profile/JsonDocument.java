@@ -91,38 +91,45 @@ public final class JsonDocument {
         return out.toByteArray();
     }
 
+    /// An empty object.
     public static ObjectNode object() {
         return MAPPER.createObjectNode();
     }
 
+    /// An empty array.
     public static ArrayNode array() {
         return MAPPER.createArrayNode();
     }
 
+    /// An array of texts.
     public static ArrayNode texts(List<String> values) {
         ArrayNode out = array();
         values.forEach(out::add);
         return out;
     }
 
+    /// A shape as an array of its sizes.
     public static ArrayNode shape(Shape shape) {
         ArrayNode out = array();
         shape.dims().forEach(out::add);
         return out;
     }
 
+    /// An object with a text for each key.
     public static ObjectNode textMap(SortedMap<String, String> values) {
         ObjectNode out = object();
         values.forEach(out::put);
         return out;
     }
 
+    /// An object with a number for each key.
     public static ObjectNode numberMap(SortedMap<String, Double> values) {
         ObjectNode out = object();
         values.forEach(out::put);
         return out;
     }
 
+    /// Source files, as profiles and manifests list them.
     public static ArrayNode files(List<Profile.SourceFile> files) {
         ArrayNode out = array();
         for (Profile.SourceFile f : files) {
@@ -137,6 +144,9 @@ public final class JsonDocument {
         return out;
     }
 
+    /// Reads what [#files] wrote.
+    ///
+    /// @throws InputException when it is not that
     public static List<Profile.SourceFile> readFiles(JsonFields document, String name) {
         return document.objects(name).stream().map(f -> {
             Profile.SourceFile file = new Profile.SourceFile(f.text("name"), f.count("bytes"), f.text("header_sha256"), f.optionalText("sample_sha256").orElse(""), f.optionalText("sha256").orElse(""));
@@ -145,11 +155,15 @@ public final class JsonDocument {
         }).toList();
     }
 
+    /// The architecture of a model.
     public static ObjectNode architecture(Architecture a) {
         return object().put("model_type", a.modelType()).put("family", a.family()).put("known", a.known()).put("structure", a.structure().label())
                 .put("tied", a.tied()).set("assumptions", texts(a.assumptions()));
     }
 
+    /// Reads what [#architecture] wrote.
+    ///
+    /// @throws InputException when it is not that
     public static Architecture readArchitecture(JsonFields document) {
         JsonFields f = document.object("architecture");
         Architecture a = new Architecture(f.text("model_type"), f.text("family"), f.flag("known"),
@@ -158,10 +172,16 @@ public final class JsonDocument {
         return a;
     }
 
+    /// The field `kind`.
+    ///
+    /// @throws InputException when it names none
     public static Kind kind(JsonFields f) {
         return f.parsed("kind", f.text("kind"), t -> named(Kind.values(), Kind::label, t));
     }
 
+    /// The field `dtype`.
+    ///
+    /// @throws InputException when it names none
     public static DType dtype(JsonFields f) {
         return f.parsed("dtype", f.text("dtype"), t -> DType.named(t).orElseThrow(IllegalArgumentException::new));
     }
@@ -175,6 +195,7 @@ public final class JsonDocument {
         return layer;
     }
 
+    /// @throws InputException when the field is there and is no format
     public static Optional<Format> optionalFormat(JsonFields f, String name) {
         return f.has(name) ? Optional.of(f.format(name)) : Optional.empty();
     }

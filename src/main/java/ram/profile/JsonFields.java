@@ -48,11 +48,13 @@ public final class JsonFields {
         return value;
     }
 
+    /// Whether the field is there, which counts as asking for it.
     public boolean has(String name) {
         asked.add(name);
         return node.has(name);
     }
 
+    /// @throws InputException when it is missing or no text
     public String text(String name) {
         return text(name, get(name));
     }
@@ -64,6 +66,7 @@ public final class JsonFields {
         return value.textValue();
     }
 
+    /// @throws InputException when it is there and no text
     public Optional<String> optionalText(String name) {
         return has(name) ? Optional.of(text(name)) : Optional.empty();
     }
@@ -114,6 +117,7 @@ public final class JsonFields {
         return value.doubleValue();
     }
 
+    /// @throws InputException when it is neither true nor false
     public boolean flag(String name) {
         JsonNode value = get(name);
         if (!value.isBoolean()) {
@@ -130,12 +134,14 @@ public final class JsonFields {
         return value;
     }
 
+    /// @throws InputException when it is no array of texts
     public List<String> texts(String name) {
         List<String> out = new ArrayList<>();
         array(name).forEach(v -> out.add(text(name, v)));
         return out;
     }
 
+    /// @throws InputException when it is no array of numbers
     public double[] numbers(String name) {
         JsonNode array = array(name);
         double[] out = new double[array.size()];
@@ -145,6 +151,7 @@ public final class JsonFields {
         return out;
     }
 
+    /// @throws InputException when it is no array of sizes
     public Shape shape(String name) {
         List<Long> dims = new ArrayList<>();
         array(name).forEach(v -> dims.add(integer(name, v)));
@@ -155,6 +162,7 @@ public final class JsonFields {
         }
     }
 
+    /// @throws InputException when it is no format
     public Format format(String name) {
         return parsed(name, text(name), Format::parse);
     }
@@ -168,6 +176,7 @@ public final class JsonFields {
         }
     }
 
+    /// @throws InputException when it is no object
     public JsonFields object(String name) {
         return new JsonFields(file, (place.isEmpty() ? "" : place + ".") + name, get(name));
     }
@@ -177,6 +186,7 @@ public final class JsonFields {
         return object(name).node;
     }
 
+    /// @throws InputException when it is no array of objects
     public List<JsonFields> objects(String name) {
         List<JsonFields> out = new ArrayList<>();
         for (JsonNode value : array(name)) {
@@ -185,6 +195,7 @@ public final class JsonFields {
         return out;
     }
 
+    /// @throws InputException when it is no object of texts
     public SortedMap<String, String> textMap(String name) {
         SortedMap<String, String> out = new TreeMap<>();
         JsonFields inner = object(name);
@@ -194,6 +205,7 @@ public final class JsonFields {
         return out;
     }
 
+    /// @throws InputException when it is no object of finite numbers
     public SortedMap<String, Double> numberMap(String name) {
         SortedMap<String, Double> out = new TreeMap<>();
         JsonFields inner = object(name);

@@ -31,6 +31,7 @@ public record ModuleProfile(String path, Kind kind, int layer, Shape shape, DTyp
         sources = List.copyOf(sources);
     }
 
+    /// Weights of all its matrices.
     public long parameters() {
         return shape.elements();
     }

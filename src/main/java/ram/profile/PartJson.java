@@ -19,6 +19,7 @@ public final class PartJson {
     private PartJson() {
     }
 
+    /// In UTF-8, ending with a line break.
     public static byte[] write(ProfilePart part) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         try (JsonGenerator json = JsonDocument.generator(out)) {

@@ -15,7 +15,9 @@ import ram.layout.Module;
 /// @param index from 1
 /// @param count number of parts, at most [#MOST]
 public record PartNumber(int index, int count) {
+    /// Parts that an analysis may be cut into.
     public static final int MOST = 100_000;
+    /// An analysis in one piece.
     public static final PartNumber WHOLE = new PartNumber(1, 1);
     private static final Pattern TEXT = Pattern.compile("(\\d{1,6})/(\\d{1,6})");
 

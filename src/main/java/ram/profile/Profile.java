@@ -24,6 +24,7 @@ import ram.safetensors.Shape;
 /// @param plain tensors that are written as they are
 public record Profile(String toolVersion, List<SourceFile> files, Architecture architecture, int layers, SortedMap<String, String> options,
                       List<ModuleProfile> modules, List<PlainTensor> plain, List<PrequantizedModule> prequantized, List<Layout.Dropped> dropped) {
+    /// The `schema` of a profile.
     public static final String SCHEMA = "ram.profile/1";
 
     /// One source file.
@@ -68,6 +69,7 @@ public record Profile(String toolVersion, List<SourceFile> files, Architecture a
             sources = List.copyOf(sources);
         }
 
+        /// As written.
         public long bytes() {
             return Math.multiplyExact(shape.elements(), dtype.bytes());
         }
@@ -88,6 +90,7 @@ public record Profile(String toolVersion, List<SourceFile> files, Architecture a
             sources = List.copyOf(sources);
         }
 
+        /// As written.
         public long bytes() {
             return format.bytes(shape, dtype);
         }

@@ -24,6 +24,7 @@ public final class ProfileJson {
     private ProfileJson() {
     }
 
+    /// In UTF-8, ending with a line break.
     public static byte[] write(Profile profile) {
         ByteArrayOutputStream out = new ByteArrayOutputStream();
         try {

@@ -12,6 +12,7 @@ import java.util.Objects;
 /// @param frame the profile without its modules, the same in all parts
 /// @param modules those with matrices in this part, in the order of the model
 public record ProfilePart(PartNumber number, double logitPower, Profile frame, List<Piece> modules) {
+    /// The `schema` of a part.
     public static final String SCHEMA = "ram.part/1";
 
     /// A module, or what one part has of it.

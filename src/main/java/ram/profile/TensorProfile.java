@@ -21,6 +21,7 @@ public record TensorProfile(String name, long rows, long columns, SortedMap<Stri
         curve = List.copyOf(curve);
     }
 
+    /// Number of weights.
     public long parameters() {
         return Math.multiplyExact(rows, columns);
     }

@@ -19,6 +19,7 @@ import ram.profile.JsonDocument;
 
 /// Compares a manifest or an evaluation with what a pipeline demands of it.
 public final class Gate {
+    /// The `schema` of an outcome.
     public static final String SCHEMA = "ram.gate/1";
 
     /// What is demanded; each empty where it is not.

@@ -33,6 +33,7 @@ import ram.profile.Profile;
 /// @param changes modules whose format differs, those whose damage changes most first
 /// @param kinds what the changes come to, by kind of module
 public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, Setting> settings, List<String> sources, List<String> outputs, List<Change> changes, Map<Kind, Total> kinds) {
+    /// The `schema` of a difference.
     public static final String SCHEMA = "ram.diff/1";
 
     /// Settings that change what is written in the same formats.
@@ -40,6 +41,7 @@ public record ManifestDiff(SortedMap<String, Figure> figures, SortedMap<String, 
 
     /// A number in both.
     public record Figure(double before, double after) {
+        /// Positive where it has grown.
         public double change() {
             return after - before;
         }

@@ -27,6 +27,7 @@ import ram.InputException;
 /// Which files belong to it: those that `model.safetensors.index.json` names, else `model.safetensors`, else every `model*.safetensors`,
 /// else every `*.safetensors`.
 public final class Checkpoint implements AutoCloseable {
+    /// The file that says which tensor is in which of several files.
     public static final String INDEX = "model.safetensors.index.json";
     private static final long MAX_INDEX_BYTES = 256_000_000;
 
@@ -173,6 +174,7 @@ public final class Checkpoint implements AutoCloseable {
         }
     }
 
+    /// As it was given.
     public Path folder() {
         return folder;
     }
@@ -189,6 +191,7 @@ public final class Checkpoint implements AutoCloseable {
         return Collections.unmodifiableSortedMap(out);
     }
 
+    /// Empty when no file has a tensor of that name.
     public Optional<TensorInfo> tensor(String name) {
         return Optional.ofNullable(shardOf.get(name)).map(s -> s.tensors().get(name));
     }

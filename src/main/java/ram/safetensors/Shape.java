@@ -24,10 +24,13 @@ public record Shape(List<Long> dims) {
         }
     }
 
+    /// @throws IllegalArgumentException when a size is negative
+    /// @throws ArithmeticException when there would be too many elements
     public static Shape of(long... dims) {
         return new Shape(Arrays.stream(dims).boxed().toList());
     }
 
+    /// Number of dimensions; 0 of a single value.
     public int rank() {
         return dims.size();
     }
@@ -60,6 +63,7 @@ public record Shape(List<Long> dims) {
         return n;
     }
 
+    /// The same with another size of the last dimension.
     public Shape withLast(long columns) {
         long[] out = dims.stream().mapToLong(Long::longValue).toArray();
         if (out.length == 0) {

@@ -40,6 +40,7 @@ public final class Shard implements AutoCloseable {
         }
     }
 
+    /// The file that is mapped.
     public Path file() {
         return file;
     }
@@ -49,10 +50,12 @@ public final class Shard implements AutoCloseable {
         return size;
     }
 
+    /// What stands before the data.
     public Header header() {
         return header;
     }
 
+    /// By name, in the order of the data.
     public Map<String, TensorInfo> tensors() {
         return header.tensors();
     }

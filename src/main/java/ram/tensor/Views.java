@@ -43,6 +43,7 @@ public final class Views {
         return out;
     }
 
+    /// @param a an axis, from the end where negative, as is `b`
     public static TensorView swapAxes(TensorView view, int a, int b) {
         int[] axes = new int[view.shape().rank()];
         for (int i = 0; i < axes.length; i++) {
@@ -129,10 +130,10 @@ public final class Views {
 
     /// Multiplies each row by a factor of its own that is exact in the tensor's type.
     ///
-    /// @param factors one per index of the first axis
+    /// @param factors one per row, of stacked matrices one after the other; of a vector one per element
     /// @throws IllegalArgumentException when there are more or fewer
     public static TensorView scaleRows(TensorView view, float[] factors) {
-        if (view.shape().rank() == 0 || view.shape().dim(0) != factors.length) {
+        if ((view.shape().rank() < 2 ? view.shape().elements() : view.shape().rows()) != factors.length) {
             throw new IllegalArgumentException("a tensor of shape " + view.shape() + " does not have " + factors.length + " rows");
         }
         long perRow = view.shape().elements() / factors.length;

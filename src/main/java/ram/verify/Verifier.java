@@ -73,6 +73,7 @@ public final class Verifier {
             return new Report(all, quantized, tensors, errors);
         }
 
+        /// Whether nothing is wrong.
         public boolean sound() {
             return problems.isEmpty();
         }
@@ -88,6 +89,7 @@ public final class Verifier {
         }
     }
 
+    /// The `schema` of a report.
     public static final String SCHEMA = "ram.verification/1";
 
     private final Path folder;
