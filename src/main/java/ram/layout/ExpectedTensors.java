@@ -9,15 +9,18 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import ram.safetensors.Shape;
 
 /// What a class has to find in its files. mlx_lm stops at a parameter that is missing, at one that it does not know, and at one of another shape. All of that is judged
-/// for plain decoders, whose layers all have the same seven projections; of classes whose layers differ, or that leave parameters out by settings, only the head is.
+/// for plain decoders, whose layers all have the same seven projections; of classes whose layers differ only the head is.
 public final class ExpectedTensors {
     private static final Set<String> PROJECTIONS = Set.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj");
     private static final String LAYER = "{N}";
     /// Norms that no setting takes away.
     private static final Pattern ALWAYS = Pattern.compile(".*(?<!query_)(?<!key_)(layernorm|model\\.norm)\\.weight");
+
+    private static final Pattern QUERY_OR_KEY_NORM = Pattern.compile("\\.(q_norm|k_norm|query_layernorm|key_layernorm)\\.weight$");
 
     private final Family family;
     private final JsonNode scope;
@@ -46,12 +49,29 @@ public final class ExpectedTensors {
         return List.copyOf(expected.problems);
     }
 
-    /// Which of the tensors a family's lists do not name. They name the parameters of usual configurations, so an unlisted one may still be right.
-    static List<String> unlisted(Family family, Collection<String> names) {
+    /// Which of the tensors a family's lists do not name. They name the parameters of usual configurations, so an unlisted one may still be right, except
+    /// where the family [#isPlain].
+    ///
+    /// @param scope the part of config.json that the class reads
+    static List<String> unlisted(Family family, JsonNode scope, Collection<String> names) {
         Family.Paths modules = family.modules();
         Family.Paths others = Family.Paths.of(family.rules().path("parameters"));
         Family.Paths raw = family.raw();
-        return names.stream().filter(n -> !modules.contains(n.replaceFirst("\\.(weight|bias|scales|biases)$", "")) && !others.contains(n) && !raw.contains(n)).toList();
+        boolean biases = !isPlain(family) || asksFor(family, scope, "bias");
+        return names.stream().filter(n -> !(modules.contains(n.replaceFirst("\\.(weight|bias|scales|biases)$", "")) && (biases || !n.endsWith(".bias"))) && !others.contains(n) && !raw.contains(n)).toList();
+    }
+
+    /// Whether one of the settings with this in their names, such as `attention_bias`, is on.
+    private static boolean asksFor(Family family, JsonNode scope, String part) {
+        JsonNode settings = family.withDefaults(scope);
+        return settings(family, part).anyMatch(k -> Family.truthy(settings.get(k), null));
+    }
+
+    private static Stream<String> settings(Family family, String part) {
+        JsonNode rules = family.rules();
+        Stream<String> required = Stream.of("required", "text_required").flatMap(list -> rules.path(list).valueStream()).map(JsonNode::asText);
+        Stream<String> optional = Stream.of("defaults", "text_defaults").flatMap(list -> rules.path(list).propertyStream()).map(Map.Entry::getKey);
+        return Stream.concat(required, optional).filter(k -> k.contains(part));
     }
 
     /// Whether the lists of a family name all that there can be.
@@ -83,11 +103,22 @@ public final class ExpectedTensors {
             }
         });
         family.rules().path("parameters").forEach(p -> {
-            if (ALWAYS.matcher(p.asText()).matches()) {
+            if (isDemanded(p.asText())) {
                 require(p.asText(), layers);
             }
         });
-        unlisted(family, shapes.keySet()).forEach(name -> problems.add("tensor '" + name + "' is no parameter of " + family.name() + "; mlx_lm would refuse it"));
+        unlisted(family, scope, shapes.keySet()).forEach(name -> problems.add("tensor '" + name + "' is no parameter of " + family.name() + "; mlx_lm would refuse it"));
+    }
+
+    /// Whether the class has this parameter with these settings, where there are any about it.
+    private boolean isDemanded(String parameter) {
+        if (parameter.endsWith(".bias")) {
+            return settings(family, "bias").findAny().isEmpty();
+        }
+        if (QUERY_OR_KEY_NORM.matcher(parameter).find()) {
+            return settings(family, "qk").findAny().isEmpty() || asksFor(family, scope, "qk");
+        }
+        return ALWAYS.matcher(parameter).matches();
     }
 
     /// @param name with `{N}` where each layer has one
@@ -129,7 +160,7 @@ public final class ExpectedTensors {
             case "self_attn.o_proj.weight" -> of(hidden, Math.multiplyExact(heads, length));
             case "mlp.gate_proj.weight", "mlp.up_proj.weight" -> of(inner, hidden);
             case "mlp.down_proj.weight" -> of(hidden, inner);
-            default -> end.endsWith("embed_tokens.weight") ? of(scope.path("vocab_size").asLong(), hidden) : end.endsWith("norm.weight") ? of(hidden) : Optional.empty();
+            default -> end.endsWith("embed_tokens.weight") ? of(scope.path("vocab_size").asLong(), hidden) : end.endsWith("norm.weight") && !QUERY_OR_KEY_NORM.matcher(name).find() ? of(hidden) : Optional.empty();
         };
     }
 

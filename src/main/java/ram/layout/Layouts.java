@@ -83,7 +83,7 @@ public final class Layouts {
         embeddingToHead(family, mlx, scope);
         requireHead(family, mlx, scope);
         if (known.isPresent()) {
-            sayWhatIsUnlisted(family, mlx);
+            sayWhatIsUnlisted(family, mlx, scope);
         }
         boolean tied = family.head().map(h -> !mlx.containsKey(h + ".weight")).orElse(true);
         return assemble(family, known.isPresent(), tied, mlx, scope);
@@ -126,8 +126,8 @@ public final class Layouts {
     }
 
     /// @throws InputException when not one tensor is a parameter of the class
-    private void sayWhatIsUnlisted(Family family, Map<String, TensorView> tensors) {
-        List<String> unlisted = ExpectedTensors.unlisted(family, tensors.keySet());
+    private void sayWhatIsUnlisted(Family family, Map<String, TensorView> tensors, JsonNode scope) {
+        List<String> unlisted = ExpectedTensors.unlisted(family, scope, tensors.keySet());
         if (!unlisted.isEmpty() && unlisted.size() == tensors.size()) {
             throw InputException.in(checkpoint.folder(), "has no tensor that mlx_lm's " + family.name() + " would load, but others, such as " + unlisted.getFirst()
                     + "; config.json's model_type '" + config.modelType() + "' is not theirs, or the model is also published in the format of that class");

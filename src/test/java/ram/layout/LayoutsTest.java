@@ -11,7 +11,9 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -304,6 +306,35 @@ class LayoutsTest {
         try (Model model = Model.open(folder)) {
             assertTrue(model.layout().architecture().assumptions().stream().anyMatch(a -> a.startsWith("config.json does not say norm_topk_prob: false is written")));
         }
+    }
+
+    private List<String> problems(String type, String settings, String... more) throws IOException {
+        config("\"model_type\":\"" + type + "\",\"num_hidden_layers\":1,\"hidden_size\":32,\"intermediate_size\":32,\"num_attention_heads\":1,\"vocab_size\":32,\"tie_word_embeddings\":true" + settings);
+        Map<String, Shape> shapes = new TreeMap<>();
+        for (String name : List.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")) {
+            shapes.put("model.layers.0." + name + ".weight", Shape.of(32, 32));
+        }
+        shapes.put("model.embed_tokens.weight", Shape.of(32, 32));
+        for (String name : List.of("layers.0.input_layernorm", "layers.0.post_attention_layernorm", "norm")) {
+            shapes.put("model." + name + ".weight", Shape.of(32));
+        }
+        for (String name : more) {
+            shapes.put("model.layers.0.self_attn." + name, Shape.of(32));
+        }
+        return ExpectedTensors.problems(ModelConfig.read(folder), shapes);
+    }
+
+    @Test
+    void biasesAndNormsOfQueriesAreThereWhereTheClassHasThemAndOnlyThere() throws IOException {
+        assertEquals(List.of(), problems("llama", ""));
+        assertEquals(List.of(), problems("llama", ",\"attention_bias\":true", "q_proj.bias"));
+        assertEquals(List.of("tensor 'model.layers.0.self_attn.q_proj.bias' is no parameter of llama; mlx_lm would refuse it"), problems("llama", "", "q_proj.bias"));
+        assertEquals(List.of(), problems("qwen2", "", "q_proj.bias", "k_proj.bias", "v_proj.bias"));
+        assertEquals(List.of("tensor 'model.layers.0.self_attn.q_proj.bias' is missing; mlx_lm would not load the folder without it"), problems("qwen2", "", "k_proj.bias", "v_proj.bias"));
+        assertEquals(List.of(), problems("qwen3", "", "q_norm.weight", "k_norm.weight"));
+        assertEquals(List.of("tensor 'model.layers.0.self_attn.q_norm.weight' is missing; mlx_lm would not load the folder without it"), problems("qwen3", "", "k_norm.weight"));
+        assertEquals(List.of(), problems("hunyuan_v1_dense", ",\"use_qk_norm\":false"));
+        assertEquals(2, problems("hunyuan_v1_dense", ",\"use_qk_norm\":true").size());
     }
 
     /// OLMo is published in two formats, and mlx_lm's class reads the older one.
