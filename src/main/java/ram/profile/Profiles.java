@@ -29,8 +29,6 @@ import ram.tensor.Rows;
 
 /// Analyses whole checkpoints.
 public final class Profiles {
-    private static final int LAST_LAYERS = 2;
-
     private final Model model;
     private final SortedSet<String> nonFinite;
     private final AnalysisOptions options;
@@ -131,13 +129,14 @@ public final class Profiles {
                 NonFiniteTensors.refuse(Float.MAX_VALUE, p.name(), Rows.of(p.view()), p.view());
                 return p;
             });
-            // The last layers together with what is outside: an embedding alone would leave all threads but one or two waiting.
+            // An embedding alone, at the end, would leave all threads but one or two waiting.
+            int together = layersForOutside(layout, layers);
             List<ModuleWeights> held = new ArrayList<>();
             try {
                 logitPower = Propagation.walk(layout, workers, (layer, weights) -> {
                     held.addAll(weights);
                     weights.forEach(w -> sources.put(w.module(), w.source().label()));
-                    if (layer < 0 || layer < layers - LAST_LAYERS) {
+                    if (layer < together) {
                         measurement.add(held, wanted);
                         held.clear();
                     }
@@ -160,6 +159,17 @@ public final class Profiles {
                 .map(p -> new Profile.PlainTensor(p.name(), types.of(p), p.view().shape(), p.why(), p.view().sources())).toList();
         Profile frame = new Profile(toolVersion, sourceFiles(model, options.hash()), layout.architecture(), layers, optionTexts(), List.of(), plain, prequantized(layout), layout.dropped());
         return new ProfilePart(number, logitPower, frame, pieces);
+    }
+
+    /// The first of the layers that are measured together with what is outside of all: the last ones, with as many bytes.
+    private static int layersForOutside(Layout layout, int layers) {
+        long[] bytes = new long[layers + 1];
+        layout.modules().forEach(m -> bytes[m.layer() < 0 ? layers : m.layer()] += m.weight().bytes());
+        int first = layers;
+        for (long beside = 0; first > 0 && beside < bytes[layers]; beside += bytes[first]) {
+            first--;
+        }
+        return first;
     }
 
     private ProfilePart.Piece piece(Module module, List<Module.Part> parts, List<MatrixAnalysis.Result> results, String source) {
