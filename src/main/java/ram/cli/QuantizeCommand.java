@@ -31,6 +31,7 @@ import ram.convert.OutputFolder;
 import ram.convert.Receipts;
 import ram.convert.StagedFolder;
 import ram.format.Format;
+import ram.layout.ExpectedTensors;
 import ram.layout.Model;
 import ram.layout.OutputTypes;
 import ram.numeric.Background;
@@ -122,6 +123,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         try (Model m = analysis.open(model)) {
             SizeBounds bounds = SizeBounds.of(m.layout(), OutputTypes.of(m.layout(), m.config(), analysis.dtype()), requests.getFirst());
             requests.forEach(r -> bounds.require(r.limit()));
+            requireSound(ExpectedTensors.problems(m.layout(), m.config()));
             // what would only be used after hours
             if (analysis.quantizer != null) {
                 refine.require(analysis.quantizer);
@@ -340,14 +342,18 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         Background<List<Manifest.OutputFile>> files = new Background<>(root.global.threads(), () -> Receipts.of(folder, root.global.threads()));
         files.begin();
         Verifier.Report report = VerifyCommand.verify(folder, Optional.of(m), manifest.writtenErrors(), manifest.nonFinite(), root.global, spec);
-        if (!report.sound()) {
-            throw InputException.in(model, "does not give a sound output: " + report.problems().getFirst() + (report.problems().size() > 1 ? " (and " + (report.problems().size() - 1) + " more)" : "")
-                    + "; its config.json may not fit its tensors, otherwise report this");
-        }
+        requireSound(report.problems());
         Profiles.requireContent(measured, m, profile, sources.get().stream().map(Manifest.OutputFile::sha256).toList());
         manifest = manifest.withFiles(sources.get(), files.get());
         OutputFolder.write(folder.resolve("manifest.json"), ManifestJson.write(manifest));
         return manifest;
+    }
+
+    private void requireSound(List<String> problems) {
+        if (!problems.isEmpty()) {
+            throw InputException.in(model, "does not give a sound output: " + problems.getFirst() + (problems.size() > 1 ? " (and " + (problems.size() - 1) + " more)" : "")
+                    + "; its config.json may not fit its tensors, otherwise report this");
+        }
     }
 
     private ModelFamily family(List<Manifest> manifests) {

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import ram.safetensors.Shape;
@@ -72,6 +73,15 @@ public final class ExpectedTensors {
         Stream<String> required = Stream.of("required", "text_required").flatMap(list -> rules.path(list).valueStream()).map(JsonNode::asText);
         Stream<String> optional = Stream.of("defaults", "text_defaults").flatMap(list -> rules.path(list).propertyStream()).map(Map.Entry::getKey);
         return Stream.concat(required, optional).filter(k -> k.contains(part));
+    }
+
+    /// What mlx_lm would stop at in what is written of a source, a sentence each.
+    public static List<String> problems(Layout layout, ModelConfig source) {
+        Map<String, Shape> shapes = new TreeMap<>();
+        layout.modules().forEach(m -> shapes.put(m.path() + ".weight", m.weight().shape()));
+        layout.plain().forEach(p -> shapes.put(p.name(), p.view().shape()));
+        layout.prequantized().forEach(p -> shapes.put(p.path() + ".weight", p.shape()));
+        return problems(new ModelConfig(source.file(), layout.config()), shapes);
     }
 
     /// Whether the lists of a family name all that there can be.

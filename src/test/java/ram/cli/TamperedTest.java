@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -86,6 +87,24 @@ class TamperedTest {
         Path more = edited("config.json", c -> c.put("num_hidden_layers", 5));
         Files.delete(more.resolve("manifest.json"));
         refused("layer 4 is missing, though config.json counts more", "verify", more);
+    }
+
+    /// Found in the headers, before an analysis.
+    @Test
+    void aSourceWithoutAProjection() throws IOException {
+        Path model = folder.resolve("lacking");
+        Files.createDirectories(model);
+        Files.copy(Cli.TINY.resolve("config.json"), model.resolve("config.json"));
+        SafetensorsFile file = new SafetensorsFile();
+        try (Checkpoint checkpoint = Checkpoint.open(Cli.TINY)) {
+            checkpoint.tensors().values().stream().filter(t -> !t.name().equals("model.layers.2.self_attn.o_proj.weight"))
+                    .forEach(t -> file.add(t.name(), t.dtype(), t.shape(), checkpoint.data(t.name()).toArray(ValueLayout.JAVA_BYTE)));
+            file.write(model.resolve("model.safetensors"));
+        }
+        Cli.Result r = Cli.run("quantize", model, "--budget", "1MB", "-o", folder.resolve("lacking-out"));
+        assertEquals(5, r.exitCode());
+        assertEquals("ram: " + model + ": does not give a sound output: tensor 'model.layers.2.self_attn.o_proj.weight' is missing; mlx_lm would not load the folder without it; "
+                + "its config.json may not fit its tensors, otherwise report this", r.err().strip());
     }
 
     @Test
