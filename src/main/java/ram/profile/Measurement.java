@@ -51,7 +51,8 @@ final class Measurement implements AutoCloseable {
     private static final class Task {
         final Module module;
         final Module.Part part;
-        final List<Term> terms;
+        /// Several numbers per row and column: given up once they are of no more use, as a model of many experts has gigabytes of them.
+        List<Term> terms;
         MetricReport metrics;
         MatrixAnalysis.Errors errors;
         MatrixAnalysis.Result result;
@@ -99,6 +100,7 @@ final class Measurement implements AutoCloseable {
         for (Task task : added) {
             task.result = finished.earlier(task.module, task.part).orElse(null);
             if (task.result != null) {
+                task.terms = List.of();
                 progress.accept(task.bytes());
             }
         }
@@ -161,6 +163,9 @@ final class Measurement implements AutoCloseable {
         if (task.metrics != null && task.errors != null) {
             task.result = MatrixAnalysis.combine(task.metrics, task.errors, task.terms);
             finished.add(task.module, task.part, task.result);
+            task.terms = List.of();
+            task.metrics = null;
+            task.errors = null;
         }
     }
 
