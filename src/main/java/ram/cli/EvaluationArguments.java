@@ -30,6 +30,8 @@ final class EvaluationArguments {
     @Option(names = "--eval-samples", paramLabel = "N", defaultValue = "" + TokenSet.SAMPLES, description = "Windows to evaluate at most (default: ${DEFAULT-VALUE}).")
     int samples;
 
+    private TokenSet windows;
+
     boolean wanted() {
         return file().isPresent();
     }
@@ -53,12 +55,15 @@ final class EvaluationArguments {
         }
     }
 
-    /// The windows to evaluate on.
+    /// The windows to evaluate on, read once for all outputs.
     ///
     /// @throws InputException when they cannot be read, or the model cannot be evaluated on them
     TokenSet windows(Path source) {
+        if (windows != null) {
+            return windows;
+        }
         Path file = file().orElseThrow();
-        TokenSet windows = TokenSet.windows(file.getFileName().toString(), text == null ? TokenSet.read(file) : TextTokens.read(source, file), length, samples, TokenSet.SEED);
+        windows = TokenSet.windows(file.getFileName().toString(), text == null ? TokenSet.read(file) : TextTokens.read(source, file), length, samples, TokenSet.SEED);
         try (EvalModel model = EvalModel.open(source)) {
             model.requireKnown(windows);
         }
@@ -67,12 +72,12 @@ final class EvaluationArguments {
 
     /// Measures `quantized` against `source`; the document is the one that `ram eval --json` prints.
     ObjectNode evaluate(Path source, Path quantized, GlobalOptions global, CommandSpec spec) {
-        TokenSet windows = windows(source);
-        long total = Math.multiplyExact(windows.predictions(), 2L);
+        TokenSet tokens = windows(source);
+        long total = Math.multiplyExact(tokens.predictions(), 2L);
         try (EvalModel reference = EvalModel.open(source); EvalModel written = EvalModel.open(quantized);
                 Progress progress = global.tokenProgress(spec, "evaluate", total)) {
             EvalOptions options = new EvalOptions(global.memory.bytes(), global.threads(), Optional.empty(), progress::reach);
-            var report = Evaluator.evaluate(List.of(new EvalModel("quantized", written.weights())), Optional.of(new EvalModel("source", reference.weights())), windows, options);
+            var report = Evaluator.evaluate(List.of(new EvalModel("quantized", written.weights())), Optional.of(new EvalModel("source", reference.weights())), tokens, options);
             return EvalDocuments.json(report, BuildInfo.read().version());
         }
     }

@@ -41,7 +41,24 @@ public final class Background<T> {
             Thread.currentThread().interrupt();
             throw new CancellationException("interrupted");
         } catch (ExecutionException e) {
-            throw e.getCause() instanceof RuntimeException known ? known : new IllegalStateException(e.getCause());
+            throw Workers.rethrow(e.getCause());
+        }
+    }
+
+    /// Waits until it has ended, if it was begun: whatever comes of it, and even when the caller's thread is interrupted, which stays marked as interrupted.
+    public void await() {
+        boolean interrupted = false;
+        while (begun.get() && !task.isDone()) {
+            try {
+                task.get();
+            } catch (InterruptedException e) {
+                interrupted = true;
+            } catch (ExecutionException e) {
+                // who asks for the result learns of it
+            }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
         }
     }
 }

@@ -117,7 +117,7 @@ public final class Workers implements AutoCloseable {
     }
 
     /// Throws what a task of another thread failed with.
-    public static RuntimeException rethrow(Throwable cause) {
+    static RuntimeException rethrow(Throwable cause) {
         switch (cause) {
             case RuntimeException e -> throw e;
             case Error e -> throw e;

@@ -6,15 +6,13 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.concurrent.CancellationException;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.FutureTask;
 import java.util.function.LongConsumer;
 import java.util.stream.Stream;
 import ram.Stage;
 import ram.layout.Module;
 import ram.layout.OutputTypes;
 import ram.metric.MetricReport;
+import ram.numeric.Background;
 import ram.numeric.Handoff;
 import ram.numeric.Workers;
 import ram.sensitivity.ModuleWeights;
@@ -31,7 +29,7 @@ final class Measurement implements AutoCloseable {
     private final LongConsumer progress;
     private final Map<Module, List<Task>> tasks = new IdentityHashMap<>();
     private final Handoff<Step> handoff = new Handoff<>();
-    private final FutureTask<Void> beside = new FutureTask<>(this::measureGiven, null);
+    private final Background<Boolean> beside;
     private volatile boolean stopped;
 
     /// @param workers shared with whoever finds the matrices
@@ -42,9 +40,8 @@ final class Measurement implements AutoCloseable {
         this.types = types;
         this.finished = finished;
         this.progress = progress;
-        if (workers.threads() > 1) {
-            Thread.ofPlatform().name("ram-measurement").daemon().start(beside);
-        }
+        beside = new Background<>(workers.threads(), this::measureGiven);
+        beside.begin();
     }
 
     /// One matrix, what an error in it costs by its place, and what has been measured of it so far.
@@ -110,7 +107,7 @@ final class Measurement implements AutoCloseable {
         if (workers.threads() == 1) {
             measure(steps);
         } else if (!handoff.give(steps)) {
-            await();
+            beside.get();
         }
     }
 
@@ -119,17 +116,16 @@ final class Measurement implements AutoCloseable {
     /// @throws ram.InputException when a weight is not finite or cannot be read
     Map<Module, List<MatrixAnalysis.Result>> results() {
         handoff.complete();
-        if (workers.threads() > 1) {
-            await();
-        }
+        beside.get();
         Map<Module, List<MatrixAnalysis.Result>> results = new IdentityHashMap<>();
         tasks.forEach((module, list) -> results.put(module, list.stream().map(t -> t.result).toList()));
         return results;
     }
 
-    private void measureGiven() {
+    private boolean measureGiven() {
         try {
             measure(handoff);
+            return true;
         } finally {
             handoff.close();
         }
@@ -184,34 +180,11 @@ final class Measurement implements AutoCloseable {
         }
     }
 
-    private void await() {
-        try {
-            beside.get();
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new CancellationException("interrupted");
-        } catch (ExecutionException e) {
-            throw Workers.rethrow(e.getCause());
-        }
-    }
-
     /// Waits for the steps under way, whose files may be closed next; what waits is not begun.
     @Override
     public void close() {
         stopped = true;
         handoff.close();
-        boolean interrupted = false;
-        while (workers.threads() > 1 && !beside.isDone()) {
-            try {
-                beside.get();
-            } catch (InterruptedException e) {
-                interrupted = true;
-            } catch (ExecutionException e) {
-                // one failure has been reported already
-            }
-        }
-        if (interrupted) {
-            Thread.currentThread().interrupt();
-        }
+        beside.await();
     }
 }
