@@ -5,7 +5,9 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletionService;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorCompletionService;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -56,6 +58,13 @@ public final class Workers implements AutoCloseable {
     ///
     /// @throws CancellationException when the caller's thread is interrupted, which stays marked as interrupted
     public <T, R> void forEach(Iterable<? extends T> items, Function<? super T, ? extends R> work, Consumer<? super R> inOrder) {
+        forEach(items, 0, work, inOrder);
+    }
+
+    /// The same for items of very different size, so that a large one does not hold up those after it.
+    ///
+    /// @param waiting how many more results may wait for that of an earlier item
+    public <T, R> void forEach(Iterable<? extends T> items, int waiting, Function<? super T, ? extends R> work, Consumer<? super R> inOrder) {
         if (pool == null || inside.get()) {
             for (T item : items) {
                 if (Thread.currentThread().isInterrupted()) {
@@ -66,20 +75,28 @@ public final class Workers implements AutoCloseable {
             return;
         }
         AtomicBoolean stopped = new AtomicBoolean();
-        ArrayDeque<Future<R>> underWay = new ArrayDeque<>();
+        int most = threads * TASKS_PER_THREAD;
+        int running = 0;
+        CompletionService<R> ended = new ExecutorCompletionService<>(pool);
+        ArrayDeque<Future<R>> uncollected = new ArrayDeque<>();
         try {
             Iterator<? extends T> remaining = items.iterator();
-            while (remaining.hasNext() || !underWay.isEmpty()) {
-                while (remaining.hasNext() && underWay.size() < threads * TASKS_PER_THREAD) {
+            while (remaining.hasNext() || !uncollected.isEmpty()) {
+                while (running < most && uncollected.size() < most + waiting && remaining.hasNext()) {
                     T item = remaining.next();
-                    underWay.add(pool.submit(() -> {
+                    uncollected.add(ended.submit(() -> {
                         inside.set(true);
                         return stopped.get() ? null : work.apply(item);
                     }));
+                    running++;
                 }
-                R result = underWay.peek().get();
-                underWay.remove();
-                inOrder.accept(result);
+                ended.take();
+                running--;
+                while (!uncollected.isEmpty() && uncollected.peek().isDone()) {
+                    R result = uncollected.peek().get();
+                    uncollected.remove();
+                    inOrder.accept(result);
+                }
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
@@ -88,7 +105,7 @@ public final class Workers implements AutoCloseable {
             throw rethrow(e.getCause());
         } finally {
             stopped.set(true);
-            await(underWay);
+            await(uncollected);
         }
     }
 

@@ -22,6 +22,9 @@ import ram.tensor.Rows;
 /// Measures matrices while more of them become known: with several threads, those of one layer are measured while the next layers are followed, so that no
 /// thread waits for the end of either.
 final class Measurement implements AutoCloseable {
+    /// Small results that may wait for those of an embedding, which takes as long as a hundred other matrices.
+    private static final int WAITING = 200;
+
     private final Workers workers;
     private final AnalysisOptions options;
     private final OutputTypes types;
@@ -132,7 +135,7 @@ final class Measurement implements AutoCloseable {
     }
 
     private void measure(Iterable<Step> steps) {
-        workers.forEach(steps, this::measured, Runnable::run);
+        workers.forEach(steps, WAITING, this::measured, Runnable::run);
     }
 
     /// Measures, and returns what records it.

@@ -5,8 +5,11 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CancellationException;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.IntStream;
@@ -85,6 +88,23 @@ class WorkersTest {
         assertEquals(200, collected.get());
     }
 
+    @Test
+    void largeItemDoesNotHoldUpThoseAfterIt() {
+        CountDownLatch others = new CountDownLatch(40);
+        List<Integer> collected = new ArrayList<>();
+        try (Workers workers = new Workers(2)) {
+            workers.forEach(ITEMS, 40, i -> {
+                if (i == 0) {
+                    await(others);
+                } else {
+                    others.countDown();
+                }
+                return i;
+            }, collected::add);
+        }
+        assertEquals(ITEMS, collected);
+    }
+
     @ParameterizedTest
     @ValueSource(ints = {1, 2})
     void interruptionStops(int threads) {
@@ -92,6 +112,14 @@ class WorkersTest {
             Thread.currentThread().interrupt();
             assertThrows(CancellationException.class, () -> workers.map(ITEMS, i -> i));
             assertTrue(Thread.interrupted());
+        }
+    }
+
+    private static void await(CountDownLatch latch) {
+        try {
+            assertTrue(latch.await(60, TimeUnit.SECONDS));
+        } catch (InterruptedException e) {
+            throw new AssertionError(e);
         }
     }
 
