@@ -253,7 +253,7 @@ public final class StagedFolder implements AutoCloseable {
                     force(file);
                 }
             }
-            Path old = sibling(target, ".old");
+            Path old = staging.resolve("replaced");
             deleteTree(old);
             boolean replaces = replace && Files.exists(target);
             if (replaces) {
@@ -268,7 +268,6 @@ public final class StagedFolder implements AutoCloseable {
                 throw e;
             }
             published = true;
-            cleanUp(old);
         } catch (IOException e) {
             throw new UncheckedIOException(target + ": cannot be published", e);
         }

@@ -46,10 +46,15 @@ public final class ForwardPass {
         long widest = 0;
         for (int l = 0; l < shape.layers(); l++) {
             String path = "model.layers." + l + "." + shape.block();
-            widest = Math.max(widest, shape.experts().get(l) == 0 ? weights.matrix(path + ".up_proj").map(Rows::rows).orElse(0L)
-                    : Math.max(shape.hidden(), weights.matrix(path + ".switch_mlp.up_proj").map(Rows::rows).orElse(0L) / shape.experts().get(l)));
+            long width = shape.experts().get(l) == 0 ? rows(path + ".up_proj")
+                    : Math.max(rows(path + ".shared_expert.up_proj"), Math.max(shape.hidden(), rows(path + ".switch_mlp.up_proj") / shape.experts().get(l)));
+            widest = Math.max(widest, width);
         }
         return 4 * (2L * shape.hidden() + Math.max(attentionFloats, shape.hidden() + 3 * widest));
+    }
+
+    private long rows(String path) {
+        return weights.matrix(path).map(Rows::rows).orElse(0L);
     }
 
     /// Told after each layer, for progress.
@@ -109,7 +114,14 @@ public final class ForwardPass {
         x = feedForwardInput(l, states);
         addTo(states, feedForward(l, x));
         for (float[] s : states) {
-            Projection.requireFinite(s, layerPath(l));
+            requireFinite(l, s);
+        }
+    }
+
+    /// @throws InputException when the states after a layer are not finite: one broken weight would otherwise make every number NaN without saying why
+    public static void requireFinite(int l, float[] states) {
+        if (Kernels.nonFinite(states, 0, states.length) > 0) {
+            throw new InputException("the activations after " + layerPath(l) + " are not finite; the weights of this model are damaged or overflow float32, verify the folder");
         }
     }
 

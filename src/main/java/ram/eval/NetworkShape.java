@@ -69,7 +69,8 @@ public record NetworkShape(int hidden, int layers, int heads, int kvHeads, int h
     }
 
     private static int number(ModelConfig config, String key) {
-        int value = config.json().path(key).asInt(0);
+        JsonNode node = config.json().path(key);
+        int value = node.canConvertToInt() ? node.intValue() : 0;
         if (value < 1 || value > LARGEST || key.equals("num_hidden_layers") && value > MOST_LAYERS) {
             throw InputException.in(config.file(), "has no usable " + key + "; download it again");
         }

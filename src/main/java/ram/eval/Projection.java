@@ -1,6 +1,5 @@
 package ram.eval;
 
-import ram.InputException;
 import ram.numeric.Kernels;
 import ram.numeric.PackedMatrix;
 import ram.numeric.Workers;
@@ -65,12 +64,5 @@ final class Projection {
     void add(long moreOperations, long moreNanos) {
         operations += moreOperations;
         nanos += moreNanos;
-    }
-
-    /// Refuses what is not finite: one broken weight would otherwise make every number NaN without saying why.
-    static void requireFinite(float[] x, String what) {
-        if (Kernels.nonFinite(x, 0, x.length) > 0) {
-            throw new InputException("the activations after " + what + " are not finite; the weights of this model are damaged or overflow float32, verify the folder");
-        }
     }
 }

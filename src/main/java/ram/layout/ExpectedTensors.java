@@ -9,18 +9,21 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import ram.safetensors.Shape;
 
 /// What a class has to find in its files. mlx_lm stops at a parameter that is missing, at one that it does not know, and at one of another shape. All of that is judged
-/// for plain decoders, whose layers all have the same seven projections; of classes whose layers differ only the head is.
+/// for plain decoders, whose layers all have the same seven projections; of classes whose layers differ only the head is, and what a feed-forward network cannot be without.
 public final class ExpectedTensors {
     private static final Set<String> PROJECTIONS = Set.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj");
     private static final String LAYER = "{N}";
     /// Norms that no setting takes away.
     private static final Pattern ALWAYS = Pattern.compile(".*(?<!query_)(?<!key_)(layernorm|model\\.norm)\\.weight");
 
+    /// So many problems are told; a config.json that counts a million layers has a million more of the same.
+    private static final int MOST = 20;
     private static final Pattern QUERY_OR_KEY_NORM = Pattern.compile("\\.(q_norm|k_norm|query_layernorm|key_layernorm)\\.weight$");
 
     private final Family family;
@@ -44,6 +47,7 @@ public final class ExpectedTensors {
         }
         ExpectedTensors expected = new ExpectedTensors(family.get(), family.get().scope(config.json()), shapes);
         expected.checkHead();
+        expected.checkFeedForward();
         if (isPlain(family.get())) {
             expected.checkAll();
         }
@@ -58,8 +62,26 @@ public final class ExpectedTensors {
         Family.Paths modules = family.modules();
         Family.Paths others = Family.Paths.of(family.rules().path("parameters"));
         Family.Paths raw = family.raw();
-        boolean biases = !isPlain(family) || asksFor(family, scope, "bias");
-        return names.stream().filter(n -> !(modules.contains(n.replaceFirst("\\.(weight|bias|scales|biases)$", "")) && (biases || !n.endsWith(".bias"))) && !others.contains(n) && !raw.contains(n)).toList();
+        return names.stream().filter(n -> !(modules.contains(n.replaceFirst("\\.(weight|bias|scales|biases)$", "")) && (!n.endsWith(".bias") || hasBias(family, scope, n))) && !others.contains(n) && !raw.contains(n))
+                .toList();
+    }
+
+    /// Whether a class has this bias of a module with these settings, as far as that is known.
+    private static boolean hasBias(Family family, JsonNode scope, String name) {
+        JsonNode rules = family.rules().path("biases");
+        return rules.isMissingNode() ? !isPlain(family) || asksFor(family, scope, "bias") : biased(family, scope).contains(lastOf(Layouts.path(name)));
+    }
+
+    /// The last parts of the names of modules with a bias, where the class's settings say which.
+    private static Set<String> biased(Family family, JsonNode scope) {
+        JsonNode settings = family.withDefaults(scope);
+        Set<String> out = new HashSet<>();
+        family.rules().path("biases").properties().stream().filter(e -> Family.truthy(settings.get(e.getKey()), null)).forEach(e -> e.getValue().forEach(m -> out.add(m.asText())));
+        return out;
+    }
+
+    private static String lastOf(String path) {
+        return path.substring(path.lastIndexOf('.') + 1);
     }
 
     /// Whether one of the settings with this in their names, such as `attention_bias`, is on.
@@ -104,17 +126,75 @@ public final class ExpectedTensors {
         }
     }
 
+    /// The three projections of a network come together, experts have a router, and where one layer with attention has such a network, all have.
+    private void checkFeedForward() {
+        Set<Integer> layers = new TreeSet<>();
+        shapes.keySet().forEach(n -> layers.add(Layouts.layer(n)));
+        layers.remove(-1);
+        List<String> modules = family.rules().path("modules").valueStream().map(JsonNode::asText).filter(m -> m.contains(LAYER)).toList();
+        List<String> networks = modules.stream().filter(m -> m.endsWith(".gate_proj")).map(Layouts::path).filter(n -> modules.containsAll(projections(n))).toList();
+        Set<Integer> fed = new TreeSet<>();
+        for (int layer : layers) {
+            for (String network : networks) {
+                List<String> there = projections(network).stream().filter(p -> has(p, layer)).toList();
+                if (there.isEmpty()) {
+                    continue;
+                }
+                fed.add(layer);
+                projections(network).forEach(p -> requireBeside(p, layer));
+                router(network).ifPresent(r -> requireBeside(r, layer));
+            }
+        }
+        boolean all = networks.isEmpty() || fed.isEmpty() || scope.has("block_configs");
+        layers.stream().filter(l -> !all && !fed.contains(l) && modules.stream().anyMatch(m -> m.contains(".self_attn.") && has(m, l)))
+                .forEach(l -> problems.add("layer " + l + " has attention, but no feed-forward network such as " + networks.getLast().replace(LAYER, String.valueOf(l)) + "; mlx_lm would not load the folder without it"));
+    }
+
+    private static List<String> projections(String network) {
+        return List.of(network + ".gate_proj", network + ".up_proj", network + ".down_proj");
+    }
+
+    /// The module that chooses among stacked experts, where the class's lists have it beside them.
+    private Optional<String> router(String network) {
+        if (!network.endsWith(".switch_mlp")) {
+            return Optional.empty();
+        }
+        Set<String> listed = new HashSet<>();
+        Stream.of("modules", "parameters", "raw").forEach(list -> family.rules().path(list).forEach(n -> listed.add(n.asText().replaceFirst("\\.weight$", ""))));
+        return Stream.of("gate", "router").map(n -> Layouts.path(network) + "." + n).filter(listed::contains).findFirst();
+    }
+
+    private boolean has(String module, int layer) {
+        return shapes.containsKey(module.replace(LAYER, String.valueOf(layer)) + ".weight");
+    }
+
+    private void requireBeside(String module, int layer) {
+        if (!has(module, layer)) {
+            problems.add("tensor '" + module.replace(LAYER, String.valueOf(layer)) + ".weight' is missing; mlx_lm would not load the folder without it");
+        }
+    }
+
     private void checkAll() {
-        int layers = scope.path("num_hidden_layers").asInt(0);
+        JsonNode layers = scope.path("num_hidden_layers");
+        if (!layers.canConvertToLong() || !layers.isIntegralNumber()) {
+            problems.add("config.json has no number of layers as num_hidden_layers; mlx_lm would not load the folder");
+            return;
+        }
         family.rules().path("modules").forEach(m -> {
             // that of the head is checked already
             if (!family.head().equals(Optional.of(m.asText()))) {
-                require(m.asText() + ".weight", layers);
+                require(m.asText() + ".weight", layers.longValue());
+            }
+        });
+        Set<String> biased = biased(family, scope);
+        family.rules().path("modules").forEach(m -> {
+            if (biased.contains(lastOf(m.asText()))) {
+                require(m.asText() + ".bias", layers.longValue());
             }
         });
         family.rules().path("parameters").forEach(p -> {
             if (isDemanded(p.asText())) {
-                require(p.asText(), layers);
+                require(p.asText(), layers.longValue());
             }
         });
         unlisted(family, scope, shapes.keySet()).forEach(name -> problems.add("tensor '" + name + "' is no parameter of " + family.name() + "; mlx_lm would refuse it"));
@@ -132,8 +212,8 @@ public final class ExpectedTensors {
     }
 
     /// @param name with `{N}` where each layer has one
-    private void require(String name, int layers) {
-        for (int n = 0; n < (name.contains(LAYER) ? layers : 1); n++) {
+    private void require(String name, long layers) {
+        for (long n = 0; n < (name.contains(LAYER) ? layers : 1) && problems.size() < MOST; n++) {
             String own = name.replace(LAYER, String.valueOf(n));
             Shape found = shapes.get(own);
             if (found == null) {

@@ -3,6 +3,7 @@ package ram.layout;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.HashSet;
@@ -21,6 +22,7 @@ import ram.format.Format;
 import ram.format.QuantizedTensor;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
+import ram.tensor.Rows;
 import ram.tensor.StoredTensor;
 import ram.tensor.TensorView;
 import ram.tensor.Views;
@@ -33,6 +35,7 @@ public final class Layouts {
     private static final Pattern ROTARY_TABLE = Pattern.compile("(^|\\.)(rotary_emb|rotary_pos_emb|rope)\\.(inv_freq|original_inv_freq|cos_cached|sin_cached)$");
     private static final List<String> LAYER_COUNTS = List.of("num_hidden_layers", "num_layers", "n_layers", "n_layer");
     private static final int MOST_DIGITS = 9;
+    private static final int ROWS_COMPARED = 64;
     private static final Pattern NUMBER = Pattern.compile("\\d+");
 
     private final Checkpoint checkpoint;
@@ -75,6 +78,7 @@ public final class Layouts {
         ObjectNode defaults = family.withDefaults(scope);
         Map<String, TensorView> dense = new Sources(config, options, dropped, assumptions).decode(tensors);
         headToEmbedding(family, dense, family.tied(scope));
+        sayIfHeadDiffers(family, dense, scope);
         Map<String, TensorView> mlx = new Transforms(dense, scope, defaults, dropped).apply(family);
         missingLayer(mlx.keySet(), scope).ifPresent(l -> {
             throw InputException.in(checkpoint.folder(), "has no tensor of layer " + l + ", although config.json counts more layers than that; the checkpoint is incomplete, download it again");
@@ -149,6 +153,11 @@ public final class Layouts {
     /// mlx_lm refuses tensors that are no parameters, and only some of its classes leave these out themselves.
     private void dropUnused(Family family, Map<String, TensorView> tensors, JsonNode scope) {
         JsonNode layers = scope.path("num_hidden_layers");
+        if (layers.isIntegralNumber() && ExpectedTensors.isPlain(family)) {
+            tensors.keySet().stream().filter(n -> layer(n) >= Math.max(0, layers.asLong())).findFirst().ifPresent(n -> {
+                throw InputException.in(config.file(), "counts " + layers + " layers, but the model has the tensor " + n + "; the two do not belong together, download both again");
+            });
+        }
         boolean tied = family.head().isPresent() && family.rules().path("head").path("present").asText().equals("unless_tied") && family.tied(scope)
                 && family.steps().findValuesAsText("do").stream().noneMatch("copy"::equals);
         tensors.entrySet().removeIf(e -> {
@@ -174,6 +183,41 @@ public final class Layouts {
             assumptions.add("config.json does not say whether the head shares the embedding: as in mlx_lm it is assumed to, and the stored lm_head.weight is left out; "
                     + "if the two differ, set " + head.path("tie_key").asText() + " to false");
         }
+    }
+
+    /// A head of its own that training changed is lost where config.json has it shared.
+    private void sayIfHeadDiffers(Family family, Map<String, TensorView> tensors, JsonNode scope) {
+        JsonNode rules = family.rules().path("head");
+        Optional<TensorView> head = only(tensors, "lm_head.weight");
+        Optional<TensorView> embedding = only(tensors, "embed_tokens.weight");
+        if (!rules.path("present").asText().equals("unless_tied") || !family.tied(scope) || head.isEmpty() || embedding.isEmpty()) {
+            return;
+        }
+        if (!head.get().shape().equals(embedding.get().shape()) || !sameRows(Rows.of(head.get()), Rows.of(embedding.get()))) {
+            assumptions.add("the stored lm_head.weight differs from the embedding, and is left out, as config.json has the head share the embedding: mlx_lm does the same; "
+                    + "to keep it, set " + rules.path("tie_key").asText() + " to false");
+        }
+    }
+
+    /// The matrix whose name has this end, where there is one and it is stored as numbers.
+    private static Optional<TensorView> only(Map<String, TensorView> tensors, String end) {
+        List<TensorView> found = tensors.entrySet().stream().filter(e -> e.getKey().endsWith(end)).map(Map.Entry::getValue).toList();
+        return found.size() == 1 && isFloat(found.getFirst()) && found.getFirst().shape().rank() == 2 ? Optional.of(found.getFirst()) : Optional.empty();
+    }
+
+    /// Whether a few rows, evenly spread, are equal.
+    private static boolean sameRows(Rows a, Rows b) {
+        float[] x = new float[a.columns()];
+        float[] y = new float[a.columns()];
+        long step = Math.max(1, a.rows() / ROWS_COMPARED);
+        for (long row = 0; row < a.rows(); row += step) {
+            a.read(row, 1, x);
+            b.read(row, 1, y);
+            if (!Arrays.equals(x, y)) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /// A tied model may be stored with its head alone.
@@ -351,9 +395,11 @@ public final class Layouts {
 
     /// What config.json says of the language model, with the class's defaults where it says nothing.
     public static JsonNode settings(Layout layout) {
-        JsonNode root = layout.config();
-        JsonNode own = root.path("text_config").isObject() ? root.path("text_config") : root;
-        return Family.of(layout.architecture().family()).map(f -> (JsonNode) f.withDefaults(own)).orElse(own);
+        JsonNode text = layout.config().path("text_config");
+        Optional<Family> family = Family.of(layout.architecture().family());
+        JsonNode read = family.map(f -> f.scope(layout.config())).orElse(layout.config());
+        JsonNode own = text.isObject() && !read.has("num_hidden_layers") ? text : read;
+        return family.map(f -> (JsonNode) f.withDefaults(own)).orElse(own);
     }
 
     /// A configuration with the values of its class for keys that it leaves out. For classes that read the root of config.json.
@@ -383,6 +429,6 @@ public final class Layouts {
 
     /// Numbers inside names in their numeric order.
     private static String naturally(String name) {
-        return NUMBER.matcher(name).replaceAll(m -> "0".repeat(Math.max(0, 8 - m.group().length())) + m.group());
+        return NUMBER.matcher(name).replaceAll(m -> "0".repeat(Math.max(0, MOST_DIGITS - m.group().length())) + m.group());
     }
 }

@@ -92,8 +92,10 @@ final class Transforms {
                 holds = !tensors.containsKey(c.path("lacks").asText());
             } else if (c.has("any")) {
                 holds = anyName(c.path("any").asText());
+            } else if (c.has("layer_from")) {
+                holds = true; // asked for each tensor
             } else {
-                holds = true;
+                throw new IllegalStateException("families.json has a condition of an unknown kind: " + c);
             }
             if (!holds) {
                 return false;

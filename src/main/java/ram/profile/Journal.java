@@ -41,10 +41,13 @@ public final class Journal implements AutoCloseable {
         this.file = file;
         this.channel = channel;
         boolean filled = channel.size() > 0;
-        if (!isJournal(channel)) {
+        byte[] content = content(channel);
+        if (!isJournal(content)) {
             throw new UsageException(file + " is not a resume file of ram, so it was not touched; choose another name");
         }
-        List<String> lines = read(channel);
+        List<String> lines = new ArrayList<>();
+        long whole = read(content, lines);
+        channel.truncate(whole).position(whole);
         startedOver = filled && (lines.isEmpty() || !lines.getFirst().equals(fingerprint));
         if (lines.isEmpty() || startedOver) {
             channel.truncate(0);
@@ -76,13 +79,15 @@ public final class Journal implements AutoCloseable {
         }
     }
 
-    /// Whether a file begins as the first line of a journal does, which may be torn.
-    private static boolean isJournal(FileChannel channel) throws IOException {
-        ByteBuffer start = ByteBuffer.allocate(CHECKSUM_DIGITS + 1);
-        channel.read(start, 0);
-        String text = new String(start.array(), 0, start.position(), StandardCharsets.ISO_8859_1);
-        // a computer that stopped may leave zeros in place of what was not on disk yet
-        return text.matches("[0-9a-f]{0," + CHECKSUM_DIGITS + "}|[0-9a-f]{" + CHECKSUM_DIGITS + "} |\\x00+");
+    /// Whether a file's first line is one of a journal, or was to become one.
+    private static boolean isJournal(byte[] content) {
+        int end = 0;
+        while (end < content.length && content[end] != '\n') {
+            end++;
+        }
+        String text = new String(content, 0, end, StandardCharsets.UTF_8);
+        // a computer that stopped may leave a part of it, or zeros in place of what was not on disk yet
+        return isLine(text) || end == content.length && text.matches("[0-9a-f]{0," + CHECKSUM_DIGITS + "}( .*)?") || content[0] == 0;
     }
 
     private static boolean locked(FileChannel channel) throws IOException {
@@ -93,28 +98,36 @@ public final class Journal implements AutoCloseable {
         }
     }
 
-    /// Reads up to the first torn line and cuts the file off there.
-    private static List<String> read(FileChannel channel) throws IOException {
+    private static byte[] content(FileChannel channel) throws IOException {
         byte[] bytes = new byte[Math.toIntExact(channel.size())];
         ByteBuffer buffer = ByteBuffer.wrap(bytes);
         while (buffer.hasRemaining() && channel.read(buffer, buffer.position()) > 0) {
             // until everything is there
         }
-        List<String> lines = new ArrayList<>();
+        return bytes;
+    }
+
+    /// Reads up to the first torn line.
+    ///
+    /// @param lines receives the others
+    /// @return how many bytes those take
+    private static int read(byte[] bytes, List<String> lines) {
         int begin = 0;
         for (int i = 0; i < bytes.length; i++) {
             if (bytes[i] == '\n') {
                 String text = new String(bytes, begin, i - begin, StandardCharsets.UTF_8);
-                if (text.length() <= CHECKSUM_DIGITS || !text.equals(line(text.substring(CHECKSUM_DIGITS + 1)).strip())) {
+                if (!isLine(text)) {
                     break;
                 }
                 lines.add(text.substring(CHECKSUM_DIGITS + 1));
                 begin = i + 1;
             }
         }
-        channel.truncate(begin);
-        channel.position(begin);
-        return lines;
+        return begin;
+    }
+
+    private static boolean isLine(String text) {
+        return text.length() > CHECKSUM_DIGITS && (text + "\n").equals(line(text.substring(CHECKSUM_DIGITS + 1)));
     }
 
     private static String line(String text) {

@@ -147,6 +147,7 @@ public final class Refiner {
                     mixture(l, pieces, tokens, out);
                 }
                 replaced.keySet().removeIf(path -> !path.equals(EMBEDDING));
+                requireFinite(l, pieces.size(), out);
                 save(l + 1, sequences, out);
                 progress.accept((before + l + 1) / steps);
             }
@@ -155,6 +156,15 @@ public final class Refiner {
         }
         nanos.put(Part.FORWARD, System.nanoTime() - start - nanos.values().stream().mapToLong(Long::longValue).sum());
         return gains;
+    }
+
+    private void requireFinite(int l, int pieces, Streams states) {
+        for (int i = 0; i < pieces; i++) {
+            if (follows(i)) {
+                ForwardPass.requireFinite(l, states.exact().get(i));
+            }
+            ForwardPass.requireFinite(l, states.coded().get(i));
+        }
     }
 
     /// What goes into a layer. A layer reads that of one pair of files and writes that of the other, so that a run can go on with the layer in which it ended.

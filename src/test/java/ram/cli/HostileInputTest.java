@@ -76,7 +76,7 @@ class HostileInputTest {
         Path tokens = Files.write(dir.resolve("tokens.i32"), new byte[64]);
         refused("config.json: has no usable num_hidden_layers; download it again", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);
         change(dir.resolve("dense/config.json"), c -> c.put("num_hidden_layers", -1));
-        refused("check config.json, or download the model again", "quantize", dir.resolve("dense"), "--budget", "150kB", "-o", dir.resolve("out"));
+        refused("counts -1 layers, but the model has the tensor model.layers.0.input_layernorm.weight; the two do not belong together, download both again", "quantize", dir.resolve("dense"), "--budget", "150kB", "-o", dir.resolve("out"));
     }
 
     @Test

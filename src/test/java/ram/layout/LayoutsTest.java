@@ -10,10 +10,13 @@ import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.Predicate;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -309,7 +312,7 @@ class LayoutsTest {
     }
 
     private List<String> problems(String type, String settings, String... more) throws IOException {
-        config("\"model_type\":\"" + type + "\",\"num_hidden_layers\":1,\"hidden_size\":32,\"intermediate_size\":32,\"num_attention_heads\":1,\"vocab_size\":32,\"tie_word_embeddings\":true" + settings);
+        config("\"model_type\":\"" + type + "\"," + (settings.contains("num_hidden_layers") ? "" : "\"num_hidden_layers\":1,") + "\"hidden_size\":32,\"intermediate_size\":32,\"num_attention_heads\":1,\"vocab_size\":32,\"tie_word_embeddings\":true" + settings);
         Map<String, Shape> shapes = new TreeMap<>();
         for (String name : List.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")) {
             shapes.put("model.layers.0." + name + ".weight", Shape.of(32, 32));
@@ -327,7 +330,10 @@ class LayoutsTest {
     @Test
     void biasesAndNormsOfQueriesAreThereWhereTheClassHasThemAndOnlyThere() throws IOException {
         assertEquals(List.of(), problems("llama", ""));
-        assertEquals(List.of(), problems("llama", ",\"attention_bias\":true", "q_proj.bias"));
+        assertEquals(List.of(), problems("llama", ",\"attention_bias\":true", "q_proj.bias", "k_proj.bias", "v_proj.bias", "o_proj.bias"));
+        assertEquals(List.of(missing("self_attn.o_proj.bias")), problems("llama", ",\"attention_bias\":true", "q_proj.bias", "k_proj.bias", "v_proj.bias"));
+        assertEquals(Stream.of("mlp.down_proj.bias", "mlp.gate_proj.bias", "mlp.up_proj.bias").map(LayoutsTest::missing).toList(), problems("llama", ",\"mlp_bias\":true"));
+        assertEquals("tensor 'model.layers.0.self_attn.q_proj.bias' is no parameter of llama; mlx_lm would refuse it", problems("llama", ",\"mlp_bias\":true", "q_proj.bias").getLast());
         assertEquals(List.of("tensor 'model.layers.0.self_attn.q_proj.bias' is no parameter of llama; mlx_lm would refuse it"), problems("llama", "", "q_proj.bias"));
         assertEquals(List.of(), problems("qwen2", "", "q_proj.bias", "k_proj.bias", "v_proj.bias"));
         assertEquals(List.of("tensor 'model.layers.0.self_attn.q_proj.bias' is missing; mlx_lm would not load the folder without it"), problems("qwen2", "", "k_proj.bias", "v_proj.bias"));
@@ -335,6 +341,80 @@ class LayoutsTest {
         assertEquals(List.of("tensor 'model.layers.0.self_attn.q_norm.weight' is missing; mlx_lm would not load the folder without it"), problems("qwen3", "", "k_norm.weight"));
         assertEquals(List.of(), problems("hunyuan_v1_dense", ",\"use_qk_norm\":false"));
         assertEquals(2, problems("hunyuan_v1_dense", ",\"use_qk_norm\":true").size());
+    }
+
+    private static String missing(String name) {
+        return "tensor 'model.layers.0." + name + "' is missing; mlx_lm would not load the folder without it";
+    }
+
+    /// A million layers are as many problems, of which the first few will do.
+    @Test
+    void countsOfLayersThatCannotBeAreRefused() throws IOException {
+        assertTrue(problems("llama", ",\"num_hidden_layers\":1000000000").size() <= 20);
+        for (String count : List.of("4294967297.5", "\"1\"", "1e300")) {
+            assertEquals(List.of("config.json has no number of layers as num_hidden_layers; mlx_lm would not load the folder"), problems("llama", ",\"num_hidden_layers\":" + count), count);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {"w3 | block_sparse_moe.switch_mlp.up_proj.weight", "gate | block_sparse_moe.gate.weight"})
+    void anExpertsProjectionAndTheRouterAreMissed(String without, String tensor) throws IOException {
+        assertEquals(List.of(missing(tensor)), mixtralProblems(n -> n.contains("layers.0.") && n.contains("." + without + ".")));
+    }
+
+    @Test
+    void aLayerWithoutItsExpertsIsMissed() throws IOException {
+        assertEquals(List.of(), mixtralProblems(_ -> false));
+        assertEquals(List.of("layer 1 has attention, but no feed-forward network such as model.layers.1.block_sparse_moe.switch_mlp; mlx_lm would not load the folder without it"),
+                mixtralProblems(n -> n.contains("layers.1.block")));
+    }
+
+    private List<String> mixtralProblems(Predicate<String> missing) throws IOException {
+        config("\"model_type\":\"mixtral\",\"num_hidden_layers\":2,\"hidden_size\":32,\"intermediate_size\":32,\"num_attention_heads\":1,\"num_key_value_heads\":1,\"vocab_size\":32,"
+                + "\"num_local_experts\":2,\"num_experts_per_tok\":1,\"tie_word_embeddings\":true");
+        SafetensorsFile file = new SafetensorsFile();
+        List<String> names = new ArrayList<>(List.of("model.embed_tokens.weight"));
+        for (int l = 0; l < 2; l++) {
+            String layer = "model.layers." + l + ".";
+            Stream.of("q_proj", "k_proj", "v_proj", "o_proj").forEach(p -> names.add(layer + "self_attn." + p + ".weight"));
+            names.add(layer + "block_sparse_moe.gate.weight");
+            for (int e = 0; e < 2; e++) {
+                String expert = layer + "block_sparse_moe.experts." + e + ".";
+                Stream.of("w1", "w2", "w3").forEach(p -> names.add(expert + p + ".weight"));
+            }
+        }
+        for (String name : names) {
+            if (!missing.test(name)) {
+                zeros(file, name, 32, 32);
+            }
+        }
+        file.write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            return ExpectedTensors.problems(model.layout(), model.config());
+        }
+    }
+
+    @Test
+    void aLayerTooManyIsRefused() throws IOException {
+        config("\"model_type\":\"llama\",\"num_hidden_layers\":1,\"vocab_size\":32,\"tie_word_embeddings\":true");
+        SafetensorsFile file = decoder(new SafetensorsFile());
+        zeros(file, "model.layers.1.self_attn.q_proj.weight", 32, 32);
+        file.write(folder.resolve("model.safetensors"));
+        assertTrue(refusal().contains("counts 1 layers, but the model has the tensor model.layers.1.self_attn.q_proj.weight"), this::refusal);
+    }
+
+    @Test
+    void aHeadOfItsOwnThatIsLostIsToldOf() throws IOException {
+        config("\"model_type\":\"qwen2\",\"num_hidden_layers\":1,\"vocab_size\":32,\"tie_word_embeddings\":true");
+        for (byte value : new byte[] {0, 1}) {
+            SafetensorsFile file = decoder(new SafetensorsFile());
+            byte[] head = new byte[32 * 32 * 2];
+            head[31 * 32 * 2] = value;
+            file.add("lm_head.weight", DType.BF16, Shape.of(32, 32), head).write(folder.resolve("model.safetensors"));
+            try (Model model = Model.open(folder)) {
+                assertEquals(value != 0, model.layout().architecture().assumptions().stream().anyMatch(a -> a.startsWith("the stored lm_head.weight differs from the embedding")));
+            }
+        }
     }
 
     /// OLMo is published in two formats, and mlx_lm's class reads the older one.

@@ -1,11 +1,13 @@
 package ram.profile;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -73,6 +75,23 @@ class JournalTest {
         whole[whole.length - 7] ^= 4;
         Files.write(file, whole);
         assertEquals(List.of("one"), earlier());
+    }
+
+    @Test
+    void aStepMayEndInABlank() {
+        try (Journal journal = Journal.open(file, "a")) {
+            journal.append("three ", Set.of());
+            journal.append("four", Set.of());
+        }
+        assertEquals(List.of("one", "two", "three ", "four"), earlier());
+    }
+
+    @Test
+    void whatLooksLikeAJournalAtFirstIsNotTouched() throws IOException {
+        byte[] checksums = "d202ef8d model-00001.safetensors\n".getBytes(StandardCharsets.UTF_8);
+        Files.write(file, checksums);
+        assertTrue(assertThrows(UsageException.class, () -> Journal.open(file, "a")).getMessage().contains("not a resume file"));
+        assertArrayEquals(checksums, Files.readAllBytes(file));
     }
 
     @Test
