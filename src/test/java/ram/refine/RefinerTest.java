@@ -7,8 +7,13 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -20,10 +25,13 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import ram.InputException;
 import ram.UsageException;
 import ram.eval.EvalModel;
 import ram.eval.EvalOptions;
 import ram.eval.Evaluator;
+import ram.eval.ForwardPass;
 import ram.eval.ReplacedWeights;
 import ram.eval.SelfText;
 import ram.eval.TinyModel;
@@ -69,8 +77,9 @@ class RefinerTest {
     private SortedMap<String, byte[]> refine(EvalModel model, Map<String, Refiner.Target> targets, int threads, long memory, String name, DoubleConsumer progress) {
         try (Workers workers = new Workers(threads); RefineStore store = new RefineStore(folder.resolve(name), "same")) {
             Refiner refiner = new Refiner(model.weights(), targets, workers, memory, 0.5, store);
-            refiner.run(() -> TEXT.sample(model.weights(), workers, refiner.chunkTokens(), _ -> { }), progress);
+            SortedMap<String, Gain> gains = refiner.run(() -> TEXT.sample(model.weights(), workers, refiner.chunkTokens(), _ -> { }), progress);
             SortedMap<String, byte[]> out = new TreeMap<>();
+            gains.forEach((path, gain) -> out.put("gain of " + path, gain.toString().getBytes(StandardCharsets.UTF_8)));
             for (String path : targets.keySet()) {
                 store.module(path).ifPresent(m -> out.put(path, m.codes().toArray(LittleEndian.BYTE)));
             }
@@ -109,11 +118,61 @@ class RefinerTest {
         try (EvalModel model = EvalModel.open(written)) {
             Map<String, Refiner.Target> targets = targets(model, new Format(Format.Mode.AFFINE, 4, 32));
             SortedMap<String, byte[]> expected = refine(model, targets, 2, 1 << 30, "with", _ -> { });
-            assertTrue(expected.containsKey("lm_head"));
-            expected.remove("lm_head");
+            assertTrue(expected.containsKey("lm_head") && expected.containsKey("gain of lm_head"));
+            expected.keySet().removeIf(path -> path.endsWith("lm_head"));
             targets.remove("lm_head");
             assertSame(expected, refine(model, targets, 2, 1 << 30, "without", _ -> { }));
         }
+    }
+
+    /// What the last layer makes, as the model itself makes it, where no layer is coded: of mixtures with their routers, shares and shared experts too.
+    @ParameterizedTest
+    @ValueSource(strings = {"llama", "qwen2_moe", "mixtral", "qwen3_moe", "olmoe"})
+    void statesAreThoseOfTheModel(String type) throws IOException {
+        Path written = new TinyModel(type, "").write(folder.resolve("model"));
+        try (EvalModel model = EvalModel.open(written); Workers workers = new Workers(2); RefineStore store = new RefineStore(folder.resolve("s"), "")) {
+            List<int[]> text = TEXT.sample(model.weights(), workers, 1 << 16, _ -> { });
+            Refiner refiner = new Refiner(model.weights(), Map.of("lm_head", new Refiner.Target(new Format(Format.Mode.AFFINE, 4, 32), DType.BF16)), workers, 1 << 24, 0.5, store);
+            refiner.run(() -> text, _ -> { });
+            List<float[]> expected = new ForwardPass(model.weights(), workers).run(text, 1 << 16, (_, _) -> { });
+            ByteBuffer states = ByteBuffer.wrap(Files.readAllBytes(store.file("states-0.f32"))).order(ByteOrder.LITTLE_ENDIAN);
+            for (float[] sequence : expected) {
+                for (float value : sequence) {
+                    assertEquals(value, states.getFloat(), 1e-4f * Math.max(1, Math.abs(value)));
+                }
+            }
+            assertFalse(states.hasRemaining());
+        }
+    }
+
+    @Test
+    void activationsThatOverflowAreRefused() throws IOException {
+        Path written = new TinyModel("llama", "").write(folder.resolve("model"));
+        try (EvalModel model = EvalModel.open(written); Workers workers = new Workers(2); RefineStore store = new RefineStore(folder.resolve("s"), "")) {
+            ReplacedWeights broken = new ReplacedWeights(model.weights(), "huge", (path, rows) -> path.equals("model.layers.0.mlp.down_proj") ? huge(rows) : rows);
+            Refiner refiner = new Refiner(broken, Map.of("lm_head", new Refiner.Target(new Format(Format.Mode.AFFINE, 4, 32), DType.BF16)), workers, 1 << 24, 0.5, store);
+            String message = assertThrows(InputException.class, () -> refiner.run(() -> List.of(new int[] {1, 2, 3}), _ -> { })).getMessage();
+            assertTrue(message.startsWith("the activations after model.layers.0 are not finite"), message);
+        }
+    }
+
+    private static Rows huge(Rows rows) {
+        return new Rows() {
+            @Override
+            public long rows() {
+                return rows.rows();
+            }
+
+            @Override
+            public int columns() {
+                return rows.columns();
+            }
+
+            @Override
+            public void read(long first, int count, float[] target) {
+                Arrays.fill(target, 0, count * rows.columns(), 3e38f);
+            }
+        };
     }
 
     @Test
