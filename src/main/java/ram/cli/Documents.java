@@ -4,8 +4,10 @@ import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.core.StreamReadFeature;
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.CharConversionException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -19,6 +21,8 @@ import ram.eval.EvalDocuments;
 /// Which of the program's documents a file is.
 final class Documents {
     private static final long MAX_BYTES = 1_000_000_000;
+
+    private static final JsonMapper EVALUATIONS = JsonMapper.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS).build();
 
     private Documents() {
     }
@@ -54,7 +58,7 @@ final class Documents {
             throw InputException.in(file, "is not an evaluation; give what ram eval --json printed");
         }
         try {
-            return new ObjectMapper().readTree(Files.readAllBytes(file));
+            return EVALUATIONS.readTree(Files.readAllBytes(file));
         } catch (JsonProcessingException | CharConversionException e) {
             throw new InputException(file + ": is not valid JSON; create it again with ram eval --json", e);
         } catch (IOException e) {

@@ -75,7 +75,7 @@ final class ExplainCommand implements Callable<Integer> {
                 p.format().isDense() ? "-" : String.format(Locale.ROOT, "%.1f", p.sqnrDb()), String.format(Locale.ROOT, "%.3g", p.damage()), p.chosen() ? "chosen" : p.allowed() ? "" : "not allowed"));
         curve.print(out);
         out.println();
-        out.println(String.format(Locale.ROOT, "its errors account for %.3f %% of the model's weighted error; sensitivity is %s", 100 * e.weightShare(), e.sensitivitySource()));
+        out.println(String.format(Locale.ROOT, "were the relative error of all modules the same, %.3f %% of the damage would come from this one; its sensitivity is %s", 100 * e.weightShare(), e.sensitivitySource()));
         e.ingredients().forEach((name, value) -> out.println(String.format(Locale.ROOT, "  %s %.4g", name, value)));
         if (e.price() > 0) {
             out.println(String.format(Locale.ROOT, "one more byte saves %.3g of damage at this budget", e.price()));
@@ -110,8 +110,8 @@ final class ExplainCommand implements Callable<Integer> {
 
     private static void print(Payoffs all, PrintWriter out) {
         List<Payoffs.Payoff> modules = all.modules();
-        out.println(all.cheapest() + " modules have their cheapest format or no choice, " + modules.size() + " more than that. One more byte saves "
-                + String.format(Locale.ROOT, "%.3g", all.price()) + " of damage at this budget.");
+        out.println(all.cheapest() + " modules have their cheapest format or no choice, " + modules.size() + " more than that."
+                + (all.price() > 0 ? String.format(Locale.ROOT, " One more byte saves %.3g of damage at this budget.", all.price()) : ""));
         int best = Math.min(ROWS, modules.size());
         int worst = Math.max(best, modules.size() - ROWS);
         print("best value: most damage saved per byte beyond the cheapest format", modules.subList(0, best), all.price(), out);

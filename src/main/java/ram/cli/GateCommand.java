@@ -45,7 +45,7 @@ final class GateCommand implements Callable<Integer> {
     @Option(names = "--max-size", paramLabel = "SIZE", description = "Maximum size of all *.safetensors files.")
     Size maxSize;
 
-    @Option(names = "--baseline", paramLabel = "MANIFEST", description = "An earlier manifest or output folder: size, predicted damage and, if it was evaluated, measured divergence must not be worse.")
+    @Option(names = "--baseline", paramLabel = "MANIFEST", description = "An earlier manifest or output folder: size, predicted damage and, if it was evaluated, measured divergence must not be worse (the last two by no more than a thousandth).")
     Path baseline;
 
     @Option(names = "--json", description = "Print one JSON document.")

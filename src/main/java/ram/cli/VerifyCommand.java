@@ -18,7 +18,9 @@ import picocli.CommandLine.Spec;
 import ram.InputException;
 import ram.convert.Receipts;
 import ram.layout.LayoutOptions;
+import ram.layout.Layouts;
 import ram.layout.Model;
+import ram.layout.ModelConfig;
 import ram.numeric.Background;
 import ram.numeric.Workers;
 import ram.plan.Manifest;
@@ -99,6 +101,10 @@ final class VerifyCommand implements Callable<Integer> {
         }
     }
 
+    private static boolean isKnown(Path folder) {
+        return Layouts.isKnown(ModelConfig.read(folder));
+    }
+
     private int report(Verifier.Report report) {
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
@@ -112,6 +118,9 @@ final class VerifyCommand implements Callable<Integer> {
         if (!report.sound()) {
             out.println(folder + ": " + report.problems().size() + (report.problems().size() == 1 ? " problem" : " problems"));
             return ExitCode.INPUT;
+        }
+        if (!isKnown(folder)) {
+            out.println("note: the model_type of config.json is none that mlx_lm is known to load, so this shows only that the numbers are right");
         }
         if (!root.global.quiet) {
             out.println(folder + ": sound; " + report.tensors() + " tensors, " + report.quantized() + " quantized modules"

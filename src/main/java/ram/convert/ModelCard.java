@@ -45,7 +45,8 @@ public final class ModelCard {
         manifest.refinement().ifPresent(r -> card.append("\nThe codes of ").append(r.path("modules").size()).append(r.path("text").asText().startsWith("self")
                 ? " modules were refined on text that the model sampled from itself.\n" : " modules were refined on text.\n"));
         manifest.evaluation().ifPresent(e -> card.append(evaluation(e)));
-        card.append("\nTo run it, with this folder as MODEL:\n\n    pip install mlx-lm\n    mlx_lm.generate --model MODEL --prompt \"Hello\"\n");
+        card.append(manifest.architecture().known() ? "\nTo run it, with this folder as MODEL:\n\n    pip install mlx-lm\n    mlx_lm.generate --model MODEL --prompt \"Hello\"\n"
+                : "\nNo class of mlx_lm is known to load the model_type " + manifest.architecture().modelType() + ".\n");
         card.append("\nTo make it again, with the source as MODEL:\n\n    ").append(command(manifest)).append('\n');
         return card.toString();
     }

@@ -28,10 +28,14 @@ public final class EvalDocuments {
         report.reference().ifPresent(r -> root.put("reference", r));
         ArrayNode models = root.putArray("models");
         for (EvalReport.ModelScores m : report.models()) {
-            ObjectNode node = models.addObject().put("name", m.name()).put("nll", m.nll()).put("nll_standard_error", m.nllError()).put("perplexity", m.perplexity());
+            ObjectNode node = models.addObject().put("name", m.name()).put("nll", m.nll());
+            error(node, "nll_standard_error", m.nllError());
+            node.put("perplexity", m.perplexity());
             EvalReport.Spread s = m.sequencePerplexity();
-            node.putObject("sequence_perplexity").put("mean", s.mean()).put("median", s.median()).put("trimmed_mean_5", s.trimmed5()).put("trimmed_mean_10", s.trimmed10())
-                    .put("geometric_mean", s.geometricMean()).put("standard_error", s.standardError()).put("min", s.min()).put("max", s.max());
+            ObjectNode sequences = node.putObject("sequence_perplexity").put("mean", s.mean()).put("median", s.median()).put("trimmed_mean_5", s.trimmed5()).put("trimmed_mean_10", s.trimmed10())
+                    .put("geometric_mean", s.geometricMean());
+            error(sequences, "standard_error", s.standardError());
+            sequences.put("min", s.min()).put("max", s.max());
             m.worst().forEach(node.putArray("worst_sequences")::add);
             m.divergence().ifPresent(d -> put(node.putObject("divergence"), d));
             m.sequenceNll().forEach(node.putArray("sequence_nll")::add);
@@ -41,7 +45,9 @@ public final class EvalDocuments {
     }
 
     private static void put(ObjectNode node, EvalReport.Divergence d) {
-        node.put("mean_kl", d.mean()).put("mean_kl_standard_error", d.standardError()).put("median_kl", d.median()).put("p90_kl", d.p90()).put("p99_kl", d.p99())
+        node.put("mean_kl", d.mean());
+        error(node, "mean_kl_standard_error", d.standardError());
+        node.put("median_kl", d.median()).put("p90_kl", d.p90()).put("p99_kl", d.p99())
                 .put("max_kl", d.max()).put("same_top", d.sameTop());
         EvalReport.DeltaP p = d.deltaP();
         node.putObject("delta_p").put("mean", p.mean()).put("rms", p.rms()).put("p1", p.p1()).put("p5", p.p5()).put("median", p.median()).put("p95", p.p95()).put("p99", p.p99());
@@ -50,6 +56,13 @@ public final class EvalDocuments {
             node.putArray("nll_difference_95").add(d.differenceLow()).add(d.differenceHigh());
         }
         d.sequenceKl().forEach(node.putArray("sequence_kl")::add);
+    }
+
+    /// Of a single window there is none.
+    private static void error(ObjectNode node, String name, double error) {
+        if (Double.isFinite(error)) {
+            node.put(name, error);
+        }
     }
 
     /// One line per model, one column per number; empty where there is no reference.

@@ -12,12 +12,12 @@ public record EvalModel(String name, WeightSource weights) implements AutoClosea
         Objects.requireNonNull(weights);
     }
 
-    /// Opens a model folder: a Hugging Face checkpoint or an MLX one, quantized or not. It is called by the folder's name.
+    /// Opens a model folder: a Hugging Face checkpoint or an MLX one, quantized or not. It is called by the folder's name, without control characters.
     ///
     /// @throws ram.InputException when the folder is not a usable model
     public static EvalModel open(Path folder) {
         Path name = folder.toAbsolutePath().normalize().getFileName();
-        return new EvalModel(name == null ? "model" : name.toString(), FolderWeights.open(folder));
+        return new EvalModel(name == null ? "model" : name.toString().replaceAll("\\p{Cntrl}", "?"), FolderWeights.open(folder));
     }
 
     /// @throws ram.InputException when a token is not one of the model's vocabulary

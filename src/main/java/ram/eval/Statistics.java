@@ -15,11 +15,8 @@ final class Statistics {
         return sum / x.length;
     }
 
-    /// Standard error of the mean; 0 for a single value.
+    /// Standard error of the mean; not a number for a single value, which says nothing of it.
     static double standardError(double[] x) {
-        if (x.length < 2) {
-            return 0;
-        }
         double mean = mean(x);
         double squares = 0;
         for (double v : x) {

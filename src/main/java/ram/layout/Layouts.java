@@ -388,6 +388,11 @@ public final class Layouts {
         return IntStream.range(0, layers).filter(l -> !found.contains(l)).findFirst();
     }
 
+    /// Whether mlx_lm is known to have a class for a model of this type.
+    public static boolean isKnown(ModelConfig config) {
+        return Family.of(config.modelType()).isPresent();
+    }
+
     /// The part of config.json that the model's class reads; the root for a class that is not known.
     public static JsonNode scope(ModelConfig config) {
         return Family.of(config.modelType()).map(f -> f.scope(config.json())).orElse(config.json());

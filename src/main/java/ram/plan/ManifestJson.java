@@ -21,6 +21,9 @@ import ram.profile.JsonFields;
 
 /// `manifest.json`. Equal manifests give equal bytes, and numbers are read back as they were.
 public final class ManifestJson {
+    /// Part of a sum that adding in another order changes.
+    private static final double ROUNDING = 1e-9;
+
     private ManifestJson() {
     }
 
@@ -120,6 +123,10 @@ public final class ManifestJson {
                 d.text("policy"), d.texts("notes"), limit, sizes, solver, modules, tensors, d.has("evaluation") ? Optional.of(d.tree("evaluation")) : Optional.empty(),
                 d.has("refinement") ? Optional.of(d.tree("refinement")) : Optional.empty(),
                 readFiles(d, "source_files"), readFiles(d, "files"));
+        double damage = m.predictedDamage();
+        if (!m.weighsNrmse() && Math.abs(damage - solver.objective()) > ROUNDING * damage) {
+            throw d.wrong("solver", "has an objective of " + solver.objective() + ", but the damage of the modules comes to " + damage);
+        }
         try {
             if (PlanRequest.of(m).policy().isPriced() && limit == Limit.NONE) {
                 throw d.wrong("limit", "is empty, which policy " + m.policy() + " cannot be planned for");

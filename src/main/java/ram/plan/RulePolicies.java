@@ -328,8 +328,9 @@ final class RulePolicies {
                 }
             }
         }
-        notes.add(String.format(Locale.ROOT, "Thresholds of the smallest size that predicts no more damage than the standard ones: dense from %.2f, 8 bits from %.2f, 2 bits up to %.2f.",
-                best.dense, best.sensitive, best.tough));
+        notes.add(String.format(Locale.ROOT, "Thresholds of the smallest size that predicts no more damage than the standard ones: %s, 8 bits from %.2f, %s.",
+                best.dense > 1 ? "dense never" : String.format(Locale.ROOT, "dense from %.2f", best.dense), best.sensitive,
+                best.tough < 0 ? "2 bits never" : String.format(Locale.ROOT, "2 bits up to %.2f", best.tough)));
         return best;
     }
 

@@ -9,6 +9,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
+import ram.InputException;
 import ram.UsageException;
 import ram.eval.EvalDocuments;
 import ram.plan.ByteSize;
@@ -62,6 +63,9 @@ public final class Gate {
             checks.add(new Check("max-size", "", size <= most, size, most, "size is " + ByteSize.format(size) + ", at most " + ByteSize.format(most) + " is allowed"));
         });
         baseline.ifPresent(b -> checks.addAll(regressions(require(manifest, "--baseline"), b)));
+        if (checks.isEmpty()) {
+            throw new UsageException("the evaluation has no model to judge beside its reference and noise controls; run ram eval with the model to judge");
+        }
         return List.copyOf(checks);
     }
 
@@ -100,12 +104,14 @@ public final class Gate {
 
     private static List<Divergence> divergences(Optional<Manifest> manifest, Optional<JsonNode> evaluation) {
         List<Divergence> out = new ArrayList<>();
-        evaluation.ifPresent(e -> e.path("models").forEach(m -> {
-            if (m.path("divergence").has("mean_kl") && !isControl(m)) {
+        boolean compared = evaluation.filter(e -> e.has("reference")).isPresent();
+        for (int i = 1; compared && i < evaluation.get().path("models").size(); i++) {
+            JsonNode m = evaluation.get().path("models").get(i);
+            if (!isControl(m)) {
                 out.add(new Divergence("measured mean KL divergence of " + m.path("name").asText(), m.path("name").asText(), number(m, "/divergence/mean_kl")));
             }
-        }));
-        if (out.isEmpty()) {
+        }
+        if (!compared) {
             out.add(new Divergence("predicted mean KL divergence", "", predicted(manifest.orElseThrow(() -> new UsageException("--max-kl: the evaluation has no reference; run ram eval with --reference")))));
         }
         return out;
@@ -120,7 +126,7 @@ public final class Gate {
     }
 
     private static Check atMost(Divergence d, double most) {
-        return new Check("max-kl", d.model(), d.value() <= most, d.value(), most, String.format(Locale.ROOT, "%s is %.6g nats, at most %.6g nats is allowed", d.what(), d.value(), most));
+        return new Check("max-kl", d.model(), d.value() <= most, d.value(), most, String.format(Locale.ROOT, "%s %s, at most %.6g nats is allowed", d.what(), Double.isNaN(d.value()) ? "was not measured" : String.format(Locale.ROOT, "is %.6g nats", d.value()), most));
     }
 
     /// What is compared with, not what is to be judged.
@@ -160,7 +166,7 @@ public final class Gate {
         long stored = manifest.tensors().stream().filter(t -> t.reason().startsWith(SourceTensor.STORED)).count();
         String passedOver = stored == 0 ? "" : "; " + stored + " tensors that the source stores quantized already are not counted";
         return new Check("min-bits", "", below.isEmpty(), least, fewest, below.isEmpty() ? "every quantized module has " + fewest + " bits or more" + passedOver
-                : below.size() + " modules have fewer than " + fewest + " bits, the first of them " + below.getFirst().path() + " with " + below.getFirst().format().bits());
+                : below.size() + (below.size() == 1 ? " module has" : " modules have") + " fewer than " + fewest + " bits, the first of them " + below.getFirst().path() + " with " + below.getFirst().format().bits());
     }
 
     /// Grows by no more than rounding: sizes exactly, figures to a thousandth.
@@ -185,7 +191,7 @@ public final class Gate {
         OptionalDouble is = now.measured("divergence/mean_kl");
         String missing = is.isEmpty() ? "was not measured" : ManifestDiff.tokens(now).equals(ManifestDiff.tokens(before)) ? "" : "was measured on other tokens";
         return missing.isEmpty() ? regression(what, is.getAsDouble(), was)
-                : new Check("baseline-" + what.replace(' ', '-'), "", false, Double.NaN, was, String.format(Locale.ROOT, "%s %s, was %.6g; evaluate both on the same text", what, missing, was));
+                : new Check("baseline-" + what.replace(' ', '-'), "", false, Double.NaN, was, String.format(Locale.ROOT, "the %s %s, was %.6g; evaluate both on the same text", what, missing, was));
     }
 
     private static Check regression(String what, double now, double before) {
@@ -193,8 +199,14 @@ public final class Gate {
     }
 
     /// Not a number when the document does not hold one, which no limit allows.
+    ///
+    /// @throws InputException when it holds one that no evaluation gives: neither divergences nor perplexities are negative
     private static double number(JsonNode model, String pointer) {
         JsonNode value = model.at(pointer);
+        if (value.isNumber() && value.asDouble() < 0) {
+            throw new InputException("the evaluation of " + model.path("name").asText() + " has " + value.asText() + " as " + pointer.substring(pointer.lastIndexOf('/') + 1)
+                    + ", which cannot be; it was changed by hand, run ram eval again");
+        }
         return value.isNumber() ? value.asDouble() : Double.NaN;
     }
 }

@@ -256,8 +256,11 @@ public final class ReportData {
                     .put("median", round(s.path("median").asDouble())).put("trimmed", round(s.path("trimmed_mean_10").asDouble()));
             JsonNode d = m.path("divergence");
             if (d.path("mean_kl").isNumber()) {
-                o.put("kl", round(d.path("mean_kl").asDouble())).put("kl_error", round(d.path("mean_kl_standard_error").asDouble())).put("median_kl", round(d.path("median_kl").asDouble()))
+                o.put("kl", round(d.path("mean_kl").asDouble())).put("median_kl", round(d.path("median_kl").asDouble()))
                         .put("p99_kl", round(d.path("p99_kl").asDouble())).put("same_top", round(d.path("same_top").asDouble()));
+                if (d.has("mean_kl_standard_error")) {
+                    o.put("kl_error", round(d.path("mean_kl_standard_error").asDouble()));
+                }
                 ArrayNode sequences = o.putArray("sequences");
                 d.path("sequence_kl").forEach(x -> sequences.add(round(x.asDouble())));
             }

@@ -13,6 +13,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 import javax.xml.parsers.DocumentBuilderFactory;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.BeforeAll;
@@ -69,7 +70,7 @@ class GateTest {
         Cli.Result r = Cli.run("gate", folder.resolve("small/manifest.json"), "--baseline", manifest);
         assertEquals(3, r.exitCode());
         assertTrue(r.out().contains("ok      baseline-size") && r.out().contains("FAILED  baseline-predicted-damage"), r.out());
-        assertTrue(r.out().contains("FAILED  baseline-measured-mean-KL-divergence: measured mean KL divergence was not measured, was 0."), r.out());
+        assertTrue(r.out().contains("FAILED  baseline-measured-mean-KL-divergence: the measured mean KL divergence was not measured, was 0."), r.out());
     }
 
     @Test
@@ -126,6 +127,55 @@ class GateTest {
         assertEquals(5, Cli.run("gate", Files.writeString(folder.resolve("bad.json"), "{"), "--max-kl", "1").exitCode());
     }
 
+    /// An evaluation as it was printed, with something changed.
+    private static Path evaluation(Consumer<ObjectNode> change) throws IOException {
+        ObjectMapper json = new ObjectMapper();
+        ObjectNode document = (ObjectNode) json.readTree(manifest.toFile()).path("evaluation");
+        change.accept(document);
+        return Files.writeString(folder.resolve("evaluation.json"), document.toString());
+    }
+
+    @Test
+    void anEvaluationThatCannotBeIsRefused() throws IOException {
+        assertEquals(0, Cli.run("gate", evaluation(_ -> { }), "--max-kl", "1").exitCode());
+        Path negative = evaluation(e -> ((ObjectNode) e.at("/models/1/divergence")).put("mean_kl", -1));
+        assertEquals(5, Cli.run("gate", negative, "--max-kl", "1").exitCode());
+        Path perplexity = evaluation(e -> ((ObjectNode) e.at("/models/1")).put("perplexity", -1e9));
+        assertEquals(5, Cli.run("gate", perplexity, "--max-ppl-increase", "1%").exitCode());
+        String text = Files.readString(evaluation(_ -> { }));
+        assertEquals(5, Cli.run("gate", Files.writeString(folder.resolve("twice.json"), text + text), "--max-kl", "1").exitCode());
+        assertEquals(5, Cli.run("gate", Files.writeString(folder.resolve("twice.json"), text.replace("\"mean_kl\":", "\"mean_kl\":0,\"mean_kl\":")), "--max-kl", "1").exitCode());
+    }
+
+    @Test
+    void aModelThatWasNotComparedHoldsNoLimit() throws IOException {
+        Cli.Result r = Cli.run("gate", evaluation(e -> ((ArrayNode) e.path("models")).addObject().put("name", "other")), "--max-kl", "1");
+        assertEquals(3, r.exitCode());
+        assertTrue(r.out().contains("FAILED  max-kl: measured mean KL divergence of other was not measured, at most 1.00000 nats is allowed"), r.out());
+        Cli.Result nothing = Cli.run("gate", evaluation(e -> ((ObjectNode) e.at("/models/1")).put("name", "out as noise")), "--max-kl", "1");
+        assertEquals(2, nothing.exitCode(), "there is nothing to judge");
+    }
+
+    /// Sizes are compared exactly, figures to a thousandth, as they are rounded sums.
+    @Test
+    void aBaselineAllowsAThousandth() throws IOException {
+        for (double factor : new double[] {1.0009, 1.0011}) {
+            ObjectNode document = (ObjectNode) new ObjectMapper().readTree(manifest.toFile());
+            ((ObjectNode) document.at("/evaluation/models/1/divergence")).put("mean_kl", document.at("/evaluation/models/1/divergence/mean_kl").asDouble() * factor);
+            Path worse = Files.writeString(folder.resolve("worse.json"), document.toString());
+            assertEquals(factor < 1.001 ? 0 : 3, Cli.run("gate", worse, "--baseline", manifest).exitCode(), "grown to " + factor);
+        }
+    }
+
+    @Test
+    void aPlanWhoseDamageDoesNotAddUpIsRefused() throws IOException {
+        ObjectNode document = (ObjectNode) new ObjectMapper().readTree(manifest.toFile());
+        document.path("modules").forEach(m -> ((ObjectNode) m).put("damage", 0));
+        Cli.Result r = Cli.run("gate", Files.writeString(folder.resolve("zero.json"), document.toString()), "--max-kl", "1e-9");
+        assertEquals(5, r.exitCode());
+        assertTrue(r.sentence().contains("but the damage of the modules comes to 0.0"), r.err());
+    }
+
     @Test
     void aMeasurementThatIsNoNumberHoldsNoLimit() throws IOException {
         ObjectMapper json = new ObjectMapper();
@@ -135,7 +185,7 @@ class GateTest {
         Path file = Files.writeString(folder.resolve("nan.json"), document.toString());
         Cli.Result r = Cli.run("gate", file, "--max-kl", "1");
         assertEquals(3, r.exitCode(), r.err());
-        assertTrue(r.out().contains("FAILED  max-kl: measured mean KL divergence of quantized is NaN"), r.out());
+        assertTrue(r.out().contains("FAILED  max-kl: measured mean KL divergence of quantized was not measured"), r.out());
         assertEquals(3, Cli.run("gate", file, "--baseline", file).exitCode());
         assertEquals(3, Cli.run("gate", file, "--max-ppl-increase", "50%").exitCode(), "there is no perplexity in it");
     }

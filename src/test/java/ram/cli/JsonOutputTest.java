@@ -1,6 +1,7 @@
 package ram.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
@@ -96,6 +97,10 @@ class JsonOutputTest {
     void sweepAndEvaluation() throws IOException {
         assertEquals(20, valid(0, "sweep", "sweep", profile, "--budgets", 20).path("points").size());
         assertEquals(2, valid(0, "evaluation", "eval", out, "--reference", Cli.TINY, "--tokens", Cli.TINY.resolve("tokens.i32"), "--seq-len", 64, "--samples", 2).path("models").size());
+        JsonNode one = valid(0, "evaluation", "eval", out, "--reference", Cli.TINY, "--tokens", Cli.TINY.resolve("tokens.i32"), "--seq-len", 64, "--samples", 1);
+        assertFalse(one.toString().contains("standard_error"), "one window says nothing of it");
+        Path evaluation = Files.writeString(dir.resolve("evaluation.json"), one.toString());
+        assertEquals(3, valid(0, "gate", "gate", evaluation, "--max-kl", 1, "--max-ppl-increase", "50%").path("checks").size());
     }
 
     @Test

@@ -1,6 +1,7 @@
 package ram.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -62,6 +63,18 @@ class TamperedTest {
     }
 
     @Test
+    void aFileThatWasAddedAndIsRead() throws IOException {
+        for (String name : List.of("chat_template.jinja", "special_tokens_map.json", "modeling_x.py")) {
+            Path copy = edited("manifest.json", _ -> { });
+            Files.writeString(copy.resolve(name), "{}");
+            refused("the file " + name + " was added later, and programs that load the folder read it; remove it", "verify", copy);
+        }
+        Path copy = edited("manifest.json", _ -> { });
+        Files.writeString(copy.resolve("notes.txt"), "mine");
+        assertFalse(Cli.run("verify", copy).out().contains("notes.txt"));
+    }
+
+    @Test
     void aManifestThatSaysOtherwise() throws IOException {
         refused("the manifest says that module model.embed_tokens is 8:64, but it is stored as", "verify",
                 edited("manifest.json", m -> {
@@ -69,7 +82,11 @@ class TamperedTest {
                     long weights = first.path("shape").path(0).asLong() * first.path("shape").path(1).asLong();
                     first.put("format", "8:64").put("bits", 8).put("group_size", 64).put("bytes", weights + weights / 64 * 4);
                 }));
-        refused("is quantized, but the manifest does not list it", "verify", edited("manifest.json", m -> ((ArrayNode) m.path("modules")).remove(3)));
+        refused("is quantized, but the manifest does not list it", "verify", edited("manifest.json", m -> {
+            double damage = ((ArrayNode) m.path("modules")).remove(3).path("damage").asDouble();
+            ObjectNode solver = (ObjectNode) m.path("solver");
+            solver.put("objective", solver.path("objective").asDouble() - damage);
+        }));
         refused("the manifest lists the module model.layers.7.mlp.up_proj, which is not in the folder", "verify",
                 edited("manifest.json", m -> ((ObjectNode) m.path("modules").path(3)).put("path", "model.layers.7.mlp.up_proj")));
         refused("the manifest says 1 bytes in 1 safetensors files", "verify", edited("manifest.json", m -> ((ObjectNode) m.path("sizes")).put("file_bytes", 1)));
