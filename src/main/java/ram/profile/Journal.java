@@ -25,6 +25,8 @@ import ram.UsageException;
 public final class Journal implements AutoCloseable {
     private static final long INTERVAL_MILLIS = 1000;
     private static final int CHECKSUM_DIGITS = 8;
+    /// Far more than the steps of any model take; more could not be held in memory.
+    private static final long MAX_BYTES = 1_000_000_000;
 
     private final Path file;
     private final FileChannel channel;
@@ -40,6 +42,9 @@ public final class Journal implements AutoCloseable {
     private Journal(Path file, FileChannel channel, String fingerprint) throws IOException {
         this.file = file;
         this.channel = channel;
+        if (channel.size() > MAX_BYTES) {
+            throw new UsageException(file + " is too large for a resume file of ram; remove it or give --fresh");
+        }
         boolean filled = channel.size() > 0;
         byte[] content = content(channel);
         if (!isJournal(content)) {
@@ -60,7 +65,7 @@ public final class Journal implements AutoCloseable {
     }
 
     /// @param fingerprint one line that names all that the steps depend on; what was recorded under another one is dropped
-    /// @throws UsageException when another run holds this journal, or the file is something else
+    /// @throws UsageException when another run holds this journal, or the file is something else or too large
     public static Journal open(Path file, String fingerprint) {
         try {
             Files.createDirectories(file.toAbsolutePath().getParent());

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -92,6 +93,15 @@ class JournalTest {
         Files.write(file, checksums);
         assertTrue(assertThrows(UsageException.class, () -> Journal.open(file, "a")).getMessage().contains("not a resume file"));
         assertArrayEquals(checksums, Files.readAllBytes(file));
+    }
+
+    @Test
+    void whatIsTooLargeIsNotRead() throws IOException {
+        try (RandomAccessFile large = new RandomAccessFile(file.toFile(), "rw")) {
+            large.setLength(3_000_000_000L);
+        }
+        assertEquals(file + " is too large for a resume file of ram; remove it or give --fresh", assertThrows(UsageException.class, () -> Journal.open(file, "a")).getMessage());
+        assertEquals(3_000_000_000L, Files.size(file));
     }
 
     @Test
