@@ -2,6 +2,7 @@ package ram.cli;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
@@ -13,6 +14,7 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import java.util.concurrent.Callable;
+import java.util.regex.Pattern;
 import javax.xml.stream.XMLOutputFactory;
 import javax.xml.stream.XMLStreamException;
 import javax.xml.stream.XMLStreamWriter;
@@ -30,6 +32,11 @@ import ram.report.Gate;
 
 @Command(name = "gate", sortOptions = false, description = "Checks a manifest or an evaluation against limits; exit code 3 when one does not hold.")
 final class GateCommand implements Callable<Integer> {
+    private static final String SUITE = "ram gate";
+    /// How an outcome begins, whoever indented it.
+    private static final Pattern OUTCOME = Pattern.compile("\\s*(<\\?xml[^<>]*\\?>)?\\s*<testsuite\\s+name=\"" + SUITE + "\"[\\s>]");
+    private static final int START_BYTES = 1000;
+
     @Parameters(paramLabel = "MANIFEST|EVAL", description = "manifest.json, an output folder that has one, or what `ram eval --json` printed.")
     Path file;
 
@@ -105,8 +112,12 @@ final class GateCommand implements Callable<Integer> {
             if (!Files.isRegularFile(junit)) {
                 return;
             }
-            if (Files.size(junit) > 0 && !Files.readString(junit, StandardCharsets.ISO_8859_1).contains("<testsuite")) {
-                throw new UsageException(junit + " is not an earlier outcome of a gate; choose another name");
+            byte[] start;
+            try (InputStream in = Files.newInputStream(junit)) {
+                start = in.readNBytes(START_BYTES);
+            }
+            if (start.length > 0 && !OUTCOME.matcher(new String(start, StandardCharsets.UTF_8)).lookingAt()) {
+                throw new UsageException(junit + " is not an earlier outcome of ram gate, so it was not touched; choose another name or remove it");
             }
             Files.delete(junit);
         } catch (IOException e) {
@@ -139,26 +150,32 @@ final class GateCommand implements Callable<Integer> {
         throw new UsageException("--max-ppl-increase: '" + text + "' is not a share; write 2% or 0.02");
     }
 
+    /// With a replacement character for each that XML 1.0 cannot hold, not even escaped.
+    private static String printable(String text) {
+        int[] points = text.codePoints().map(c -> c >= 0x20 && c <= 0xD7FF || c == '\t' || c == '\n' || c == '\r' || c >= 0xE000 && c <= 0xFFFD || c >= 0x10000 ? c : 0xFFFD).toArray();
+        return new String(points, 0, points.length);
+    }
+
     private static String xml(List<Gate.Check> checks) {
         StringWriter text = new StringWriter();
         try {
             XMLStreamWriter xml = XMLOutputFactory.newInstance().createXMLStreamWriter(text);
             xml.writeStartDocument("UTF-8", "1.0");
             xml.writeStartElement("testsuite");
-            xml.writeAttribute("name", "ram gate");
+            xml.writeAttribute("name", SUITE);
             xml.writeAttribute("tests", String.valueOf(checks.size()));
             xml.writeAttribute("failures", String.valueOf(checks.stream().filter(c -> !c.holds()).count()));
             for (Gate.Check c : checks) {
                 xml.writeStartElement("testcase");
                 xml.writeAttribute("classname", "ram.gate");
-                xml.writeAttribute("name", c.model().isEmpty() ? c.name() : c.name() + " of " + c.model());
+                xml.writeAttribute("name", printable(c.model().isEmpty() ? c.name() : c.name() + " of " + c.model()));
                 if (c.holds()) {
                     xml.writeStartElement("system-out");
-                    xml.writeCharacters(c.sentence());
+                    xml.writeCharacters(printable(c.sentence()));
                     xml.writeEndElement();
                 } else {
                     xml.writeStartElement("failure");
-                    xml.writeAttribute("message", c.sentence());
+                    xml.writeAttribute("message", printable(c.sentence()));
                     xml.writeEndElement();
                 }
                 xml.writeEndElement();

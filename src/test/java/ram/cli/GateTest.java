@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -208,9 +209,44 @@ class GateTest {
         assertTrue(Files.readString(junit).contains("name=\"max-kl of a\"") && Files.readString(junit).contains("name=\"max-kl of b\""));
         assertEquals(2, Cli.run("gate", file, "--min-bits", "4", "--junit", junit).exitCode());
         assertFalse(Files.exists(junit), "an earlier outcome is not that of a gate that could not judge");
-        Path notes = Files.writeString(folder.resolve("notes.md"), "mine");
-        assertEquals(2, Cli.run("gate", file, "--max-kl", "1", "--junit", notes).exitCode());
-        assertEquals("mine", Files.readString(notes));
+    }
+
+    @Test
+    void onlyAnEarlierOutcomeIsReplaced() throws IOException {
+        Path junit = folder.resolve("earlier.xml");
+        String others = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"my tests\"><testcase name=\"ram gate\"/></testsuite>\n";
+        for (String foreign : List.of("mine", others, "<testsuites><testsuite name=\"ram gate\"/></testsuites>", "see <testsuite name=\"ram gate\">")) {
+            Files.writeString(junit, foreign);
+            Cli.Result r = Cli.run("gate", manifest, "--max-kl", "1", "--junit", junit);
+            assertEquals(2, r.exitCode(), foreign);
+            assertEquals("", r.out(), "nothing is judged");
+            assertEquals("ram: " + junit + " is not an earlier outcome of ram gate, so it was not touched; choose another name or remove it", r.sentence());
+            assertEquals(foreign, Files.readString(junit));
+        }
+        Files.writeString(junit, "");
+        for (int i = 0; i < 2; i++) {
+            assertEquals(0, Cli.run("gate", manifest, "--max-kl", "1", "--junit", junit).exitCode(), "a new file, and the outcome in it");
+            assertTrue(Files.size(junit) > 0);
+        }
+    }
+
+    @Test
+    void namesThatXmlCannotHold() throws Exception {
+        ObjectMapper json = new ObjectMapper();
+        ObjectNode document = json.createObjectNode().put("schema", "ram.evaluation/1").put("reference", "source");
+        ArrayNode models = document.putArray("models");
+        for (String name : List.of("source", "a\u0001b\u001b[1m<&\uFFFE\uD800\uD83D\uDE00")) {
+            models.addObject().put("name", name).put("perplexity", 10.1).set("divergence", json.createObjectNode().put("mean_kl", 0.1));
+        }
+        Path file = folder.resolve("control.json");
+        json.writer().with(JsonWriteFeature.ESCAPE_NON_ASCII).writeValue(file.toFile(), document);
+        Path junit = folder.resolve("control.xml");
+        for (String limit : List.of("0.5", "0.05")) {
+            Cli.Result r = Cli.run("gate", file, "--max-kl", limit, "--junit", junit);
+            assertTrue(r.exitCode() == 0 || r.exitCode() == 3, r.err());
+            var cases = DocumentBuilderFactory.newInstance().newDocumentBuilder().parse(junit.toFile()).getElementsByTagName("testcase");
+            assertEquals("max-kl of a\uFFFDb\uFFFD[1m<&\uFFFD\uFFFD\uD83D\uDE00", cases.item(1).getAttributes().getNamedItem("name").getNodeValue());
+        }
     }
 
     @Test
