@@ -9,9 +9,10 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.util.UUID;
 import ram.UsageException;
+import ram.convert.Disk;
 import ram.convert.OutputFolder;
 
-/// Single output files: written beside their place and renamed, so that no half-written one is ever found there.
+/// Single output files: written beside their place, forced to disk and renamed, so that no half-written one is ever found there.
 final class OutputFiles {
     private OutputFiles() {
     }
@@ -71,7 +72,7 @@ final class OutputFiles {
         return Files.exists(file) && !Files.isRegularFile(file) && !Files.isDirectory(file);
     }
 
-    /// Two runs may write one file at once; it is then the whole of one of them.
+    /// Two runs may write one file at once; it is then the whole of one of them. It outlasts a computer that stops once this returns, so that a journal may go.
     static void write(Path file, byte[] content) {
         if (isSpecial(file)) {
             writeInto(file, content);
@@ -82,7 +83,9 @@ final class OutputFiles {
         try {
             Files.createDirectories(target.getParent());
             Files.write(partial, content);
+            Disk.force(partial);
             Files.move(partial, target, StandardCopyOption.ATOMIC_MOVE);
+            Disk.forceNames(target.getParent());
         } catch (IOException e) {
             try {
                 Files.deleteIfExists(partial);
