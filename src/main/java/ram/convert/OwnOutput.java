@@ -46,9 +46,13 @@ final class OwnOutput {
                 .map(f -> objection(f).map(why -> "has a folder " + f.getFileName() + ", which " + why)).flatMap(Optional::stream).findFirst();
     }
 
+    static boolean isIncidental(String name) {
+        return INCIDENTAL.contains(name);
+    }
+
     private static List<String> names(Path folder) {
         try (Stream<Path> files = Files.list(folder)) {
-            return files.map(f -> f.getFileName().toString()).filter(n -> !INCIDENTAL.contains(n)).sorted().toList();
+            return files.map(f -> f.getFileName().toString()).filter(n -> !isIncidental(n)).sorted().toList();
         } catch (IOException e) {
             throw new UncheckedIOException(folder + ": cannot be listed", e);
         }

@@ -22,6 +22,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 import java.util.UUID;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 import ram.UsageException;
@@ -33,6 +35,12 @@ import ram.UsageException;
 /// [#discard()] removes it. A lock keeps two runs apart.
 public final class StagedFolder implements AutoCloseable {
     private static final Logger LOG = LoggerFactory.getLogger(StagedFolder.class);
+    private static final String OUTPUT = "out";
+    private static final String REPLACED = "replaced";
+    /// What is in the hidden folder: the output, the one that it replaces, folders of refined modules, a second output to compare with, and its own siblings.
+    private static final Pattern OWN_FOLDERS = Pattern.compile(OUTPUT + "|" + REPLACED + "|refine-\\d+|again|\\.again\\.partial");
+    private static final Pattern OWN_FILES = Pattern.compile("(analyze|write)\\.journal|\\.again\\.lock");
+    private static final int TOKEN = 36;
 
     private final Path target;
     private final Path staging;
@@ -48,7 +56,7 @@ public final class StagedFolder implements AutoCloseable {
     private StagedFolder(Path target, boolean replace, FileChannel lockChannel, FileChannel witness, FileLock lock, Path lockFile) {
         this.target = target;
         this.staging = sibling(target, ".partial");
-        this.output = staging.resolve("out");
+        this.output = staging.resolve(OUTPUT);
         this.replace = replace;
         this.lockChannel = lockChannel;
         this.witness = witness;
@@ -58,7 +66,8 @@ public final class StagedFolder implements AutoCloseable {
 
     /// @param replace whether an existing target may be replaced at publication
     /// @param fresh whether what an earlier run left is removed
-    /// @throws UsageException when the target exists and may not be replaced, or another run is writing it
+    /// @throws UsageException when the target exists and may not be replaced, another run is writing it, or what has the name of the hidden folder or of the lock is
+    /// something else
     public static StagedFolder open(Path target, boolean replace, boolean fresh) {
         refuseExisting(target, replace);
         Path absolute = behindLink(target);
@@ -66,10 +75,12 @@ public final class StagedFolder implements AutoCloseable {
             Files.createDirectories(absolute.getParent());
             Path lockFile = sibling(absolute, ".lock");
             while (true) {
-                FileChannel channel = FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                requireLockFile(lockFile);
+                FileChannel channel = FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
                 FileLock lock;
                 Optional<FileChannel> witness;
                 try {
+                    requireToken(lockFile, channel);
                     lock = tryLock(channel);
                     if (lock == null) {
                         throw new UsageException(target + " is being written by another run; wait for it or choose another output folder");
@@ -85,6 +96,12 @@ public final class StagedFolder implements AutoCloseable {
                     continue;
                 }
                 StagedFolder folder = new StagedFolder(absolute, replace, channel, witness.get(), lock, lockFile);
+                try {
+                    requireOwn(folder.staging);
+                } catch (IOException | RuntimeException e) {
+                    folder.close();
+                    throw e;
+                }
                 try {
                     if (fresh) {
                         deleteTree(folder.staging);
@@ -167,6 +184,58 @@ public final class StagedFolder implements AutoCloseable {
         }
     }
 
+    /// Refuses before it is opened what would block, be followed, or lose its content.
+    private static void requireLockFile(Path file) throws IOException {
+        try {
+            BasicFileAttributes found = Files.readAttributes(file, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
+            if (!found.isRegularFile() || found.size() != 0 && found.size() != TOKEN) {
+                throw notALock(file);
+            }
+        } catch (NoSuchFileException _) {
+            // It is to be created.
+        }
+    }
+
+    /// Reads through the channel that is there: to close another one would give up a lock that another thread of this process holds.
+    private static void requireToken(Path file, FileChannel channel) throws IOException {
+        ByteBuffer content = ByteBuffer.allocate(TOKEN + 1);
+        channel.read(content, 0);
+        String text = StandardCharsets.ISO_8859_1.decode(content.flip()).toString();
+        if (!text.isEmpty() && !text.matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")) {
+            throw notALock(file);
+        }
+    }
+
+    private static UsageException notALock(Path file) {
+        return new UsageException(file + " is not a lock of ram, so it was not touched; choose another output folder or remove it");
+    }
+
+    private static void requireOwn(Path staging) throws IOException {
+        Optional<String> objection = objection(staging);
+        if (objection.isPresent()) {
+            throw new UsageException(staging + " " + objection.get() + ", so it was not touched; choose another output folder or remove it");
+        }
+    }
+
+    /// Why what has the name of the hidden folder was not left by an earlier run, in words that follow its name; nothing when there is none, or it is empty.
+    private static Optional<String> objection(Path staging) throws IOException {
+        if (!Files.exists(staging, LinkOption.NOFOLLOW_LINKS)) {
+            return Optional.empty();
+        }
+        if (!Files.isDirectory(staging, LinkOption.NOFOLLOW_LINKS)) {
+            return Optional.of("is not a folder of ram");
+        }
+        try (Stream<Path> entries = Files.list(staging)) {
+            return entries.filter(e -> !isOwn(e)).map(e -> e.getFileName().toString()).sorted().findFirst().map(name -> "holds " + name + ", which is not of ram");
+        }
+    }
+
+    private static boolean isOwn(Path entry) {
+        String name = entry.getFileName().toString();
+        return OwnOutput.isIncidental(name) || OWN_FOLDERS.matcher(name).matches() && Files.isDirectory(entry, LinkOption.NOFOLLOW_LINKS)
+                || OWN_FILES.matcher(name).matches() && Files.isRegularFile(entry, LinkOption.NOFOLLOW_LINKS);
+    }
+
     private static FileLock tryLock(FileChannel channel) throws IOException {
         try {
             return channel.tryLock();
@@ -197,7 +266,12 @@ public final class StagedFolder implements AutoCloseable {
 
     /// Whether an earlier run into this place was stopped and left something to go on with.
     public static boolean resumable(Path target) {
-        return Files.isDirectory(sibling(behindLink(target), ".partial"), LinkOption.NOFOLLOW_LINKS);
+        Path staging = sibling(behindLink(target), ".partial");
+        try {
+            return Files.isDirectory(staging, LinkOption.NOFOLLOW_LINKS) && objection(staging).isEmpty();
+        } catch (IOException e) {
+            throw new UncheckedIOException(staging + ": cannot be examined", e);
+        }
     }
 
     private static Path sibling(Path target, String suffix) {
@@ -211,10 +285,10 @@ public final class StagedFolder implements AutoCloseable {
 
     /// Where a journal or other work in progress of this name belongs: beside what is written, not published.
     ///
-    /// @throws IllegalArgumentException when the name is that of the folder to write into
+    /// @throws IllegalArgumentException when the next run would take it for something that is not of this program, or for the folder to write into
     public Path beside(String name) {
         Path file = staging.resolve(name);
-        if (file.equals(output)) {
+        if (file.equals(output) || !OWN_FOLDERS.matcher(name).matches() && !OWN_FILES.matcher(name).matches()) {
             throw new IllegalArgumentException(name);
         }
         return file;
@@ -249,11 +323,15 @@ public final class StagedFolder implements AutoCloseable {
     public void publish() {
         try {
             try (var files = Files.walk(output)) {
-                for (Path file : files.filter(Files::isRegularFile).toList()) {
-                    force(file);
+                for (Path file : files.toList()) {
+                    if (Files.isRegularFile(file)) {
+                        Disk.force(file);
+                    } else {
+                        Disk.forceNames(file);
+                    }
                 }
             }
-            Path old = staging.resolve("replaced");
+            Path old = staging.resolve(REPLACED);
             deleteTree(old);
             boolean replaces = replace && Files.exists(target);
             if (replaces) {
@@ -267,6 +345,8 @@ public final class StagedFolder implements AutoCloseable {
                 }
                 throw e;
             }
+            // before what it replaces, and the journals, are removed
+            Disk.forceNames(target.getParent());
             published = true;
         } catch (IOException e) {
             throw new UncheckedIOException(target + ": cannot be published", e);
@@ -279,12 +359,6 @@ public final class StagedFolder implements AutoCloseable {
             deleteTree(left);
         } catch (IOException e) {
             LOG.warn("{} is complete, but {} cannot be removed ({}); remove it by hand", target, left, e.getMessage());
-        }
-    }
-
-    private static void force(Path file) throws IOException {
-        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
-            channel.force(true);
         }
     }
 
