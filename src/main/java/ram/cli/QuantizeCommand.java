@@ -137,7 +137,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
                 print(plan(planned, measured(planned, requests.getFirst(), Optional.empty()), requests));
             } else {
                 if (!StagedFolder.resumable(output)) {
-                    OutputFolder.requireSpace(output, Math.multiplyExact(bounds.smallest(), requests.size()));
+                    OutputFolder.requireSpace(output, model, requests.size(), Math.multiplyExact(bounds.smallest(), requests.size()));
                 }
                 print(stage(m, requests));
             }
@@ -257,7 +257,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         long total = shards.stream().mapToLong(ShardPlan::totalBytes).reduce(0, Math::addExact);
         if (refine.wanted() && !Files.exists(folder.beside("refine-0"))) {
             long working = planned.stream().mapToLong(p -> refine.cost(m, model, p.formats(), types(m, measured)).files()).reduce(0, Math::addExact);
-            OutputFolder.requireSpace(output, Math.addExact(total, working));
+            OutputFolder.requireSpace(output, model, planned.size(), Math.addExact(total, working));
         }
         try {
             List<Converter.Variant> variants = new ArrayList<>();
@@ -281,7 +281,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
                 if (variants.size() > 1) {
                     variants.forEach(v -> OutputFolder.create(v.folder()));
                 }
-                OutputFolder.requireSpace(output, Math.max(0, total - Converter.written(journal)));
+                OutputFolder.requireSpace(output, model, planned.size(), Math.max(0, total - Converter.written(journal)));
                 finished = write(m, measured, refined, variants, journal);
             }
             if (planned.size() > 1) {

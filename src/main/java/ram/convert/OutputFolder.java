@@ -22,8 +22,9 @@ import ram.safetensors.ShardPlan;
 
 /// The files of an MLX folder beside its tensors.
 public final class OutputFolder {
-    /// Room for config, index, card and manifest when free space is checked.
-    private static final long SMALL_FILES = 32_000_000;
+    /// Room for config, index, card and manifest when free space is checked: so much for each output, and a share of its tensors, as they name each of them.
+    private static final long SMALL_FILES = 1_000_000;
+    private static final long SMALL_SHARE = 1000;
 
     private OutputFolder() {
     }
@@ -98,16 +99,21 @@ public final class OutputFolder {
         }
     }
 
-    /// @throws UncheckedIOException when the disk has less free space than the files will take
-    public static void requireSpace(Path target, long bytes) {
+    /// @param model whose other files are copied into each output
+    /// @param outputs how many there will be
+    /// @param bytes of all tensors and whatever else is to be written
+    /// @throws UncheckedIOException when the disk has less free space than that and the files beside it will take
+    public static void requireSpace(Path target, Path model, int outputs, long bytes) {
         Path existing = target.toAbsolutePath().normalize();
         while (existing != null && !Files.exists(existing)) {
             existing = existing.getParent();
         }
+        long beside = Math.addExact(bytes / SMALL_SHARE, Math.multiplyExact(outputs, SideFiles.bytes(model) + SMALL_FILES));
+        long needed = Math.addExact(bytes, beside);
         try {
             long free = Files.getFileStore(existing).getUsableSpace();
-            if (free < Math.addExact(bytes, SMALL_FILES)) {
-                throw new UncheckedIOException(target + ": cannot be written", new IOException("it takes " + ByteSize.format(bytes) + ", but its disk has only "
+            if (free < needed) {
+                throw new UncheckedIOException(target + ": cannot be written", new IOException("it takes " + ByteSize.format(needed) + ", but its disk has only "
                         + ByteSize.format(free) + " free; free some space or choose another disk"));
             }
         } catch (IOException e) {

@@ -42,6 +42,19 @@ final class SideFiles {
         }
     }
 
+    /// What copies of them take.
+    static long bytes(Path model) {
+        long sum = 0;
+        for (String name : in(model)) {
+            try {
+                sum = Math.addExact(sum, Files.size(model.resolve(name)));
+            } catch (IOException e) {
+                throw new UncheckedIOException(model.resolve(name) + ": cannot be examined", e);
+            }
+        }
+        return sum;
+    }
+
     static void copy(Path model, Path out) {
         for (String name : in(model)) {
             // the content alone: a source that nobody may write shall not give an output that nobody may

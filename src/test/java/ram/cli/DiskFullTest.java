@@ -8,6 +8,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -23,7 +25,11 @@ class DiskFullTest {
 
     @BeforeEach
     void mount() throws Exception {
-        mounted = run("mount", "-t", "tmpfs", "-o", "size=64k", "none", folder.toString()) == 0;
+        mount("64k");
+    }
+
+    private void mount(String size) throws Exception {
+        mounted = run("mount", "-t", "tmpfs", "-o", "size=" + size, "none", folder.toString()) == 0;
         assumeTrue(mounted, "no small file system could be mounted");
     }
 
@@ -52,8 +58,29 @@ class DiskFullTest {
     void tooLittleSpaceIsSeenBeforeAnythingIsWritten() throws IOException {
         Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("out"), "--no-progress");
         assertEquals(1, r.exitCode());
-        assertTrue(r.err().matches("ram: .*/out: cannot be written: it takes \\d+\\.\\d+ kB, but its disk has only 6\\d\\.\\d+ kB free; free some space or choose another disk\n"), r.err());
+        assertTrue(r.err().matches("ram: .*/out: cannot be written: it takes \\d+\\.\\d+ MB, but its disk has only 6\\d\\.\\d+ kB free; free some space or choose another disk\n"), r.err());
         assertEquals(List.of(), left());
+    }
+
+    /// Where the tensors alone would fit, and their configuration, tokenizer and manifest would not.
+    @Test
+    void theSentenceNamesAllThatIsNeeded() throws Exception {
+        unmount();
+        mount("1200k");
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("out"), "--no-progress");
+        assertEquals(1, r.exitCode());
+        Matcher said = Pattern.compile("it takes (\\d+\\.\\d+) MB, but its disk has only (\\d+\\.\\d+) MB free").matcher(r.err());
+        assertTrue(said.find(), r.err());
+        assertTrue(Double.parseDouble(said.group(1)) > Double.parseDouble(said.group(2)), r.err());
+        assertEquals(List.of(), left());
+    }
+
+    @Test
+    void aSmallModelFitsOnASmallDisk() throws Exception {
+        unmount();
+        mount("4m");
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", folder.resolve("out"), "--no-progress");
+        assertEquals(0, r.exitCode(), r.err());
     }
 
     @Test
