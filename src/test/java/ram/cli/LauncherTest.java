@@ -1,0 +1,266 @@
+package ram.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.jar.JarOutputStream;
+import java.util.jar.Manifest;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/// `scripts/ram` in a folder of its own, with a Java that says which jar it was given and a Maven that takes its time and writes half a jar first.
+@Timeout(value = 60, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
+class LauncherTest {
+    private static final String JAVA = """
+            #!/bin/sh
+            while [ $# -gt 0 ]; do
+                [ "$1" != -jar ] || cat "$2"
+                shift
+            done
+            """;
+    private static final String MAVEN = """
+            #!/bin/sh
+            echo built >>builds
+            mkdir -p target
+            echo thin >target/ram.jar
+            touch begun
+            while [ -f hold ]; do sleep 0.1; done
+            [ ! -f fail ] || exit 1
+            echo whole >target/ram.jar
+            """;
+
+    @TempDir
+    Path folder;
+
+    private Path home;
+    private Path java;
+
+    private record Result(int exitCode, String out, String err) {
+    }
+
+    @BeforeEach
+    void fill() throws IOException {
+        home = Files.createDirectories(folder.resolve("some place"));
+        Path script = Files.createDirectories(home.resolve("scripts")).resolve("ram");
+        Files.copy(Path.of("scripts/ram"), script);
+        Files.createDirectories(home.resolve("src/main"));
+        Files.setLastModifiedTime(Files.createFile(home.resolve("pom.xml")), FileTime.from(Instant.now().minusSeconds(60)));
+        java = jdk("jdk", "25.0.1");
+        program(folder.resolve("bin/mvn"), MAVEN);
+    }
+
+    private static Path program(Path file, String text) throws IOException {
+        Files.createDirectories(file.getParent());
+        return Files.setPosixFilePermissions(Files.writeString(file, text), PosixFilePermissions.fromString("rwxr-xr-x"));
+    }
+
+    private Path jdk(String name, String version) throws IOException {
+        Path file = program(folder.resolve(name + "/bin/java"), JAVA);
+        Files.writeString(folder.resolve(name + "/release"), "JAVA_VERSION=\"" + version + "\"\n");
+        return file;
+    }
+
+    private Process start(String name, List<String> before, Map<String, String> variables, String... words) throws IOException {
+        List<String> command = new ArrayList<>(before);
+        command.add(home.resolve("scripts/ram").toString());
+        command.addAll(List.of(words));
+        ProcessBuilder builder = new ProcessBuilder(command).redirectOutput(folder.resolve(name + ".out").toFile()).redirectError(folder.resolve(name + ".err").toFile());
+        builder.environment().put("RAM_JAVA", java.toString());
+        builder.environment().put("PATH", folder.resolve("bin") + ":/usr/local/bin:/usr/bin:/bin");
+        builder.environment().remove("RAM_OPTS");
+        builder.environment().putAll(variables);
+        return builder.start();
+    }
+
+    private Process start(String name) throws IOException {
+        return start(name, List.of(), Map.of());
+    }
+
+    private Result end(String name, Process process) throws IOException, InterruptedException {
+        assertTrue(process.waitFor(40, TimeUnit.SECONDS));
+        return new Result(process.exitValue(), Files.readString(folder.resolve(name + ".out"), StandardCharsets.UTF_8), Files.readString(folder.resolve(name + ".err"), StandardCharsets.UTF_8));
+    }
+
+    private Result run() throws IOException, InterruptedException {
+        return end("run", start("run"));
+    }
+
+    private void await(Path file) throws InterruptedException {
+        while (!Files.exists(file)) {
+            Thread.sleep(20);
+        }
+    }
+
+    private long builds() throws IOException {
+        return Files.readAllLines(home.resolve("builds")).size();
+    }
+
+    private void assertWhole(Result r) {
+        assertEquals(0, r.exitCode(), r.err());
+        assertEquals("whole\n", r.out());
+        assertFalse(Files.exists(home.resolve(".build-lock")));
+    }
+
+    @Test
+    void isBuiltOnce() throws Exception {
+        assertWhole(run());
+        assertEquals("", run().err());
+        assertEquals(1, builds());
+    }
+
+    /// A jar that is there and new may be one that Maven has not finished.
+    @Test
+    void waitsForARunThatBuilds() throws Exception {
+        Files.createFile(home.resolve("hold"));
+        Process first = start("first");
+        await(home.resolve("begun"));
+        List<Process> others = List.of(start("second"), start("third"));
+        Thread.sleep(1500);
+        assertTrue(others.stream().allMatch(Process::isAlive));
+        Files.delete(home.resolve("hold"));
+        assertWhole(end("first", first));
+        assertWhole(end("second", others.getFirst()));
+        assertWhole(end("third", others.getLast()));
+        assertEquals("ram: is being built by another run; waiting (if there is none, remove " + home.toRealPath().resolve(".build-lock") + ")\n", Files.readString(folder.resolve("second.err")));
+        assertEquals(1, builds());
+    }
+
+    @Test
+    void aBuildThatFailsLeavesNothingToRun() throws Exception {
+        Files.createFile(home.resolve("fail"));
+        Result r = run();
+        assertEquals(1, r.exitCode());
+        assertTrue(r.err().endsWith("ram: could not be built; the lines above say why\n"), r.err());
+        Files.delete(home.resolve("fail"));
+        assertWhole(run());
+    }
+
+    /// Of several that find it, one builds.
+    @Test
+    void takesOverFromARunThatWasKilled() throws Exception {
+        Files.createFile(home.resolve("hold"));
+        Process first = start("first");
+        await(home.resolve("begun"));
+        List<ProcessHandle> maven = first.descendants().toList();
+        first.destroyForcibly().waitFor();
+        Process second = start("second");
+        Thread.sleep(1500);
+        assertTrue(second.isAlive(), "its Maven still runs");
+        assertEquals(1, builds());
+        maven.forEach(ProcessHandle::destroyForcibly);
+        Files.delete(home.resolve("hold"));
+        Process third = start("third");
+        assertWhole(end("second", second));
+        assertWhole(end("third", third));
+        assertEquals(2, builds());
+    }
+
+    /// As after a kill in between, or by an earlier version of the script.
+    @Test
+    void takesOverALockWithoutANumber() throws Exception {
+        Files.createDirectory(home.resolve(".build-lock"));
+        assertWhole(run());
+    }
+
+    @Test
+    void aLockOfAnotherComputerIsWaitedFor() throws Exception {
+        Path lock = Files.createDirectory(home.resolve(".build-lock"));
+        Files.writeString(lock.resolve("pid"), "999999999 elsewhere.invalid\n");
+        Process waits = start("waits");
+        Thread.sleep(1500);
+        assertTrue(waits.isAlive());
+        Files.delete(lock.resolve("pid"));
+        Files.delete(lock);
+        assertWhole(end("waits", waits));
+    }
+
+    @Test
+    void aFolderThatCannotBeWrittenTo() throws Exception {
+        boolean superuser = System.getProperty("user.name").equals("root");
+        assumeTrue(!superuser || Files.isExecutable(Path.of("/usr/bin/setpriv")), "permissions do not hold for the superuser, and there is no setpriv");
+        List<String> before = superuser ? List.of("setpriv", "--bounding-set=-all", "--inh-caps=-all") : List.of();
+        Files.setPosixFilePermissions(home, PosixFilePermissions.fromString("r-xr-xr-x"));
+        try {
+            Result r = end("closed", start("closed", before, Map.of()));
+            assertEquals(1, r.exitCode(), r.err());
+            assertEquals("ram: has to be built once, and " + home.toRealPath() + " cannot be written to; run it once as a user who may, or copy the folder to where you may\n", r.err());
+        } finally {
+            Files.setPosixFilePermissions(home, PosixFilePermissions.fromString("rwxr-xr-x"));
+        }
+    }
+
+    @Test
+    void aFileInPlaceOfTheLock() throws Exception {
+        Path lock = Files.writeString(home.resolve(".build-lock"), "mine");
+        Result r = run();
+        assertEquals(1, r.exitCode());
+        assertEquals("ram: has to be built once, and " + lock.toRealPath() + " cannot be made or taken over; remove it, or free some space on its disk\n", r.err());
+        assertEquals("mine", Files.readString(lock));
+    }
+
+    @Test
+    void aJavaThatWillNotDo() throws Exception {
+        Path script = program(folder.resolve("old"), "#!/bin/sh\necho 'openjdk version \"17.0.15\" 2025-04-15' >&2\n");
+        for (Path wrong : List.of(folder.resolve("nowhere/java"), folder.resolve("jdk"), folder.resolve("jdk/release"))) {
+            Result r = end("wrong", start("wrong", List.of(), Map.of("RAM_JAVA", wrong.toString())));
+            assertEquals(1, r.exitCode());
+            assertEquals("ram: RAM_JAVA is " + wrong + ", which is not there or cannot be run; set it to the bin/java of a JDK 25 or newer, or unset it\n", r.err());
+        }
+        for (Path wrong : List.of(jdk("jdk17", "17.0.15"), jdk("jdk8", "1.8.0_402"), script, program(folder.resolve("none"), "#!/bin/sh\n"))) {
+            Result r = end("wrong", start("wrong", List.of(), Map.of("RAM_JAVA", wrong.toString())));
+            assertEquals(1, r.exitCode());
+            assertEquals("ram: RAM_JAVA is " + wrong + ", which is not a Java of version 25 or newer; set it to the bin/java of one, or unset it\n", r.err());
+        }
+        assertFalse(Files.exists(home.resolve("builds")));
+    }
+
+    @Test
+    void aJavaThatWillDo() throws Exception {
+        Path link = Files.createSymbolicLink(folder.resolve("link"), java);
+        Path script = program(folder.resolve("bin/new-java"), "#!/bin/sh\n[ \"$1\" != -version ] || exec echo 'openjdk version \"26-ea\" 2026-03-17'\nexec \"" + java + "\" \"$@\"\n");
+        for (String right : List.of(link.toString(), script.toString(), "new-java")) {
+            assertWhole(end("right", start("right", List.of(), Map.of("RAM_JAVA", right))));
+        }
+    }
+
+    /// What a pipeline reads from stdout is what the command prints, and nothing else.
+    @Test
+    void aVirtualMachineThatCannotStartSaysSoOnStderr() throws Exception {
+        Manifest manifest = new Manifest();
+        manifest.getMainAttributes().putValue("Manifest-Version", "1.0");
+        manifest.getMainAttributes().putValue("Main-Class", "Missing");
+        new JarOutputStream(Files.newOutputStream(Files.createDirectories(home.resolve("lib")).resolve("ram.jar")), manifest).close();
+        Files.delete(home.resolve("src/main"));
+        Path real = Path.of(System.getProperty("java.home"), "bin", "java");
+        Result r = end("vm", start("vm", List.of(), Map.of("RAM_JAVA", real.toString(), "RAM_OPTS", "-Xms300000g -Xmx300000g"), "plan", "--json"));
+        assertEquals(1, r.exitCode());
+        assertEquals("", r.out());
+        assertTrue(r.err().contains("Error occurred during initialization of VM"), r.err());
+    }
+
+    @Test
+    void holdsInEveryShell() throws IOException, InterruptedException {
+        for (String shell : Stream.of("dash", "bash", "ksh", "busybox").filter(s -> Stream.of("/bin", "/usr/bin").anyMatch(d -> Files.isExecutable(Path.of(d, s)))).toList()) {
+            Files.deleteIfExists(home.resolve("target/ram.jar"));
+            Files.createDirectory(home.resolve(".build-lock"));
+            Files.writeString(home.resolve(".build-lock/pid"), "999999999 " + new String(new ProcessBuilder("uname", "-n").start().getInputStream().readAllBytes(), StandardCharsets.UTF_8));
+            assertWhole(end(shell, start(shell, shell.equals("busybox") ? List.of("busybox", "sh") : List.of(shell), Map.of())));
+        }
+    }
+}
