@@ -15,6 +15,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -29,6 +30,7 @@ import ram.InputException;
 public final class Checkpoint implements AutoCloseable {
     /// The file that says which tensor is in which of several files.
     public static final String INDEX = "model.safetensors.index.json";
+    private static final String SINGLE = "model.safetensors";
     private static final long MAX_INDEX_BYTES = 256_000_000;
 
     private static final Pattern NUMBERED = Pattern.compile("(.*)-\\d{1,9}-of-(\\d{1,9})\\.safetensors");
@@ -48,9 +50,11 @@ public final class Checkpoint implements AutoCloseable {
     /// @throws InputException when the folder, an index or a header is not usable
     public static Checkpoint open(Path folder) {
         if (!Files.isDirectory(folder)) {
+            OtherFolders.refuseFile(folder);
             throw InputException.in(folder, Files.exists(folder) ? "is not a folder; give the folder that holds config.json and the *.safetensors files"
                     : "does not exist; give the folder that holds config.json and the *.safetensors files");
         }
+        OtherFolders.refusePipeline(folder);
         Path index = folder.resolve(INDEX);
         try {
             return Files.exists(index) ? openIndexed(folder, index) : openAll(folder, discover(folder));
@@ -60,7 +64,7 @@ public final class Checkpoint implements AutoCloseable {
     }
 
     private static List<Path> discover(Path folder) throws IOException {
-        Path single = folder.resolve("model.safetensors");
+        Path single = folder.resolve(SINGLE);
         if (Files.exists(single)) {
             return List.of(single);
         }
@@ -75,8 +79,7 @@ public final class Checkpoint implements AutoCloseable {
                 return files;
             }
         }
-        throw InputException.in(folder, Files.exists(folder.resolve("family.json")) ? "holds several models, each in a folder of its own; give one of these"
-                : "holds no *.safetensors file; if the model has only *.bin files, convert it to safetensors first");
+        throw InputException.in(folder, OtherFolders.whyWithoutWeights(folder));
     }
 
     /// Without an index only the names say of how many files a model is made.
@@ -117,11 +120,33 @@ public final class Checkpoint implements AutoCloseable {
                             + "; the index does not belong to these files, download it again");
                 }
             }
+            if (!weightMap.containsValue(SINGLE)) {
+                refuseCopyBeside(folder, weightMap);
+            }
             return checkpoint;
         } catch (RuntimeException e) {
             checkpoint.close();
             throw e;
         }
+    }
+
+    /// Loaders that find both a single file and an index do not agree on which counts: mlx_lm reads all files, and takes a tensor from the last.
+    private static void refuseCopyBeside(Path folder, Map<String, String> weightMap) {
+        Path single = folder.resolve(SINGLE);
+        if (!Files.isRegularFile(single)) {
+            return;
+        }
+        Set<String> names;
+        try (Shard shard = Shard.open(single)) {
+            names = shard.tensors().keySet();
+        } catch (InputException e) {
+            // as little read as one with names of its own
+            return;
+        }
+        names.stream().filter(weightMap::containsKey).findFirst().ifPresent(name -> {
+            throw InputException.in(folder, "the tensor '" + name + "' is stored in " + SINGLE + ", and by " + INDEX + " in " + weightMap.get(name)
+                    + " too, so that it is unclear which one counts; remove " + SINGLE + ", or " + INDEX + " with its files");
+        });
     }
 
     private static Map<String, String> readIndex(Path index) throws IOException {
@@ -167,6 +192,7 @@ public final class Checkpoint implements AutoCloseable {
                     }
                 }
             }
+            OtherFolders.refuseTensors(folder, shards, shardOf.keySet());
             return new Checkpoint(folder, shards, shardOf);
         } catch (RuntimeException e) {
             shards.forEach(Shard::close);

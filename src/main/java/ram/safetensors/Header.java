@@ -11,6 +11,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -30,6 +31,8 @@ public record Header(Map<String, TensorInfo> tensors, Map<String, String> metada
     /// The limit of the reference implementation of the format.
     static final long MAX_JSON_BYTES = 100_000_000;
 
+    private static final String POINTER = "version https://git-lfs";
+
     private static final JsonFactory JSON = JsonFactory.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
             .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(8).maxNumberLength(20).build())
@@ -46,6 +49,7 @@ public record Header(Map<String, TensorInfo> tensors, Map<String, String> metada
         }
         long length = readFully(file, channel, 0, 8).order(ByteOrder.LITTLE_ENDIAN).getLong();
         if (length < 2 || length > size - 8) {
+            refusePointer(file, channel, size);
             throw InputException.in(file, "says its header is " + Long.toUnsignedString(length) + " bytes long, but only " + (size - 8)
                     + " bytes follow; the file is truncated or not safetensors, download it again");
         }
@@ -56,6 +60,14 @@ public record Header(Map<String, TensorInfo> tensors, Map<String, String> metada
         Map<String, String> metadata = new LinkedHashMap<>();
         List<TensorInfo> tensors = parse(file, json, 8 + length, size, metadata);
         return new Header(inDataOrder(file, tensors), metadata, json);
+    }
+
+    /// A clone without git-LFS has a few lines of text in the place of each large file.
+    private static void refusePointer(Path file, FileChannel channel, long size) throws IOException {
+        byte[] start = readFully(file, channel, 0, (int) Math.min(size, POINTER.length())).array();
+        if (new String(start, StandardCharsets.ISO_8859_1).equals(POINTER)) {
+            throw InputException.in(file, "is a git-LFS pointer, not the weights; run `git lfs pull` in its folder, or download the file");
+        }
     }
 
     private static ByteBuffer readFully(Path file, FileChannel channel, long position, int length) throws IOException {

@@ -126,6 +126,23 @@ class CheckpointTest {
     }
 
     @Test
+    void aSingleFileBesideAnIndex() throws IOException {
+        new SafetensorsFile().floats("a", Shape.of(1), 1).write(folder.resolve("model-00001-of-00001.safetensors"));
+        index("\"a\":\"model-00001-of-00001.safetensors\"");
+        Path single = folder.resolve("model.safetensors");
+        new SafetensorsFile().floats("b", Shape.of(1), 2).write(single);
+        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+            assertEquals(List.of("a"), List.copyOf(checkpoint.tensors().keySet()));
+        }
+        Files.write(single, new byte[5]);
+        Checkpoint.open(folder).close();
+        new SafetensorsFile().floats("a", Shape.of(1), 2).write(single);
+        assertTrue(refusal().contains("the tensor 'a' is stored in model.safetensors, and by model.safetensors.index.json in model-00001-of-00001.safetensors too"));
+        index("\"a\":\"model.safetensors\"");
+        Checkpoint.open(folder).close();
+    }
+
+    @Test
     void emptyFolderAndFile() throws IOException {
         assertTrue(refusal().contains("holds no *.safetensors file"));
         Path file = Files.createFile(folder.resolve("x"));
