@@ -33,6 +33,7 @@ public final class Layouts {
 
     /// Tables that transformers used to store and no class of mlx_lm has as a parameter.
     private static final Pattern ROTARY_TABLE = Pattern.compile("(^|\\.)(rotary_emb|rotary_pos_emb|rope)\\.(inv_freq|original_inv_freq|cos_cached|sin_cached)$");
+    private static final Pattern CLASSIFIER = Pattern.compile("For(Sequence|Token)Classification$");
     private static final List<String> LAYER_COUNTS = List.of("num_hidden_layers", "num_layers", "n_layers", "n_layer");
     private static final int MOST_DIGITS = 9;
     private static final int ROWS_COMPARED = 64;
@@ -67,6 +68,7 @@ public final class Layouts {
     private Layout build() {
         Map<String, TensorView> tensors = new LinkedHashMap<>();
         checkpoint.tensors().keySet().forEach(name -> tensors.put(name, StoredTensor.of(checkpoint, name)));
+        refuseClassifier(tensors.keySet());
         Optional<Family> known = Family.of(config.modelType());
         Family family = known.orElseGet(() -> PlainModels.familyOf(config, tensors.keySet(), assumptions));
         JsonNode given = family.scope(config.json());
@@ -91,6 +93,15 @@ public final class Layouts {
         }
         boolean tied = family.head().map(h -> !mlx.containsKey(h + ".weight")).orElse(true);
         return assemble(family, known.isPresent(), tied, mlx, scope);
+    }
+
+    /// Its layers are those of a language model, so that it would load where the head shares the embedding, and say nothing of use.
+    private void refuseClassifier(Collection<String> names) {
+        config.json().path("architectures").valueStream().map(JsonNode::asText).filter(a -> CLASSIFIER.matcher(a).find()).findFirst().ifPresent(a -> {
+            if (names.stream().noneMatch(n -> n.endsWith("lm_head.weight"))) {
+                throw InputException.in(config.file(), "says the model is a classifier (" + a + "), which mlx_lm does not run; give a model that generates text");
+            }
+        });
     }
 
     /// A key that the class looks for in `text_config` may stand at the top alone. Where it is missing altogether, transformers' default may be another than mlx_lm's.

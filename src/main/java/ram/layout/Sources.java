@@ -130,6 +130,10 @@ final class Sources {
     private void decodeFp8(Map<String, TensorView> tensors) {
         JsonNode block = section().path("weight_block_size");
         List<String> names = tensors.keySet().stream().filter(n -> isByteFloat(tensors.get(n))).toList();
+        if (!names.isEmpty() && tensors.keySet().stream().noneMatch(n -> n.contains("scale"))) {
+            throw new InputException("tensor '" + names.getFirst() + "' is plain " + tensors.get(names.getFirst()).dtype()
+                    + ", as no tensor of the checkpoint is a scale; cast the model to bfloat16 first, or download the bfloat16 model instead");
+        }
         for (String name : names) {
             TensorView codes = tensors.get(name);
             TensorView scale = Stream.of(name + "_scale_inv", name + "_scale").map(tensors::remove).filter(Objects::nonNull).findFirst().orElseThrow(() -> new InputException(

@@ -98,6 +98,14 @@ class BadInputTest {
     }
 
     @Test
+    void classifier() throws IOException {
+        config(c -> c.putArray("architectures").add("Qwen3ForSequenceClassification"));
+        refused(5, "config.json: says the model is a classifier (Qwen3ForSequenceClassification), which mlx_lm does not run; give a model that generates text");
+        config(c -> c.putArray("architectures").add("Qwen3ForCausalLM"));
+        assertEquals(0, Cli.run("inspect", model).exitCode());
+    }
+
+    @Test
     void unknownModelTypeWorksAsAPlainModelAndSaysSo() throws IOException {
         config(c -> c.put("model_type", "qwen99"));
         Cli.Result r = Cli.run("inspect", model);

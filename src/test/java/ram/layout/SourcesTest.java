@@ -162,6 +162,16 @@ class SourcesTest {
     }
 
     @Test
+    void byteFloatsWithoutScales() throws IOException {
+        file.add(DOWN + ".weight", DType.F8_E4M3, Shape.of(32, 32), new byte[32 * 32]);
+        write(QWEN3);
+        assertTrue(refusal(LayoutOptions.DEFAULT).contains("tensor '" + DOWN + ".weight' is plain F8_E4M3, as no tensor of the checkpoint is a scale; cast the model to bfloat16 first"));
+        file.floats("model.layers.1.mlp.down_proj.weight_scale_inv", Shape.of(1, 1), 1);
+        write(QWEN3);
+        assertTrue(refusal(LayoutOptions.DEFAULT).contains("its scale '" + DOWN + ".weight_scale_inv' is missing; the checkpoint is incomplete"));
+    }
+
+    @Test
     void scalesThatDoNotCoverTheCodes() throws IOException {
         file.add(DOWN + ".weight", DType.F8_E4M3, Shape.of(160, 192), new byte[160 * 192]).floats(DOWN + ".weight_scale_inv", Shape.of(3, 2), new float[6]);
         write(QWEN3 + ",\"quantization_config\":{\"quant_method\":\"fp8\"}");
