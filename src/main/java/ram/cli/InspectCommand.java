@@ -17,6 +17,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import ram.format.Format;
+import ram.layout.ExpectedTensors;
 import ram.layout.Layout;
 import ram.layout.LayoutOptions;
 import ram.layout.Model;
@@ -56,13 +57,15 @@ final class InspectCommand implements Callable<Integer> {
     @Override
     public Integer call() {
         try (Model m = Model.open(model, new LayoutOptions(requantize))) {
+            List<String> problems = ExpectedTensors.problems(m.layout(), m.config());
             if (json) {
-                Documents.print(spec, JsonDocument.bytes(document(m)));
+                Documents.print(spec, JsonDocument.bytes(document(m, problems)));
             } else {
                 print(m, spec.commandLine().getOut());
+                print(problems, spec.commandLine().getOut());
             }
+            return problems.isEmpty() ? ExitCode.DONE : ExitCode.INPUT;
         }
-        return ExitCode.DONE;
     }
 
     private static Map<Row, Sum> rows(Layout layout) {
@@ -132,6 +135,15 @@ final class InspectCommand implements Callable<Integer> {
         dtypes.print(out);
     }
 
+    /// What `quantize` refuses, too.
+    private void print(List<String> problems, PrintWriter out) {
+        if (!problems.isEmpty()) {
+            out.println();
+            problems.forEach(p -> out.println("problem: " + p));
+            out.println(model + ": " + problems.size() + (problems.size() == 1 ? " problem" : " problems") + "; config.json does not fit the tensors, download both again");
+        }
+    }
+
     /// `8.19 B`, `30.5 B`, `467 M`: three significant digits.
     static String count(long n) {
         String[] units = {"", " K", " M", " B", " T"};
@@ -144,7 +156,7 @@ final class InspectCommand implements Callable<Integer> {
         return unit == 0 ? String.valueOf(n) : String.format(Locale.ROOT, v < 9.995 ? "%.2f%s" : v < 99.95 ? "%.1f%s" : "%.0f%s", v, units[unit]);
     }
 
-    private static ObjectNode document(Model m) {
+    private static ObjectNode document(Model m, List<String> problems) {
         Layout layout = m.layout();
         ObjectNode root = JsonDocument.object();
         root.put("schema", "ram.inspection/1");
@@ -182,6 +194,7 @@ final class InspectCommand implements Callable<Integer> {
         }
         ArrayNode dropped = root.putArray("dropped");
         layout.dropped().forEach(d -> dropped.addObject().put("tensor", d.tensor()).put("why", d.why()));
+        root.set("problems", JsonDocument.texts(problems));
         return root;
     }
 

@@ -123,7 +123,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         try (Model m = analysis.open(model)) {
             SizeBounds bounds = SizeBounds.of(m.layout(), OutputTypes.of(m.layout(), m.config(), analysis.dtype()), requests.getFirst());
             requests.forEach(r -> bounds.require(r.limit()));
-            requireSound(ExpectedTensors.problems(m.layout(), m.config()));
+            requireLoadable(m);
             // what would only be used after hours
             if (analysis.quantizer != null) {
                 refine.require(analysis.quantizer);
@@ -347,6 +347,15 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         manifest = manifest.withFiles(sources.get(), files.get());
         OutputFolder.write(folder.resolve("manifest.json"), ManifestJson.write(manifest));
         return manifest;
+    }
+
+    /// What `inspect` finds in the headers, before an analysis.
+    private void requireLoadable(Model m) {
+        List<String> problems = ExpectedTensors.problems(m.layout(), m.config());
+        if (!problems.isEmpty()) {
+            throw InputException.in(model, problems.getFirst() + (problems.size() > 1 ? " (and " + (problems.size() - 1) + " more, which `ram inspect` lists)" : "")
+                    + "; config.json does not fit the tensors, download both again");
+        }
     }
 
     private void requireSound(List<String> problems) {

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -66,6 +67,10 @@ class JsonOutputTest {
         assertEquals(29, valid(0, "inspection", "inspect", Cli.TINY).path("modules").size());
         SyntheticModel.writeExperts(1, dir.resolve("experts"));
         assertTrue(valid(0, "inspection", "inspect", dir.resolve("experts")).path("modules").valueStream().anyMatch(m -> m.path("experts").asInt() == 8));
+        Path model = Folders.copy(Cli.TINY, dir.resolve("deeper"));
+        ObjectNode config = (ObjectNode) JSON.readTree(model.resolve("config.json").toFile());
+        JSON.writeValue(model.resolve("config.json").toFile(), config.put("intermediate_size", 7));
+        assertTrue(valid(5, "inspection", "inspect", model).path("problems").path(0).asText().contains("has the shape"));
     }
 
     @Test

@@ -120,8 +120,12 @@ class TamperedTest {
         }
         Cli.Result r = Cli.run("quantize", model, "--budget", "1MB", "-o", folder.resolve("lacking-out"));
         assertEquals(5, r.exitCode());
-        assertEquals("ram: " + model + ": does not give a sound output: tensor 'model.layers.2.self_attn.o_proj.weight' is missing; mlx_lm would not load the folder without it; "
-                + "its config.json may not fit its tensors, otherwise report this", r.err().strip());
+        assertEquals("ram: " + model + ": tensor 'model.layers.2.self_attn.o_proj.weight' is missing; mlx_lm would not load the folder without it; "
+                + "config.json does not fit the tensors, download both again", r.err().strip());
+        Cli.Result inspected = Cli.run("inspect", model);
+        assertEquals(5, inspected.exitCode());
+        assertTrue(inspected.out().contains("problem: tensor 'model.layers.2.self_attn.o_proj.weight' is missing; mlx_lm would not load the folder without it\n" + model + ": 1 problem; "),
+                inspected.out());
     }
 
     @Test
