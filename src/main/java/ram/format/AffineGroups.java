@@ -1,6 +1,7 @@
 package ram.format;
 
 import static ram.format.Batch.LANES;
+import static ram.format.GroupKernel.MAX_FLOAT16;
 import static ram.format.ScalarGroups.inverse;
 
 import java.util.Arrays;
@@ -125,11 +126,27 @@ final class AffineGroups {
         improve(b, STEPS_OF_BEST);
         for (int l = 0; l < LANES; l++) {
             float limit = Float.isNaN(b.weightedError[l]) ? Float.POSITIVE_INFINITY : b.weightedError[l] * CLEARLY;
-            if (b.bestError[l] < limit) {
+            if (b.bestError[l] < limit && isRepresentable(b, l)) {
                 b.scale[l] = b.codeScale[l] = b.bestScale[l];
                 b.bias[l] = b.codeBias[l] = b.bestBias[l];
             }
         }
+    }
+
+    /// Whether the best of a group decodes to numbers of the stored type. A scale that is fitted to the middle of a group may lead its ends beyond
+    /// float16, where `rtn` does not.
+    private boolean isRepresentable(Batch b, int l) {
+        float scale = b.bestScale[l];
+        float bias = b.bestBias[l];
+        if (stored != DType.F16 || Math.abs(maxCode * scale + bias) <= MAX_FLOAT16 && Math.abs(bias) <= MAX_FLOAT16) {
+            return true;
+        }
+        return Math.abs(decoded(b.low[l], scale, bias)) <= MAX_FLOAT16 && Math.abs(decoded(b.high[l], scale, bias)) <= MAX_FLOAT16;
+    }
+
+    /// As it is packed and read.
+    private float decoded(float w, float scale, float bias) {
+        return ScalarGroups.code((w - bias) / scale, maxCode) * scale + bias;
     }
 
     private void startFrom(Batch b, float lowCut, float highCut) {

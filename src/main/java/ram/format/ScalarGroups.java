@@ -7,7 +7,7 @@ import ram.safetensors.DType;
 
 /// The plain Java twin of [VectorGroups], and its oracle.
 final class ScalarGroups implements GroupKernel {
-    private static float code(float x, float maxCode) {
+    static float code(float x, float maxCode) {
         float upper = x > maxCode ? maxCode : x;
         float clamped = upper > 0 ? upper : 0;
         return clamped + ROUNDER - ROUNDER;

@@ -1,14 +1,18 @@
 package ram.format;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.lang.foreign.MemorySegment;
 import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import ram.numeric.Decoder;
+import ram.numeric.Kernels;
 import ram.safetensors.DType;
 
 class MseTest {
@@ -16,7 +20,7 @@ class MseTest {
         Random random = new Random(7);
         float[] out = new float[count];
         for (int i = 0; i < count; i++) {
-            out[i] = ram.numeric.Decoder.round(DType.BF16, (float) (0.02 * random.nextGaussian()));
+            out[i] = Decoder.round(DType.BF16, (float) (0.02 * random.nextGaussian()));
         }
         return out;
     }
@@ -65,6 +69,61 @@ class MseTest {
                 assertTrue(mse[g] <= rtn[g] || Double.isNaN(rtn[g]), "group " + g + ": " + mse[g] + " > " + rtn[g]);
             }
         }
+    }
+
+    /// Rows at the limits of float16: a few extreme weights among small ones, all extreme ones, skewed ones, with one column that counts far more than others.
+    private static float[] extremes(int count) {
+        Random random = new Random(5);
+        float[] out = new float[count];
+        for (int i = 0; i < count; i++) {
+            int kind = i / 256 % 6;
+            double v = switch (kind) {
+                case 0 -> random.nextInt(16) == 0 ? 65504 : random.nextGaussian() * 100;
+                case 1 -> random.nextBoolean() ? 65504 : -65504;
+                case 2 -> 65504 * (1 - Math.pow(random.nextDouble(), 3));
+                case 3 -> -65504 * Math.pow(random.nextDouble(), 0.2);
+                case 4 -> 65504 * (2 * random.nextDouble() - 1);
+                default -> 45_000 + 20_000 * random.nextGaussian();
+            };
+            out[i] = Decoder.round(DType.F16, Math.clamp((float) v, -65504, 65504));
+        }
+        return out;
+    }
+
+    static Stream<Format> affine() {
+        return Format.allAffine().stream();
+    }
+
+    /// What float16 holds, it holds quantized.
+    @ParameterizedTest
+    @MethodSource("affine")
+    void float16IsNotLeft(Format format) {
+        float[] values = extremes(600 * 256);
+        float[] importance = new float[256];
+        for (int i = 0; i < importance.length; i++) {
+            importance[i] = i % 32 == 3 ? 1e4f : 1;
+        }
+        for (float[] weights : new float[][] {null, importance}) {
+            float[] rtn = stored(format, Quantizer.RTN, GroupKernel.BEST, values, weights);
+            float[] mse = stored(format, Quantizer.MSE, GroupKernel.BEST, values, weights);
+            assertArrayEquals(stored(format, Quantizer.MSE, new ScalarGroups(), values, weights), mse);
+            for (int first = 0; first < values.length; first += format.groupSize()) {
+                assertTrue(Kernels.maxMagnitude(rtn, first, format.groupSize()) <= 65504, "rtn, group at " + first);
+                assertTrue(Kernels.maxMagnitude(mse, first, format.groupSize()) <= 65504, "mse, group at " + first);
+            }
+        }
+    }
+
+    private static float[] stored(Format format, Quantizer quantizer, GroupKernel kernel, float[] values, float[] weights) {
+        int rows = values.length / 256;
+        MemorySegment codes = MemorySegment.ofArray(new byte[values.length * format.bits() / 8]);
+        MemorySegment scales = MemorySegment.ofArray(new byte[values.length / format.groupSize() * 2]);
+        MemorySegment biases = MemorySegment.ofArray(new byte[values.length / format.groupSize() * 2]);
+        BlockCoder coder = new BlockCoder(format, quantizer, DType.F16, kernel);
+        coder.encode(values, rows, 256, weights, codes, scales, biases);
+        float[] decoded = new float[values.length];
+        coder.decode(codes, scales, biases, rows, 256, decoded);
+        return decoded;
     }
 
     /// An exhaustive search over a fine grid of scales and biases, in double precision, finds little that is better.
