@@ -52,6 +52,8 @@ public final class Converter {
     /// Elements of a row block: large enough to amortise a write, small enough that dozens fit into any working set.
     public static final long BLOCK = 1 << 20;
     private static final float LARGEST_FLOAT16 = 65504;
+    /// The least that is rounded to infinity.
+    private static final float OVERFLOWING_FLOAT16 = 65520;
 
     /// What was measured while one module was coded.
     ///
@@ -380,12 +382,25 @@ public final class Converter {
             if (block.dtype() != from) {
                 float[] values = new float[block.count()];
                 Decoder.decode(from, source, 0, values, 0, values.length);
+                if (block.dtype() == DType.F16 && overflows(values)) {
+                    throw new InputException("tensor '" + block.module() + "' holds values too large for float16; give --dtype bfloat16");
+                }
                 target = arena.allocate((long) block.count() * block.dtype().bytes(), 8);
                 Decoder.encode(block.dtype(), values, 0, values.length, target, 0);
             }
             MemorySegment data = target;
             return new Finished(block.places().stream().map(p -> p.write(data, block.first() * block.dtype().bytes())).toList(), List.of());
         }
+    }
+
+    /// Whether float16 makes infinity of a finite value; what is not finite before is not lost by it.
+    private static boolean overflows(float[] values) {
+        boolean found = false;
+        for (float v : values) {
+            float magnitude = Math.abs(v);
+            found |= magnitude >= OVERFLOWING_FLOAT16 && magnitude <= Float.MAX_VALUE;
+        }
+        return found;
     }
 
     /// Codes a few rows at a time, which stay in the processor's second cache from decoding the source to measuring the result.
