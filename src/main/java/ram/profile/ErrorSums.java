@@ -6,6 +6,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import ram.format.BlockCoder;
 import ram.format.Format;
 import ram.format.Quantizer;
@@ -26,6 +27,8 @@ final class ErrorSums {
     private final Optional<BlockCoder> coarse;
     private final Optional<BlockCoder> reference;
     private final List<Term> terms;
+    /// Powers of two that the importance of each term is held without.
+    private final int[] shifts;
     private final List<float[]> importance;
     private final float[] values;
 
@@ -43,7 +46,8 @@ final class ErrorSums {
         this.coarse = rtn(stored, 128, 64, 32);
         this.reference = terms.isEmpty() ? Optional.empty() : rtn(stored, 64, 32);
         this.terms = terms;
-        this.importance = terms.stream().map(t -> floats(t.columns())).toList();
+        this.shifts = terms.stream().mapToInt(t -> shift(t.columns())).toArray();
+        this.importance = IntStream.range(0, shifts.length).mapToObj(t -> floats(terms.get(t).columns(), shifts[t])).toList();
         this.values = new float[Math.multiplyExact(perBlock(), columns)];
         this.sums = new double[weightedAt(terms.size())];
         this.samplingErrors = new double[formats.size()];
@@ -62,10 +66,16 @@ final class ErrorSums {
         return Optional.empty();
     }
 
-    private static float[] floats(double[] values) {
+    /// 0 unless a value is beyond float32, as where all weights of a model are extreme.
+    private static int shift(double[] values) {
+        double largest = Arrays.stream(values).max().orElse(0);
+        return largest > Float.MAX_VALUE ? Math.getExponent(largest) : 0;
+    }
+
+    private static float[] floats(double[] values, int shift) {
         float[] out = new float[values.length];
         for (int i = 0; i < out.length; i++) {
-            out[i] = (float) values[i];
+            out[i] = (float) Math.scalb(values[i], -shift);
         }
         return out;
     }
@@ -145,7 +155,7 @@ final class ErrorSums {
         for (int t = 0; t < terms.size() && reference.isPresent(); t++) {
             reference.get().errors(values, rows.length, columns, importance.get(t), t == 0 ? out[plainAt()] : null, out[weightedAt(t)]);
             for (int i = 0; i < rows.length; i++) {
-                out[weightedAt(t)][i] *= terms.get(t).rows()[rows[i]];
+                out[weightedAt(t)][i] = Math.scalb(out[weightedAt(t)][i] * terms.get(t).rows()[rows[i]], shifts[t]);
             }
         }
         return out;

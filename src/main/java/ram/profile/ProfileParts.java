@@ -107,7 +107,8 @@ public final class ProfileParts {
     private static double[] sensitivities(Map<String, ModuleProfile> heads, Map<String, List<ProfilePart.Tensor>> tensors, double logitPower) {
         List<Sensitivities.Entry> entries = new ArrayList<>();
         heads.forEach((path, head) -> tensors.get(path).forEach(t -> {
-            OptionalDouble s = t.measured().sensitivity().map(x -> OptionalDouble.of(x.at(logitPower))).orElse(OptionalDouble.empty());
+            // beyond double, with weights of no working model, nothing is known
+            OptionalDouble s = t.measured().sensitivity().map(x -> x.at(logitPower)).filter(Double::isFinite).map(OptionalDouble::of).orElse(OptionalDouble.empty());
             entries.add(new Sensitivities.Entry(head.layer(), head.expert(), t.parameters(), s));
         }));
         return Sensitivities.complete(entries);

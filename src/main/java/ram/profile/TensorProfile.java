@@ -9,13 +9,16 @@ import java.util.TreeMap;
 /// What was measured on one matrix: a source tensor, or one expert's slice of a stacked one.
 ///
 /// @param metrics by metric name (`frobenius`, `max_abs`, `excess_kurtosis`, `stable_rank`, …); all finite
-/// @param sensitivity s of this matrix, before normalisation over the model: predicted damage per unit of relative squared error
+/// @param sensitivity s of this matrix, before normalisation over the model: predicted damage per unit of relative squared error; finite
 /// @param ingredients what the sensitivity was computed from, by name
 /// @param curve relative squared error per format, in the order of the module's curve
 public record TensorProfile(String name, long rows, long columns, SortedMap<String, Double> metrics, double sensitivity,
                             SortedMap<String, Double> ingredients, List<CurvePoint> curve) {
     public TensorProfile {
         Objects.requireNonNull(name);
+        if (!Double.isFinite(sensitivity)) {
+            throw new IllegalArgumentException("tensor '" + name + "' has the sensitivity " + sensitivity);
+        }
         metrics = Collections.unmodifiableSortedMap(new TreeMap<>(metrics));
         ingredients = Collections.unmodifiableSortedMap(new TreeMap<>(ingredients));
         curve = List.copyOf(curve);

@@ -18,6 +18,7 @@ import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.Map;
+import java.util.SplittableRandom;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -33,6 +34,7 @@ import ram.format.Format;
 import ram.numeric.Decoder;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
+import ram.safetensors.SafetensorsFile;
 import ram.safetensors.TensorInfo;
 
 /// Weights that are infinite, not a number, or finite and extreme.
@@ -117,6 +119,22 @@ class NonFiniteTest {
         Cli.Result r = Cli.run("verify", out);
         assertEquals(5, r.exitCode());
         assertTrue(r.out().contains("tensor 'model.layers.0.input_layernorm.weight' holds NaN at index 0"), r.out());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"model.norm.weight", UP})
+    void tooLargeForFloat16(String tensor) throws IOException {
+        Path model = Folders.copy(Cli.TINY, dir.resolve("m"));
+        poke(model, tensor, Map.of(7, 0xc780));
+        Path out = dir.resolve("out");
+        Cli.Result r = Cli.run("quantize", model, "--dtype", "float16", "--budget", "1.2MB", "--set", "layers.1.mlp.up_proj=dense", "-o", out, "--quiet");
+        assertEquals(5, r.exitCode());
+        assertEquals("ram: tensor '" + tensor + "' holds values too large for float16; give --dtype bfloat16", r.sentence());
+        assertFalse(Files.exists(out));
+        // what was not finite before stays what it is
+        poke(model, tensor, Map.of(7, INFINITE));
+        r = Cli.run("quantize", model, "--dtype", "float16", "--keep-nonfinite", "--budget", "1.2MB", "-o", out, "--quiet");
+        assertEquals(0, r.exitCode(), r.err());
     }
 
     @Test
@@ -255,6 +273,26 @@ class NonFiniteTest {
                 }
             }
         }
+    }
+
+    /// What the importance of a column is made of lies beyond float32 then.
+    @Test
+    void sensitivitiesOfLargeWeightsEverywhereAreFinite() throws IOException {
+        Path model = Folders.copy(Cli.TINY, dir.resolve("large"));
+        SafetensorsFile file = SafetensorsFile.of(model.resolve("model.safetensors"));
+        SplittableRandom random = new SplittableRandom(2);
+        for (String name : file.names().stream().sorted().toList()) {
+            float[] values = new float[Math.toIntExact(file.shape(name).elements())];
+            for (int i = 0; i < values.length; i++) {
+                values[i] = (float) (1e9 * (2 * random.nextDouble() - 1));
+            }
+            file.bfloat16(name, file.shape(name), values);
+        }
+        file.write(model.resolve("model.safetensors"));
+        Path profile = dir.resolve("p.json");
+        assertEquals(0, Cli.run("analyze", model, "-o", profile, "--quiet").exitCode());
+        assertFalse(Files.readString(profile).matches("(?s).*(NaN|Infinity).*"));
+        JSON.readTree(profile.toFile()).path("modules").forEach(m -> m.path("tensors").forEach(t -> assertTrue(t.path("sensitivity").asDouble() > 0, t.path("name").asText())));
     }
 
     @Test
