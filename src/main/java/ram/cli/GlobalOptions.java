@@ -19,7 +19,7 @@ final class GlobalOptions {
     @Option(names = {"-v", "--verbose"}, scope = ScopeType.INHERIT, description = "Say more; -vv also prints stack traces.")
     boolean[] verbose = new boolean[0];
 
-    @Option(names = "--quiet", scope = ScopeType.INHERIT, description = "Print results and errors only.")
+    @Option(names = {"-q", "--quiet"}, scope = ScopeType.INHERIT, description = "Print results and errors only.")
     boolean quiet;
 
     @Option(names = "--no-progress", scope = ScopeType.INHERIT, description = "Show no progress.")

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -13,6 +14,7 @@ import ram.format.Format;
 import ram.format.Quantizer;
 import ram.layout.Model;
 import ram.profile.AnalysisOptions;
+import ram.profile.ModuleProfile;
 import ram.profile.Profile;
 import ram.profile.Profiles;
 
@@ -38,6 +40,20 @@ class DivergenceTest {
             double ratio = predicted((int) m[0], (int) m[1]) / m[2];
             assertTrue(ratio > 1 / Damage.TRUST && ratio < Damage.TRUST, m[0] + " bits: " + ratio);
         }
+    }
+
+    /// The formula of docs/quality.md, with its factors, on what the profile holds.
+    @Test
+    void isTheDocumentedSum() {
+        Map<String, Double> factors = Map.of("embedding", 2.0, "head", 2.0, "down", 1.4, "k", 0.56, "q", 0.5, "v", 0.44, "o", 0.33);
+        double all = profile.modules().stream().mapToDouble(m -> m.tensors().getFirst().sensitivity()).sum();
+        double weights = profile.modules().stream().mapToDouble(m -> m.shape().elements()).sum();
+        double expected = 0;
+        for (ModuleProfile m : profile.modules()) {
+            double error = m.curve().stream().filter(p -> p.format().equals(Format.affine(4, 64))).findFirst().orElseThrow().relativeError();
+            expected += 0.6 * all * factors.getOrDefault(m.kind().label(), 1.0) * Math.pow(m.tensors().getFirst().sensitivity() / all, 0.7) * Math.pow(m.shape().elements() / weights, 0.3) * error;
+        }
+        assertEquals(expected, predicted(4, 64), 1e-9 * expected);
     }
 
     @Test

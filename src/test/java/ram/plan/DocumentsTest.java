@@ -109,11 +109,31 @@ class DocumentsTest {
             assertTrue(f.points().get(i).bytes() <= f.points().get(i).budget());
         }
         assertEquals(0, f.points().getLast().damage());
-        assertTrue(f.knee() > 0 && f.knee() < 199);
+        assertEquals(farthestFromChord(f.points()), f.knee());
         Frontier.Point middle = f.points().get(77);
         Manifest same = Planner.plan(p, request.withBudget(middle.budget()));
         assertEquals(middle.bytes(), same.sizes().files());
         assertEquals(middle.damage(), same.solver().objective());
+    }
+
+    /// By the distance of points to a line, of which the one below it is left: the same point as by heights above the chord.
+    private static int farthestFromChord(List<Frontier.Point> points) {
+        List<double[]> at = points.stream().filter(p -> p.damage() > 0).map(p -> new double[] {p.bytes(), Math.log(p.damage())}).toList();
+        double[] first = at.getFirst();
+        double[] last = at.getLast();
+        int best = -1;
+        double most = 0;
+        for (int i = 0; i < at.size(); i++) {
+            double x = (at.get(i)[0] - first[0]) / (last[0] - first[0]);
+            double y = (at.get(i)[1] - last[1]) / (first[1] - last[1]);
+            // the chord runs from (0, 1) to (1, 0)
+            double distance = (1 - x - y) / Math.sqrt(2);
+            if (distance > most) {
+                most = distance;
+                best = i;
+            }
+        }
+        return best;
     }
 
     @Test

@@ -9,6 +9,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -53,6 +55,59 @@ class PoliciesTest {
     @CsvSource({"16,'0,1,4,7,10,13,14,15'", "28,'0,1,2,5,8,11,14,17,20,23,24,25,26,27'", "32,'0,1,2,3,6,9,12,15,18,21,24,27,28,29,30,31'"})
     void recipesPreferTheSameLayers(int layers, String expected) {
         assertEquals(expected, IntStream.range(0, layers).filter(i -> RulePolicies.getsMoreBits(i, layers)).mapToObj(String::valueOf).collect(Collectors.joining(",")));
+    }
+
+    private static double metric(Profile p, String path, String name) {
+        return p.modules().stream().filter(m -> m.path().equals(path)).findFirst().orElseThrow().tensors().getFirst().metrics().get(name);
+    }
+
+    private static double between(double x, double low, double high) {
+        return Math.clamp((x - low) / (high - low), 0, 1);
+    }
+
+    /// The modules of a plan that were chosen by score, and what they scored.
+    private static Map<String, Double> scores(Manifest m) {
+        Pattern score = Pattern.compile("score (-?\\d\\.\\d{3})");
+        Map<String, Double> out = new TreeMap<>();
+        for (ModulePlan p : m.modules()) {
+            Matcher found = score.matcher(p.reason());
+            if (found.find()) {
+                out.put(p.path(), Double.parseDouble(found.group(1)));
+            }
+        }
+        return out;
+    }
+
+    @Test
+    void fixedScoresAreThoseOfTheFormula() {
+        Map<String, Double> scores = scores(plan(LLAMA, Policy.V1));
+        assertTrue(scores.size() > 100);
+        scores.forEach((path, score) -> {
+            int layer = LLAMA.modules().stream().filter(m -> m.path().equals(path)).findFirst().orElseThrow().layer();
+            double position = layer < 0 ? 1 : Math.abs(layer - 7.5) / 7.5;
+            assertEquals(0.3 * between(metric(LLAMA, path, "svd_concentration"), 0.1, 0.9) + 0.2 * between(metric(LLAMA, path, "excess_kurtosis"), 0, 10)
+                    + 0.3 * between(Math.log10(metric(LLAMA, path, "output_noise")), -2, 1) + 0.2 * position, score, 0.00051, path);
+        });
+    }
+
+    /// Between percentiles that are interpolated linearly, as numpy's are.
+    @Test
+    void adaptiveScoresAreThoseOfTheFormula() {
+        Map<String, Double> scores = scores(plan(LLAMA, Policy.V2));
+        assertTrue(scores.size() > 100);
+        Map<String, Double> shares = Map.of("svd_concentration", 0.2, "excess_kurtosis", 0.45, "output_noise", 0.15, "error_4_128", 0.2);
+        Map<String, Double> expected = new TreeMap<>();
+        shares.forEach((name, share) -> {
+            double[] sorted = scores.keySet().stream().mapToDouble(path -> metric(LLAMA, path, name)).sorted().toArray();
+            scores.keySet().forEach(path -> expected.merge(path, share * between(metric(LLAMA, path, name), percentile(sorted, 0.05), percentile(sorted, 0.95)), Double::sum));
+        });
+        expected.forEach((path, score) -> assertEquals(score, scores.get(path), 0.00051, path));
+    }
+
+    private static double percentile(double[] sorted, double p) {
+        double at = p * (sorted.length - 1);
+        int below = (int) at;
+        return sorted[below] + (at - below) * (sorted[below + 1] - sorted[below]);
     }
 
     @Test
