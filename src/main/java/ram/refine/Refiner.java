@@ -3,23 +3,20 @@ package ram.refine;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
-import java.util.TreeMap;
-import java.util.function.BiConsumer;
 import java.util.function.DoubleConsumer;
 import java.util.function.Supplier;
+import java.util.stream.Stream;
 import ram.eval.ForwardPass;
 import ram.eval.NetworkShape;
 import ram.eval.ReplacedWeights;
 import ram.eval.WeightSource;
 import ram.format.CodedMatrix;
 import ram.format.Format;
-import ram.format.Quantizer;
 import ram.numeric.Workers;
 import ram.safetensors.DType;
 import ram.tensor.Rows;
@@ -69,18 +66,17 @@ public final class Refiner {
     private final Map<String, Target> targets;
     private final Workers workers;
     private final RefineStore store;
-    private final CompensatedCoder coder;
+    private final ModuleCoding coding;
     private final ForwardPass exact;
     private final ForwardPass coded;
     private final Map<String, Rows> replaced = new HashMap<>();
-    private final SortedMap<String, Gain> gains = new TreeMap<>();
     private final NetworkShape shape;
     private final long memory;
     private final double drift;
     /// The first pieces, and their tokens, go through the model itself too.
     private int followedPieces;
     private long followed;
-    private final EnumMap<Part, Long> nanos = new EnumMap<>(Part.class);
+    private long nanos;
 
     /// @param targets the formats of quantized modules, by path
     /// @param memory bytes for activations beside the statistics of one module
@@ -91,18 +87,12 @@ public final class Refiner {
         this.targets = Map.copyOf(targets);
         this.workers = workers;
         this.store = store;
-        this.coder = new CompensatedCoder(workers);
+        this.coding = new ModuleCoding(workers, drift);
         this.exact = new ForwardPass(source, workers);
         this.coded = new ForwardPass(new ReplacedWeights(source, "refined", (path, rows) -> replaced.getOrDefault(path, rows)), workers);
         this.shape = exact.shape();
         this.memory = memory;
         this.drift = drift;
-    }
-
-    /// Some sequences.
-    ///
-    /// @param followed whether they belong to the half whose drift is measured: the other half would cost as much again and change little
-    private record Piece(List<int[]> sequences, List<Integer> lengths, int tokens, boolean followed) {
     }
 
     /// Refines all modules of the decoder, from where an earlier run with the same store ended.
@@ -114,9 +104,9 @@ public final class Refiner {
     public SortedMap<String, Gain> run(Supplier<List<int[]>> text, DoubleConsumer progress) {
         Optional<Integer> finished = store.finishedLayers();
         List<int[]> sequences = finished.isPresent() ? store.text() : text.get();
-        List<Piece> pieces = pieces(sequences);
+        List<Piece> pieces = Piece.of(sequences, chunkTokens());
         followedPieces = drift > 0 ? (int) pieces.stream().filter(Piece::followed).count() : 0;
-        followed = tokens(pieces.subList(0, followedPieces));
+        followed = pieces.subList(0, followedPieces).stream().mapToLong(Piece::tokens).sum();
         int[] tokens = pieces.stream().mapToInt(Piece::tokens).toArray();
         double before = tiedEmbedding() ? shape.layers() * TIED_SHARE : 0;
         double steps = before + shape.layers() + (headRefinable(targets) ? 1 : 0);
@@ -154,8 +144,8 @@ public final class Refiner {
             head(pieces, shape.layers() % 2 == 0 ? even : odd);
             progress.accept(1);
         }
-        nanos.put(Part.FORWARD, System.nanoTime() - start - nanos.values().stream().mapToLong(Long::longValue).sum());
-        return gains;
+        nanos = System.nanoTime() - start;
+        return coding.gains();
     }
 
     private void requireFinite(int l, int pieces, Streams states) {
@@ -187,37 +177,32 @@ public final class Refiner {
 
     private void save(int layer, List<int[]> text, Streams in) {
         in.force();
-        store.finished(layer, text, gains);
+        store.finished(layer, text, coding.gains());
     }
 
     private void goOn() {
-        gains.putAll(store.gains());
-        for (String path : gains.keySet()) {
-            Rows w = exact.matrix(path);
-            Target target = targets.get(path);
-            store.open(path, target.format(), target.stored(), w.rows(), w.columns());
+        coding.gains().putAll(store.gains());
+        for (String path : coding.gains().keySet()) {
+            open(path, targets.get(path));
         }
+    }
+
+    private CodedMatrix open(String path, Target target) {
+        Rows w = exact.matrix(path);
+        return store.open(path, target.format(), target.stored(), w.rows(), w.columns());
+    }
+
+    /// Codes modules that have the same inputs; from now on the coded stream uses them.
+    private void refine(List<String> paths, Inputs inputs, double damping) {
+        List<ModuleCoding.Slice> slices = paths.stream().filter(targets::containsKey)
+                .map(path -> ModuleCoding.Slice.of(path, exact.matrix(path), targets.get(path), open(path, targets.get(path)))).toList();
+        coding.code(slices, inputs, inputs.tokens(), damping);
+        slices.forEach(s -> replaced.put(s.path(), s.out()));
     }
 
     /// Seconds spent on each part by [#run].
     public Map<Part, Double> seconds() {
-        Map<Part, Double> out = new EnumMap<>(Part.class);
-        nanos.forEach((part, n) -> out.put(part, n / 1e9));
-        return out;
-    }
-
-    private <T> T timed(Part part, Supplier<T> work) {
-        long start = System.nanoTime();
-        T out = work.get();
-        nanos.merge(part, System.nanoTime() - start, Long::sum);
-        return out;
-    }
-
-    private void addInputs(Inputs inputs, float[] coded, float[] exact) {
-        timed(Part.STATISTICS, () -> {
-            inputs.add(coded, exact);
-            return inputs;
-        });
+        return coding.seconds(nanos);
     }
 
     private Path file(String name) {
@@ -227,30 +212,6 @@ public final class Refiner {
     /// How many tokens a layer works on at a time.
     public int chunkTokens() {
         return exact.chunkTokens(memory / 4);
-    }
-
-    /// Whole sequences, as many as a layer's working memory allows.
-    private List<Piece> pieces(List<int[]> text) {
-        long chunk = chunkTokens();
-        int half = (text.size() + 1) / 2;
-        List<Piece> out = new ArrayList<>();
-        int from = 0;
-        while (from < text.size()) {
-            int to = from + 1;
-            long tokens = text.get(from).length;
-            int end = from < half ? half : text.size();
-            while (to < end && tokens + text.get(to).length <= chunk) {
-                tokens += text.get(to++).length;
-            }
-            List<int[]> some = text.subList(from, to);
-            out.add(new Piece(some, some.stream().map(s -> s.length).toList(), Math.toIntExact(tokens), from < half));
-            from = to;
-        }
-        return out;
-    }
-
-    private static long tokens(List<Piece> pieces) {
-        return pieces.stream().mapToLong(Piece::tokens).sum();
     }
 
     private static float[] concatenated(List<float[]> parts) {
@@ -287,7 +248,7 @@ public final class Refiner {
         for (int i = 0; i < pieces.size(); i++) {
             Piece piece = pieces.get(i);
             int number = i;
-            addInputs(inputs, exact.headInputs(exact.run(piece.sequences(), piece.tokens(),
+            coding.add(inputs, exact.headInputs(exact.run(piece.sequences(), piece.tokens(),
                     (l, layers) -> progress.accept((number + (double) l / (layers + 1)) / pieces.size()))), null);
         }
         refine(List.of(EMBEDDING), inputs, TIED_DAMPING);
@@ -300,7 +261,7 @@ public final class Refiner {
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            addInputs(inputs, coded.attentionInput(l, List.of(in.coded().get(i))), exactly(i, () -> exact.attentionInput(l, List.of(in.exact().get(piece)))));
+            coding.add(inputs, coded.attentionInput(l, List.of(in.coded().get(i))), exactly(i, () -> exact.attentionInput(l, List.of(in.exact().get(piece)))));
         }
         refine(first, inputs, DAMPING);
         try (Activations mixed = temporary("mixed", tokens, width)) {
@@ -309,7 +270,7 @@ public final class Refiner {
                 int piece = i;
                 float[] exactMixed = exactly(i, () -> exact.attend(l, exact.attentionInput(l, List.of(in.exact().get(piece))), pieces.get(piece).lengths()));
                 float[] codedMixed = coded.attend(l, coded.attentionInput(l, List.of(in.coded().get(i))), pieces.get(i).lengths());
-                addInputs(inputs, codedMixed, exactMixed);
+                coding.add(inputs, codedMixed, exactMixed);
                 if (follows(i)) {
                     addOutputs(in.exact(), out.exact(), i, exact.apply(path + ".o_proj", exactMixed));
                 }
@@ -351,7 +312,7 @@ public final class Refiner {
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            addInputs(inputs, coded.feedForwardInput(l, List.of(streams.coded().get(i))), exactly(i, () -> exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
+            coding.add(inputs, coded.feedForwardInput(l, List.of(streams.coded().get(i))), exactly(i, () -> exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
         }
         refine(List.of(path + ".gate_proj", path + ".up_proj"), inputs, DAMPING);
         int width = exact.matrix(path + ".down_proj").columns();
@@ -361,7 +322,7 @@ public final class Refiner {
                 int piece = i;
                 float[] exactGated = exactly(i, () -> gated(exact, path, exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
                 float[] codedGated = gated(coded, path, coded.feedForwardInput(l, List.of(streams.coded().get(i))));
-                addInputs(inputs, codedGated, exactGated);
+                coding.add(inputs, codedGated, exactGated);
                 if (isRead(l)) {
                     if (follows(i)) {
                         addOutputs(streams.exact(), i, exact.apply(path + ".down_proj", exactGated));
@@ -392,7 +353,7 @@ public final class Refiner {
                 if (follows(i)) {
                     exactIn.put(i, exact.feedForwardInput(l, List.of(streams.exact().get(i))));
                 }
-                addInputs(inputs, codedIn.get(i), follows(i) ? exactIn.get(i) : null);
+                coding.add(inputs, codedIn.get(i), follows(i) ? exactIn.get(i) : null);
             }
             List<String> everyToken = new ArrayList<>(List.of(path + ".gate"));
             if (shape.sharedExpert()) {
@@ -433,7 +394,7 @@ public final class Refiner {
             this.rows = Math.toIntExact(source.rows() / experts);
             this.columns = source.columns();
             this.target = targets.get(path);
-            this.coded = target == null ? null : store.open(path, target.format(), target.stored(), source.rows(), columns);
+            this.coded = target == null ? null : open(path, target);
         }
 
         /// The weights that the coded model has.
@@ -443,6 +404,11 @@ public final class Refiner {
 
         boolean refinable() {
             return target != null && target.refinable();
+        }
+
+        /// The rows of an expert; nothing where they stay as they are.
+        Stream<ModuleCoding.Slice> slice(int expert) {
+            return target == null ? Stream.empty() : Stream.of(new ModuleCoding.Slice(path, source, (long) expert * rows, rows, target, coded));
         }
     }
 
@@ -457,11 +423,11 @@ public final class Refiner {
         Inputs inputs = null;
         if (enough && (gate.refinable() || up.refinable())) {
             inputs = new Inputs(shape.hidden(), followedTokens, workers);
-            addInputs(inputs, codedInputs, exactInputs);
+            coding.add(inputs, codedInputs, exactInputs);
         }
-        refineExpert(e, List.of(gate, up), inputs, tokens);
+        coding.code(Stream.of(gate, up).flatMap(s -> s.slice(e)).toList(), inputs, tokens, DAMPING);
         if (tokens == 0) {
-            refineExpert(e, List.of(down), null, 0);
+            coding.code(down.slice(e).toList(), null, 0, DAMPING);
             return;
         }
         float[] exactGated = null;
@@ -474,9 +440,9 @@ public final class Refiner {
         inputs = null;
         if (enough && down.refinable()) {
             inputs = new Inputs(down.columns, followedTokens, workers);
-            addInputs(inputs, codedGated, exactGated);
+            coding.add(inputs, codedGated, exactGated);
         }
-        refineExpert(e, List.of(down), inputs, tokens);
+        coding.code(down.slice(e).toList(), inputs, tokens, DAMPING);
         if (states != null) {
             scatter(states, routes, e, exact.apply(down.current(), (long) e * down.rows, down.rows, codedGated));
         }
@@ -532,7 +498,7 @@ public final class Refiner {
                 if (states != null) {
                     gated.put(i, middle);
                 }
-                addInputs(inputs, middle, exactly(i, () -> gated(exact, expert, exactIn.get(piece))));
+                coding.add(inputs, middle, exactly(i, () -> gated(exact, expert, exactIn.get(piece))));
             }
             refine(List.of(expert + ".down_proj"), inputs, DAMPING);
             for (int i = 0; states != null && i < tokens.length; i++) {
@@ -556,108 +522,8 @@ public final class Refiner {
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
-            addInputs(inputs, coded.headInputs(List.of(streams.coded().get(i))), exactly(i, () -> exact.headInputs(List.of(streams.exact().get(piece)))));
+            coding.add(inputs, coded.headInputs(List.of(streams.coded().get(i))), exactly(i, () -> exact.headInputs(List.of(streams.exact().get(piece)))));
         }
         refine(List.of(HEAD), inputs, DAMPING);
-    }
-
-    /// The fewer tokens there are for each column, the less their moments say about other text.
-    private static double damping(double least, Inputs inputs) {
-        return Math.max(least, (double) inputs.columns() / Math.max(1, inputs.tokens()));
-    }
-
-    /// Codes modules that have the same inputs; from now on the coded stream uses them.
-    private void refine(List<String> paths, Inputs inputs, double damping) {
-        Factor factor = null;
-        int dead = inputs.deadColumns();
-        for (String path : paths) {
-            Target target = targets.get(path);
-            if (target == null) {
-                continue;
-            }
-            Rows w = exact.matrix(path);
-            CodedMatrix out = store.open(path, target.format(), target.stored(), w.rows(), w.columns());
-            if (target.refinable()) {
-                if (factor == null) {
-                    factor = timed(Part.FACTORISATION, () -> inputs.factor(damping(damping, inputs)));
-                }
-                Factor known = factor;
-                CompensatedCoder.Outcome outcome = timed(Part.CODING, () -> coder.code(w, 0, w.rows(), target, inputs, known, drift, out::put));
-                gains.put(path, gain(path, outcome, inputs.tokens(), 0, dead, factor.lifted()));
-            } else {
-                plain(w, 0, w.rows(), target, out::put);
-            }
-            replaced.put(path, out);
-        }
-    }
-
-    private void refineExpert(int e, List<Stack> stacks, Inputs inputs, int tokens) {
-        Factor factor = null;
-        int dead = inputs == null ? 0 : inputs.deadColumns();
-        for (Stack stack : stacks) {
-            if (stack.target == null) {
-                continue;
-            }
-            long first = (long) e * stack.rows;
-            BiConsumer<Long, CodedMatrix> sink = (row, part) -> stack.coded.put(first + row, part);
-            Gain gain;
-            if (inputs != null && stack.refinable()) {
-                if (factor == null) {
-                    factor = timed(Part.FACTORISATION, () -> inputs.factor(damping(DAMPING, inputs)));
-                }
-                Factor known = factor;
-                CompensatedCoder.Outcome outcome = timed(Part.CODING,
-                        () -> coder.code(stack.source, first, stack.rows, stack.target, inputs, known, drift, sink));
-                gain = gain(stack.path, outcome, tokens, 0, dead, factor.lifted());
-            } else {
-                plain(stack.source, first, stack.rows, stack.target, sink);
-                gain = gain(stack.path, CompensatedCoder.Outcome.NONE, tokens, 1, 0, 0);
-            }
-            if (stack.refinable()) {
-                gains.merge(stack.path, gain, Gain::plus);
-            }
-        }
-    }
-
-    private static Gain gain(String path, CompensatedCoder.Outcome outcome, long tokens, int plainExperts, int dead, int lifted) {
-        return new Gain(path, outcome.error(), outcome.plainError(), outcome.rows(), outcome.compensated(), tokens, plainExperts, dead, lifted);
-    }
-
-    private void plain(Rows w, long first, long rows, Target target, BiConsumer<Long, CodedMatrix> sink) {
-        int step = Math.max(1, (1 << 20) / w.columns());
-        List<Long> starts = new ArrayList<>();
-        for (long r = 0; r < rows; r += step) {
-            starts.add(r);
-        }
-        workers.forEach(starts, r -> {
-            int count = (int) Math.min(step, rows - r);
-            float[] values = new float[Math.multiplyExact(count, w.columns())];
-            w.read(first + r, count, values);
-            CodedMatrix part = CodedMatrix.allocate(target.format(), target.stored(), count, w.columns());
-            part.encode(Quantizer.MSE, values);
-            sink.accept(r, part);
-            return r;
-        }, _ -> { });
-    }
-
-    /// A matrix that is coded and decoded as it is read, for one of which few rows are.
-    private record CodedOnReading(Rows inner, Target target) implements Rows {
-        @Override
-        public long rows() {
-            return inner.rows();
-        }
-
-        @Override
-        public int columns() {
-            return inner.columns();
-        }
-
-        @Override
-        public void read(long first, int count, float[] out) {
-            inner.read(first, count, out);
-            CodedMatrix part = CodedMatrix.allocate(target.format(), target.stored(), count, columns());
-            part.encode(Quantizer.MSE, out.length == count * columns() ? out : Arrays.copyOf(out, count * columns()));
-            part.read(0, count, out);
-        }
     }
 }
