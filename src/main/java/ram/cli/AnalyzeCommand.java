@@ -73,7 +73,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
             }
             Path partial = OutputFiles.journal(file);
             if (fresh) {
-                OutputFiles.delete(partial);
+                Journal.remove(partial);
             }
             try (Journal journal = Resumable.open(partial, fingerprint(m, analysis, ChoiceOptions.candidates(formats), root.global), root.global, spec.commandLine().getErr())) {
                 try {

@@ -59,14 +59,6 @@ final class OutputFiles {
         return target.resolveSibling("." + target.getFileName() + ".partial");
     }
 
-    static void delete(Path file) {
-        try {
-            Files.deleteIfExists(file);
-        } catch (IOException e) {
-            throw new UncheckedIOException(file + ": cannot be removed", e);
-        }
-    }
-
     /// Whether something is there that is written into, not replaced: a device, a pipe, standard output.
     static boolean isSpecial(Path file) {
         return Files.exists(file) && !Files.isRegularFile(file) && !Files.isDirectory(file);

@@ -1,6 +1,7 @@
 package ram.profile;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -25,6 +26,8 @@ import ram.UsageException;
 public final class Journal implements AutoCloseable {
     private static final long INTERVAL_MILLIS = 1000;
     private static final int CHECKSUM_DIGITS = 8;
+    /// Bytes that a first line is looked for in.
+    private static final int FIRST_LINE = 1 << 20;
     /// Far more than the steps of any model take; more could not be held in memory.
     private static final long MAX_BYTES = 1_000_000_000;
 
@@ -47,9 +50,7 @@ public final class Journal implements AutoCloseable {
         }
         boolean filled = channel.size() > 0;
         byte[] content = content(channel);
-        if (!isJournal(content)) {
-            throw new UsageException(file + " is not a resume file of ram, so it was not touched; choose another name");
-        }
+        requireJournal(file, content);
         List<String> lines = new ArrayList<>();
         long whole = read(content, lines);
         channel.truncate(whole).position(whole);
@@ -81,6 +82,31 @@ public final class Journal implements AutoCloseable {
             }
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be written", e);
+        }
+    }
+
+    /// Removes what an earlier run left; nothing when there is nothing.
+    ///
+    /// @throws UsageException when the file is something else
+    public static void remove(Path file) {
+        try {
+            if (!Files.exists(file)) {
+                return;
+            }
+            byte[] start;
+            try (InputStream in = Files.newInputStream(file)) {
+                start = in.readNBytes(FIRST_LINE);
+            }
+            requireJournal(file, start);
+            Files.delete(file);
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be removed", e);
+        }
+    }
+
+    private static void requireJournal(Path file, byte[] content) {
+        if (!isJournal(content)) {
+            throw new UsageException(file + " is not a resume file of ram, so it was not touched; choose another name");
         }
     }
 

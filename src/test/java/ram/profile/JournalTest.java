@@ -92,7 +92,11 @@ class JournalTest {
         byte[] checksums = "d202ef8d model-00001.safetensors\n".getBytes(StandardCharsets.UTF_8);
         Files.write(file, checksums);
         assertTrue(assertThrows(UsageException.class, () -> Journal.open(file, "a")).getMessage().contains("not a resume file"));
+        assertThrows(UsageException.class, () -> Journal.remove(file));
         assertArrayEquals(checksums, Files.readAllBytes(file));
+        Path missing = folder.resolve("missing");
+        Journal.remove(missing);
+        assertFalse(Files.exists(missing));
     }
 
     @Test
