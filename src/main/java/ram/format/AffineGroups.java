@@ -126,18 +126,16 @@ final class AffineGroups {
         improve(b, STEPS_OF_BEST);
         for (int l = 0; l < LANES; l++) {
             float limit = Float.isNaN(b.weightedError[l]) ? Float.POSITIVE_INFINITY : b.weightedError[l] * CLEARLY;
-            if (b.bestError[l] < limit && isRepresentable(b, l)) {
+            if (b.bestError[l] < limit && (isRepresentable(b, l, b.bestScale[l], b.bestBias[l]) || !isRepresentable(b, l, b.scale[l], b.bias[l]))) {
                 b.scale[l] = b.codeScale[l] = b.bestScale[l];
                 b.bias[l] = b.codeBias[l] = b.bestBias[l];
             }
         }
     }
 
-    /// Whether the best of a group decodes to numbers of the stored type. A scale that is fitted to the middle of a group may lead its ends beyond
-    /// float16, where `rtn` does not.
-    private boolean isRepresentable(Batch b, int l) {
-        float scale = b.bestScale[l];
-        float bias = b.bestBias[l];
+    /// Whether a group decodes to numbers of the stored type. A scale that is fitted to its middle may lead its ends beyond float16, where `rtn` does not;
+    /// where that does too, the weights themselves are beyond it.
+    private boolean isRepresentable(Batch b, int l, float scale, float bias) {
         if (stored != DType.F16 || Math.abs(maxCode * scale + bias) <= MAX_FLOAT16 && Math.abs(bias) <= MAX_FLOAT16) {
             return true;
         }
