@@ -342,6 +342,9 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         Background<List<Manifest.OutputFile>> files = new Background<>(root.global.threads(), () -> Receipts.of(folder, root.global.threads()));
         files.begin();
         Verifier.Report report = VerifyCommand.verify(folder, Optional.of(m), manifest.writtenErrors(), manifest.nonFinite(), root.global, spec);
+        if (!report.sound()) {
+            m.checkpoint().requireUnchanged();
+        }
         requireSound(report.problems());
         Profiles.requireContent(measured, m, profile, sources.get().stream().map(Manifest.OutputFile::sha256).toList());
         manifest = manifest.withFiles(sources.get(), files.get());

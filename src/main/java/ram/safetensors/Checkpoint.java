@@ -177,6 +177,13 @@ public final class Checkpoint implements AutoCloseable {
         return out;
     }
 
+    /// For those who find that what they read at different times does not agree.
+    ///
+    /// @throws InputException when one of the files was written to since it was opened
+    public void requireUnchanged() {
+        shards.forEach(Shard::requireUnchanged);
+    }
+
     private static Checkpoint openAll(Path folder, List<Path> files) {
         List<Shard> shards = new ArrayList<>();
         SortedMap<String, Shard> shardOf = new TreeMap<>();

@@ -9,6 +9,7 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.FileTime;
 import java.util.Map;
 import ram.InputException;
 
@@ -17,12 +18,14 @@ public final class Shard implements AutoCloseable {
     private final Path file;
     private final long size;
     private final Header header;
+    private final FileTime written;
     private final Arena arena = Arena.ofShared();
     private MemorySegment mapped;
 
-    private Shard(Path file, long size, Header header) {
+    private Shard(Path file, long size, FileTime written, Header header) {
         this.file = file;
         this.size = size;
+        this.written = written;
         this.header = header;
     }
 
@@ -32,7 +35,8 @@ public final class Shard implements AutoCloseable {
             throw InputException.in(file, "is missing or not a regular file; download it again");
         }
         try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
-            return new Shard(file, channel.size(), Header.read(file, channel));
+            FileTime written = Files.getLastModifiedTime(file);
+            return new Shard(file, channel.size(), written, Header.read(file, channel));
         } catch (NoSuchFileException e) {
             throw InputException.in(file, "is missing; download it again");
         } catch (IOException e) {
@@ -48,6 +52,17 @@ public final class Shard implements AutoCloseable {
     /// Size of the file in bytes when it was opened.
     public long size() {
         return size;
+    }
+
+    /// @throws InputException when the file was written to since it was opened
+    void requireUnchanged() {
+        try {
+            if (!Files.getLastModifiedTime(file).equals(written)) {
+                throw InputException.in(file, "was changed while it was being read; run again when nothing writes to it");
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be examined", e);
+        }
     }
 
     /// What stands before the data.

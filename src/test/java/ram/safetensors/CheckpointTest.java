@@ -12,6 +12,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -171,6 +172,17 @@ class CheckpointTest {
             for (long at : new long[] {0, (1L << 31) - 4, 1L << 31, elements * 4 - 4}) {
                 assertEquals((float) at, data.get(LittleEndian.FLOAT, at));
             }
+        }
+    }
+
+    @Test
+    void fileThatIsWrittenToWhileItIsRead() throws IOException {
+        Path file = new SafetensorsFile().floats("a", Shape.of(4), 1, 2, 3, 4).write(folder.resolve("model.safetensors"));
+        Files.setLastModifiedTime(file, FileTime.fromMillis(1_000_000));
+        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+            checkpoint.requireUnchanged();
+            Files.setLastModifiedTime(file, FileTime.fromMillis(1_000_001));
+            assertTrue(assertThrows(InputException.class, checkpoint::requireUnchanged).getMessage().endsWith("model.safetensors: was changed while it was being read; run again when nothing writes to it"));
         }
     }
 
