@@ -101,10 +101,6 @@ final class VerifyCommand implements Callable<Integer> {
         }
     }
 
-    private static boolean isKnown(Path folder) {
-        return Layouts.isKnown(ModelConfig.read(folder));
-    }
-
     private int report(Verifier.Report report) {
         PrintWriter out = spec.commandLine().getOut();
         if (json) {
@@ -119,7 +115,7 @@ final class VerifyCommand implements Callable<Integer> {
             out.println(folder + ": " + report.problems().size() + (report.problems().size() == 1 ? " problem" : " problems"));
             return ExitCode.INPUT;
         }
-        if (!isKnown(folder)) {
+        if (!Layouts.isKnown(ModelConfig.read(folder))) {
             out.println("note: the model_type of config.json is none that mlx_lm is known to load, so this shows only that the numbers are right");
         }
         if (!root.global.quiet) {

@@ -75,7 +75,7 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
     /// @param sameTop share of tokens for which both rank the same token first
     /// @param deltaP probability of the token that follows, the model's minus the reference's
     /// @param nllDifference the model's mean negative log-likelihood minus the reference's, over all tokens, in nats
-    /// @param differenceLow lower end of its 95 % confidence interval, from the paired differences of the sequences
+    /// @param differenceLow lower end of its 95 % confidence interval, from the paired differences of the sequences; not a number for a single one
     /// @param differenceHigh upper end
     public record Divergence(List<Double> sequenceKl, double mean, double standardError, double median, double p90, double p99, double max, double sameTop,
                              DeltaP deltaP, double nllDifference, double differenceLow, double differenceHigh) {
@@ -138,7 +138,7 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
         }
         double[] paired = IntStream.range(0, own.size()).mapToDouble(i -> own.get(i).meanNll() - base.get(i).meanNll()).toArray();
         double difference = Statistics.mean(flat(own, SequenceScores::nll)) - Statistics.mean(flat(base, SequenceScores::nll));
-        double half = paired.length < 2 ? Double.POSITIVE_INFINITY : Statistics.student(paired.length - 1) * Statistics.standardError(paired);
+        double half = Statistics.student(paired.length - 1) * Statistics.standardError(paired);
         return new Divergence(list(sequenceKl), Statistics.mean(kl), Statistics.standardError(sequenceKl), Quantiles.of(sorted, 0.5), Quantiles.of(sorted, 0.9),
                 Quantiles.of(sorted, 0.99), sorted[sorted.length - 1], (double) same / kl.length,
                 new DeltaP(Statistics.mean(deltaP), Math.sqrt(squares / deltaP.length), Quantiles.of(sortedP, 0.01), Quantiles.of(sortedP, 0.05),

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import ram.InputException;
 import ram.numeric.Kernels;
 import ram.numeric.Workers;
@@ -73,16 +74,10 @@ public final class ForwardPass {
         List<float[]> states = embed(sequences);
         int longest = sequences.stream().mapToInt(s -> s.length).max().orElse(0);
         float[] table = shape.rope().table(longest);
+        List<List<Integer>> batches = batches(IntStream.range(0, states.size()).boxed().toList(), sequences, chunkTokens);
         for (int l = 0; l < shape.layers(); l++) {
-            int from = 0;
-            while (from < states.size()) {
-                int to = from + 1;
-                long tokens = sequences.get(from).length;
-                while (to < states.size() && tokens + sequences.get(to).length <= chunkTokens) {
-                    tokens += sequences.get(to++).length;
-                }
-                layer(l, states.subList(from, to), table);
-                from = to;
+            for (List<Integer> batch : batches) {
+                layer(l, batch.stream().map(states::get).toList(), table);
             }
             progress.done(l + 1, shape.layers());
         }
@@ -433,7 +428,10 @@ public final class ForwardPass {
         return (int) Math.clamp(bytes / scratchBytesPerToken(), 1, byIndex);
     }
 
-    static List<List<Integer>> batches(List<Integer> items, List<int[]> sequences, long tokens) {
+    /// Items in their order, as many together as hold so many tokens; one at least.
+    ///
+    /// @param items indices of sequences
+    public static List<List<Integer>> batches(List<Integer> items, List<int[]> sequences, long tokens) {
         List<List<Integer>> out = new ArrayList<>();
         List<Integer> batch = new ArrayList<>();
         long held = 0;

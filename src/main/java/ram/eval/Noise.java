@@ -26,24 +26,12 @@ public final class Noise {
     public static WeightSource of(WeightSource source, SortedMap<String, Double> relativeError, long seed) {
         SortedMap<String, Double> errors = new TreeMap<>(relativeError);
         return new ReplacedWeights(source, "noise " + seed + " " + errors, (path, rows) -> errors.getOrDefault(path, 0.0) == 0 ? rows
-                : new NoisyRows(rows, Math.sqrt(errors.get(path)), seed ^ hash(path)));
+                : noisy(rows, Math.sqrt(errors.get(path)), seed ^ hash(path)));
     }
 
-    private record NoisyRows(Rows inner, double amplitude, long seed) implements Rows {
-        @Override
-        public long rows() {
-            return inner.rows();
-        }
-
-        @Override
-        public int columns() {
-            return inner.columns();
-        }
-
-        @Override
-        public void read(long firstRow, int count, float[] out) {
-            inner.read(firstRow, count, out);
-            int n = columns();
+    private static Rows noisy(Rows rows, double amplitude, long seed) {
+        int n = rows.columns();
+        return rows.changed((firstRow, count, out) -> {
             for (int r = 0; r < count; r++) {
                 SplitMix random = new SplitMix(new SplitMix(seed + firstRow + r).next());
                 double deviation = amplitude * Math.sqrt(Kernels.sumOfSquares(out, r * n, n) / n);
@@ -51,7 +39,7 @@ public final class Noise {
                     out[i] += (float) (deviation * random.gaussian());
                 }
             }
-        }
+        });
     }
 
     private static long hash(String path) {

@@ -10,6 +10,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Predicate;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import ram.safetensors.Shape;
@@ -62,14 +63,18 @@ public final class ExpectedTensors {
         Family.Paths modules = family.modules();
         Family.Paths others = Family.Paths.of(family.rules().path("parameters"));
         Family.Paths raw = family.raw();
-        return names.stream().filter(n -> !(modules.contains(n.replaceFirst("\\.(weight|bias|scales|biases)$", "")) && (!n.endsWith(".bias") || hasBias(family, scope, n))) && !others.contains(n) && !raw.contains(n))
-                .toList();
+        Predicate<String> bias = biases(family, scope);
+        return names.stream().filter(n -> !(modules.contains(n.replaceFirst("\\.(weight|bias|scales|biases)$", "")) && (!n.endsWith(".bias") || bias.test(n))) && !others.contains(n) && !raw.contains(n)).toList();
     }
 
-    /// Whether a class has this bias of a module with these settings, as far as that is known.
-    private static boolean hasBias(Family family, JsonNode scope, String name) {
-        JsonNode rules = family.rules().path("biases");
-        return rules.isMissingNode() ? !isPlain(family) || asksFor(family, scope, "bias") : biased(family, scope).contains(lastOf(Layouts.path(name)));
+    /// Which biases of modules a class has with these settings, as far as that is known.
+    private static Predicate<String> biases(Family family, JsonNode scope) {
+        if (family.rules().has("biases")) {
+            Set<String> biased = biased(family, scope);
+            return name -> biased.contains(lastOf(Layouts.path(name)));
+        }
+        boolean all = !isPlain(family) || asksFor(family, scope, "bias");
+        return _ -> all;
     }
 
     /// The last parts of the names of modules with a bias, where the class's settings say which.
@@ -122,7 +127,7 @@ public final class ExpectedTensors {
     private void checkHead() {
         String head = family.head().orElse("");
         if (!head.isEmpty() && !family.tied(scope) && shapes.keySet().stream().noneMatch(n -> n.startsWith(head + "."))) {
-            problems.add("tensor '" + head + ".weight' is missing; mlx_lm would not load the folder without it");
+            missing(head + ".weight");
         }
     }
 
@@ -133,16 +138,15 @@ public final class ExpectedTensors {
         layers.remove(-1);
         List<String> modules = family.rules().path("modules").valueStream().map(JsonNode::asText).filter(m -> m.contains(LAYER)).toList();
         List<String> networks = modules.stream().filter(m -> m.endsWith(".gate_proj")).map(Layouts::path).filter(n -> modules.containsAll(projections(n))).toList();
-        Set<Integer> fed = new TreeSet<>();
+        Set<Integer> fed = new HashSet<>();
+        Set<String> listed = listed();
         for (int layer : layers) {
             for (String network : networks) {
-                List<String> there = projections(network).stream().filter(p -> has(p, layer)).toList();
-                if (there.isEmpty()) {
-                    continue;
+                if (projections(network).stream().anyMatch(p -> has(p, layer))) {
+                    fed.add(layer);
+                    projections(network).forEach(p -> requireBeside(p, layer));
+                    router(network, listed).ifPresent(r -> requireBeside(r, layer));
                 }
-                fed.add(layer);
-                projections(network).forEach(p -> requireBeside(p, layer));
-                router(network).ifPresent(r -> requireBeside(r, layer));
             }
         }
         boolean all = networks.isEmpty() || fed.isEmpty() || scope.has("block_configs");
@@ -155,13 +159,15 @@ public final class ExpectedTensors {
     }
 
     /// The module that chooses among stacked experts, where the class's lists have it beside them.
-    private Optional<String> router(String network) {
-        if (!network.endsWith(".switch_mlp")) {
-            return Optional.empty();
-        }
-        Set<String> listed = new HashSet<>();
-        Stream.of("modules", "parameters", "raw").forEach(list -> family.rules().path(list).forEach(n -> listed.add(n.asText().replaceFirst("\\.weight$", ""))));
-        return Stream.of("gate", "router").map(n -> Layouts.path(network) + "." + n).filter(listed::contains).findFirst();
+    private static Optional<String> router(String network, Set<String> listed) {
+        return network.endsWith(".switch_mlp") ? Stream.of("gate", "router").map(n -> Layouts.path(network) + "." + n).filter(listed::contains).findFirst() : Optional.empty();
+    }
+
+    /// All that the class has, as paths of modules.
+    private Set<String> listed() {
+        Set<String> out = new HashSet<>();
+        Stream.of("modules", "parameters", "raw").forEach(list -> family.rules().path(list).forEach(n -> out.add(n.asText().replaceFirst("\\.weight$", ""))));
+        return out;
     }
 
     private boolean has(String module, int layer) {
@@ -170,8 +176,12 @@ public final class ExpectedTensors {
 
     private void requireBeside(String module, int layer) {
         if (!has(module, layer)) {
-            problems.add("tensor '" + module.replace(LAYER, String.valueOf(layer)) + ".weight' is missing; mlx_lm would not load the folder without it");
+            missing(module.replace(LAYER, String.valueOf(layer)) + ".weight");
         }
+    }
+
+    private void missing(String tensor) {
+        problems.add("tensor '" + tensor + "' is missing; mlx_lm would not load the folder without it");
     }
 
     private void checkAll() {
@@ -217,7 +227,7 @@ public final class ExpectedTensors {
             String own = name.replace(LAYER, String.valueOf(n));
             Shape found = shapes.get(own);
             if (found == null) {
-                problems.add("tensor '" + own + "' is missing; mlx_lm would not load the folder without it");
+                missing(own);
             } else {
                 shape(name).filter(wanted -> !wanted.equals(found)).ifPresent(wanted -> problems.add("tensor '" + own + "' has the shape " + found + ", but by config.json it would have "
                         + wanted + "; mlx_lm would refuse it"));

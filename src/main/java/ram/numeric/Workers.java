@@ -18,7 +18,7 @@ import java.util.function.Function;
 import java.util.stream.IntStream;
 
 /// A fixed number of threads for work whose results are wanted in the order of the input.
-/// At most two tasks per thread are under way or wait to be collected, which bounds what they hold in memory.
+/// At most two tasks per thread are under way or wait to be collected, unless more are asked for, which bounds what they hold in memory.
 public final class Workers implements AutoCloseable {
     private static final int TASKS_PER_THREAD = 2;
 

@@ -1,7 +1,9 @@
 package ram.refine;
 
-import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import ram.eval.ForwardPass;
 
 /// Some sequences of a text, which go through a layer together.
 ///
@@ -17,19 +19,12 @@ record Piece(List<int[]> sequences, int tokens, boolean followed) {
     /// @param most tokens of a piece with more than one sequence
     static List<Piece> of(List<int[]> text, long most) {
         int half = (text.size() + 1) / 2;
-        List<Piece> out = new ArrayList<>();
-        int from = 0;
-        while (from < text.size()) {
-            int to = from + 1;
-            long tokens = text.get(from).length;
-            int end = from < half ? half : text.size();
-            while (to < end && tokens + text.get(to).length <= most) {
-                tokens += text.get(to++).length;
-            }
-            out.add(new Piece(text.subList(from, to), Math.toIntExact(tokens), from < half));
-            from = to;
-        }
-        return out;
+        return Stream.concat(some(text, 0, half, most, true), some(text, half, text.size(), most, false)).toList();
+    }
+
+    private static Stream<Piece> some(List<int[]> text, int from, int to, long most, boolean followed) {
+        return ForwardPass.batches(IntStream.range(from, to).boxed().toList(), text, most).stream().map(b -> b.stream().map(text::get).toList())
+                .map(sequences -> new Piece(sequences, Math.toIntExact(sequences.stream().mapToLong(s -> s.length).sum()), followed));
     }
 
     /// Of each sequence, in tokens.

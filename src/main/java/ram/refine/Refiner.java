@@ -17,6 +17,7 @@ import ram.eval.ReplacedWeights;
 import ram.eval.WeightSource;
 import ram.format.CodedMatrix;
 import ram.format.Format;
+import ram.format.Quantizer;
 import ram.numeric.Workers;
 import ram.safetensors.DType;
 import ram.tensor.Rows;
@@ -241,7 +242,7 @@ public final class Refiner {
         }
         Rows w = exact.matrix(EMBEDDING);
         if (!tiedEmbedding()) {
-            replaced.put(EMBEDDING, new CodedOnReading(w, target));
+            replaced.put(EMBEDDING, codedOnReading(w, target));
             return;
         }
         Inputs inputs = new Inputs(shape.hidden(), 0, workers);
@@ -252,6 +253,16 @@ public final class Refiner {
                     (l, layers) -> progress.accept((number + (double) l / (layers + 1)) / pieces.size()))), null);
         }
         refine(List.of(EMBEDDING), inputs, TIED_DAMPING);
+    }
+
+    /// A matrix that is coded and decoded as it is read, for one of which few rows are.
+    private static Rows codedOnReading(Rows w, Target target) {
+        return w.changed((_, count, out) -> {
+            int elements = count * w.columns();
+            CodedMatrix part = CodedMatrix.allocate(target.format(), target.stored(), count, w.columns());
+            part.encode(Quantizer.MSE, out.length == elements ? out : Arrays.copyOf(out, elements));
+            part.read(0, count, out);
+        });
     }
 
     private void attention(int l, List<Piece> pieces, int[] tokens, Streams in, Streams out) {

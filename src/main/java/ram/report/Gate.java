@@ -105,13 +105,9 @@ public final class Gate {
     private static List<Divergence> divergences(Optional<Manifest> manifest, Optional<JsonNode> evaluation) {
         List<Divergence> out = new ArrayList<>();
         boolean compared = evaluation.filter(e -> e.has("reference")).isPresent();
-        for (int i = 1; compared && i < evaluation.get().path("models").size(); i++) {
-            JsonNode m = evaluation.get().path("models").get(i);
-            if (!isControl(m)) {
-                out.add(new Divergence("measured mean KL divergence of " + m.path("name").asText(), m.path("name").asText(), number(m, "/divergence/mean_kl")));
-            }
-        }
-        if (!compared) {
+        if (compared) {
+            judged(evaluation.get()).forEach(m -> out.add(new Divergence("measured mean KL divergence of " + m.path("name").asText(), m.path("name").asText(), number(m, "/divergence/mean_kl"))));
+        } else {
             out.add(new Divergence("predicted mean KL divergence", "", predicted(manifest.orElseThrow(() -> new UsageException("--max-kl: the evaluation has no reference; run ram eval with --reference")))));
         }
         return out;
@@ -129,12 +125,11 @@ public final class Gate {
         return new Check("max-kl", d.model(), d.value() <= most, d.value(), most, String.format(Locale.ROOT, "%s %s, at most %.6g nats is allowed", d.what(), Double.isNaN(d.value()) ? "was not measured" : String.format(Locale.ROOT, "is %.6g nats", d.value()), most));
     }
 
-    /// What is compared with, not what is to be judged.
-    private static boolean isControl(JsonNode model) {
-        return model.path("name").asText().endsWith(EvalDocuments.CONTROL);
+    /// The models of an evaluation with a reference, which is the first of them, that are to be judged, and not compared with.
+    private static List<JsonNode> judged(JsonNode evaluation) {
+        return evaluation.path("models").valueStream().skip(1).filter(m -> !m.path("name").asText().endsWith(EvalDocuments.CONTROL)).toList();
     }
 
-    /// The first model of an evaluation with a reference is the reference itself.
     private static List<Check> perplexities(Optional<JsonNode> evaluation, double most) {
         JsonNode e = evaluation.orElseThrow(() -> new UsageException("--max-ppl-increase: the manifest has no evaluation; quantize with --eval-text, or give what ram eval --json printed"));
         if (!e.has("reference") || e.path("models").size() < 2) {
@@ -142,11 +137,7 @@ public final class Gate {
         }
         JsonNode reference = e.path("models").get(0);
         List<Check> checks = new ArrayList<>();
-        for (int i = 1; i < e.path("models").size(); i++) {
-            JsonNode m = e.path("models").get(i);
-            if (isControl(m)) {
-                continue;
-            }
+        for (JsonNode m : judged(e)) {
             String name = m.path("name").asText();
             checks.add(increase("max-ppl-increase", name, "perplexity of " + name, number(m, "/perplexity"), number(reference, "/perplexity"), most));
             checks.add(increase("max-ppl-increase-median", name, "median sequence perplexity of " + name, number(m, "/sequence_perplexity/median"),

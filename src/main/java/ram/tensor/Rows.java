@@ -64,4 +64,35 @@ public interface Rows {
             }
         };
     }
+
+    /// What is done to rows `firstRow … firstRow + count` once they stand in `out`.
+    @FunctionalInterface
+    interface Change {
+        void apply(long firstRow, int count, float[] out);
+    }
+
+    /// The same matrix, with its rows changed each time they are read.
+    ///
+    /// @param change called by several threads at once
+    default Rows changed(Change change) {
+        Objects.requireNonNull(change);
+        Rows inner = this;
+        return new Rows() {
+            @Override
+            public long rows() {
+                return inner.rows();
+            }
+
+            @Override
+            public int columns() {
+                return inner.columns();
+            }
+
+            @Override
+            public void read(long firstRow, int count, float[] out) {
+                inner.read(firstRow, count, out);
+                change.apply(firstRow, count, out);
+            }
+        };
+    }
 }

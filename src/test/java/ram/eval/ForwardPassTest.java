@@ -72,7 +72,7 @@ class ForwardPassTest {
         changed.put(path + ".weight", Arrays.stream(tiny.tensors.get(path + ".weight")).map(v -> v * 1.25).toArray());
         List<int[]> sequences = List.of(TinyModel.ids(30, 4), TinyModel.ids(12, 5));
         try (EvalModel source = EvalModel.open(tiny.write(folder))) {
-            WeightSource louder = new ReplacedWeights(source.weights(), "louder", (p, rows) -> p.equals(path) ? new ScaledRows(rows, 1.25f) : rows);
+            WeightSource louder = new ReplacedWeights(source.weights(), "louder", (p, rows) -> p.equals(path) ? scaled(rows, 1.25f) : rows);
             EvalReport report = Evaluator.evaluate(List.of(new EvalModel("louder", louder)), Optional.of(source), new TokenSet("random", sequences), EvalOptions.defaults());
             EvalReport.Divergence d = report.models().get(1).divergence().orElseThrow();
             double total = 0;
@@ -104,24 +104,12 @@ class ForwardPassTest {
         }
     }
 
-    private record ScaledRows(ram.tensor.Rows inner, float factor) implements ram.tensor.Rows {
-        @Override
-        public long rows() {
-            return inner.rows();
-        }
-
-        @Override
-        public int columns() {
-            return inner.columns();
-        }
-
-        @Override
-        public void read(long firstRow, int count, float[] out) {
-            inner.read(firstRow, count, out);
-            for (int i = 0; i < count * columns(); i++) {
+    private static ram.tensor.Rows scaled(ram.tensor.Rows rows, float factor) {
+        return rows.changed((_, count, out) -> {
+            for (int i = 0; i < count * rows.columns(); i++) {
                 out[i] *= factor;
             }
-        }
+        });
     }
 
     private static double kl(double[] a, double[] b) {

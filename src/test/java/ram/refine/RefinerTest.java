@@ -157,22 +157,7 @@ class RefinerTest {
     }
 
     private static Rows huge(Rows rows) {
-        return new Rows() {
-            @Override
-            public long rows() {
-                return rows.rows();
-            }
-
-            @Override
-            public int columns() {
-                return rows.columns();
-            }
-
-            @Override
-            public void read(long first, int count, float[] target) {
-                Arrays.fill(target, 0, count * rows.columns(), 3e38f);
-            }
-        };
+        return rows.changed((_, count, out) -> Arrays.fill(out, 0, count * rows.columns(), 3e38f));
     }
 
     @Test
