@@ -7,6 +7,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.SortedMap;
 import java.util.TreeMap;
@@ -74,6 +75,11 @@ public final class OutputFolder {
     /// Whether a model's folder has a file of this name that a loader reads: weights, their index, configuration, tokenizer and the like.
     public static boolean isModelFile(String name) {
         return name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json") || name.equals("config.json") || SideFiles.isCarried(name);
+    }
+
+    /// The names of the files in a model's folder that a loader reads, sorted; those of templates begin with their folder's.
+    public static List<String> modelFiles(Path folder) {
+        return SideFiles.names(folder).filter(OutputFolder::isModelFile).toList();
     }
 
     /// Creates a folder, unless it is there, and returns it.

@@ -3,14 +3,12 @@ package ram.convert;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.stream.Stream;
 import ram.plan.Manifest;
 import ram.plan.ModelFamily;
 
@@ -51,11 +49,7 @@ final class OwnOutput {
     }
 
     private static List<String> names(Path folder) {
-        try (Stream<Path> files = Files.list(folder)) {
-            return files.map(f -> f.getFileName().toString()).filter(n -> !isIncidental(n)).sorted().toList();
-        } catch (IOException e) {
-            throw new UncheckedIOException(folder + ": cannot be listed", e);
-        }
+        return SideFiles.names(folder).filter(n -> !isIncidental(Path.of(n).getFileName().toString())).toList();
     }
 
     /// The names in a document of any version of this program; empty when it is none.

@@ -9,12 +9,10 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.stream.Stream;
 import ram.Sha256;
 import ram.layout.Model;
 import ram.numeric.Workers;
 import ram.plan.Manifest;
-import ram.safetensors.Shard;
 
 /// SHA-256 of whole files, as the manifest records them.
 public final class Receipts {
@@ -26,21 +24,17 @@ public final class Receipts {
 
     /// Of all files of an output folder but the manifest, by name.
     public static List<Manifest.OutputFile> of(Path folder, int threads) {
-        try (Stream<Path> files = Files.list(folder)) {
-            return of(files.filter(f -> Files.isRegularFile(f) && !f.getFileName().toString().equals(MANIFEST)).sorted().toList(), threads);
-        } catch (IOException e) {
-            throw new UncheckedIOException(folder + ": cannot be listed", e);
-        }
+        return of(folder, SideFiles.names(folder).filter(n -> Files.isRegularFile(folder.resolve(n)) && !n.equals(MANIFEST)).toList(), threads);
     }
 
     /// Of the files that a model's tensors are in, in their order.
     public static List<Manifest.OutputFile> of(Model source, int threads) {
-        return of(source.checkpoint().shards().stream().map(Shard::file).toList(), threads);
+        return of(source.checkpoint().folder(), source.checkpoint().shards().stream().map(shard -> shard.file().getFileName().toString()).toList(), threads);
     }
 
-    private static List<Manifest.OutputFile> of(List<Path> files, int threads) {
+    private static List<Manifest.OutputFile> of(Path folder, List<String> names, int threads) {
         try (Workers workers = new Workers(threads)) {
-            return workers.map(files, f -> new Manifest.OutputFile(f.getFileName().toString(), size(f), Sha256.of(f)));
+            return workers.map(names, n -> new Manifest.OutputFile(n, size(folder.resolve(n)), Sha256.of(folder.resolve(n))));
         }
     }
 
@@ -73,7 +67,7 @@ public final class Receipts {
 
     private static String problem(Path file, Manifest.OutputFile recorded) {
         String name = recorded.name();
-        if (name.isEmpty() || !Path.of(name).equals(Path.of(name).getFileName())) {
+        if (!SideFiles.isName(name)) {
             return "the manifest lists '" + name + "', which is not the name of a file in this folder";
         }
         if (!Files.isRegularFile(file)) {

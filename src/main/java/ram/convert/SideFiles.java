@@ -18,6 +18,8 @@ final class SideFiles {
     private static final Pattern CARRIED = Pattern.compile(
             "tokenizer.*|tekken\\.json|vocab.*|merges\\.txt|special_tokens_map\\.json|added_tokens\\.json|generation_config\\.json|chat_template.*|"
             + ".*\\.(model|tiktoken|py|jinja)|(preprocessor|processor|video_preprocessor)_config\\.json|(LICENSE|LICENCE|NOTICE|USE_POLICY)(\\..*)?");
+    /// Where a tokenizer looks for templates beyond the default one: the only folder below that of a model with files that a loader reads.
+    private static final String TEMPLATES = "additional_chat_templates";
     private static final long MAX_CARD_BYTES = 1_000_000;
 
     private SideFiles() {
@@ -27,19 +29,35 @@ final class SideFiles {
         return CARRIED.matcher(name).matches();
     }
 
-    /// The names of the files that are copied, sorted. Links are followed, as the hub's cache is made of them; folders are not.
+    /// The names of the files that are copied, sorted. Links are followed, as the hub's cache is made of them; folders but that of templates are not.
     ///
     /// @throws InputException when a link leads nowhere, as after a download that was interrupted
     static List<String> in(Path model) {
-        try (Stream<Path> files = Files.list(model)) {
-            List<Path> carried = files.filter(f -> isCarried(f.getFileName().toString())).sorted().toList();
-            carried.stream().filter(f -> !Files.exists(f)).findFirst().ifPresent(f -> {
-                throw InputException.in(f, "is a link to a file that does not exist; download it again");
-            });
-            return carried.stream().filter(Files::isRegularFile).map(f -> f.getFileName().toString()).toList();
+        List<String> carried = names(model).filter(SideFiles::isCarried).toList();
+        carried.stream().map(model::resolve).filter(f -> !Files.exists(f)).findFirst().ifPresent(f -> {
+            throw InputException.in(f, "is a link to a file that does not exist; download it again");
+        });
+        return carried.stream().filter(name -> Files.isRegularFile(model.resolve(name))).toList();
+    }
+
+    /// The names of what lies in a model's folder, sorted, with what lies in the folder of templates in place of that.
+    static Stream<String> names(Path model) {
+        return list(model).flatMap(name -> name.equals(TEMPLATES) && Files.isDirectory(model.resolve(name))
+                ? list(model.resolve(name)).map(template -> TEMPLATES + "/" + template) : Stream.of(name));
+    }
+
+    private static Stream<String> list(Path folder) {
+        try (Stream<Path> files = Files.list(folder)) {
+            return files.map(f -> f.getFileName().toString()).sorted().toList().stream();
         } catch (IOException e) {
-            throw new UncheckedIOException(model + ": cannot be listed", e);
+            throw new UncheckedIOException(folder + ": cannot be listed", e);
         }
+    }
+
+    /// Whether a name can be one of [#names]: none that leads elsewhere.
+    static boolean isName(String name) {
+        String plain = name.startsWith(TEMPLATES + "/") ? name.substring(TEMPLATES.length() + 1) : name;
+        return !plain.isEmpty() && Path.of(plain).equals(Path.of(plain).getFileName());
     }
 
     /// What copies of them take.
@@ -58,7 +76,9 @@ final class SideFiles {
     static void copy(Path model, Path out) {
         for (String name : in(model)) {
             // the content alone: a source that nobody may write shall not give an output that nobody may
-            try (OutputStream copy = Files.newOutputStream(out.resolve(name))) {
+            Path target = out.resolve(name);
+            OutputFolder.create(target.getParent());
+            try (OutputStream copy = Files.newOutputStream(target)) {
                 Files.copy(model.resolve(name), copy);
             } catch (IOException e) {
                 throw new UncheckedIOException(model.resolve(name) + ": cannot be copied to " + out, e);

@@ -1,8 +1,5 @@
 package ram.verify;
 
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -11,7 +8,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import ram.InputException;
 import ram.convert.OutputFolder;
 import ram.format.Format;
@@ -91,15 +87,7 @@ public final class ManifestCheck {
         List<String> needed = new ArrayList<>(List.of("config.json"));
         checkpoint.shards().forEach(s -> needed.add(s.file().getFileName().toString()));
         needed.stream().filter(n -> !listed.contains(n)).forEach(n -> problems.add("the manifest does not list the file " + n + ", so it cannot be told whether it is the one that was written"));
-        names(checkpoint.folder()).filter(n -> OutputFolder.isModelFile(n) && !n.endsWith(".safetensors") && !needed.contains(n) && !listed.contains(n))
+        OutputFolder.modelFiles(checkpoint.folder()).stream().filter(n -> !n.endsWith(".safetensors") && !needed.contains(n) && !listed.contains(n))
                 .forEach(n -> problems.add("the file " + n + " was added later, and programs that load the folder read it; remove it"));
-    }
-
-    private static Stream<String> names(Path folder) {
-        try (Stream<Path> files = Files.list(folder)) {
-            return files.map(f -> f.getFileName().toString()).sorted().toList().stream();
-        } catch (IOException e) {
-            throw new UncheckedIOException(folder + ": cannot be listed", e);
-        }
     }
 }
