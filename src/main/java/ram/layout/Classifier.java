@@ -61,7 +61,7 @@ final class Classifier {
     /// The lists know the modules of usual configurations. A projection beside them (queries without a low rank, say) is one, too: what is named so is a
     /// linear layer in every class of mlx_lm, or listed as raw.
     boolean isModule(String path) {
-        return modules.contains(path) || family.head().filter(path::equals).isPresent() || path.endsWith("_proj") && !raw.contains(path + ".weight");
+        return modules.contains(path) || path.endsWith("_proj") && !raw.contains(path + ".weight");
     }
 
     Kind kind(String path) {

@@ -61,7 +61,7 @@ public final class ExpectedTensors {
     /// @param scope the part of config.json that the class reads
     static List<String> unlisted(Family family, JsonNode scope, Collection<String> names) {
         Family.Paths modules = family.modules();
-        Family.Paths others = Family.Paths.of(family.rules().path("parameters"));
+        Family.Paths others = family.parameters();
         Family.Paths raw = family.raw();
         Predicate<String> bias = biases(family, scope);
         return names.stream().filter(n -> !(modules.contains(n.replaceFirst("\\.(weight|bias|scales|biases)$", "")) && (!n.endsWith(".bias") || bias.test(n))) && !others.contains(n) && !raw.contains(n)).toList();

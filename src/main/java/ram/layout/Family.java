@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /// What mlx_lm expects of the checkpoints that one of its model classes loads; read from `families.json`.
 ///
@@ -99,25 +100,35 @@ record Family(String name, JsonNode rules) {
         return out;
     }
 
+    /// The modules of usual configurations, and the output head, which most of those that share an embedding do not have.
     Paths modules() {
-        return Paths.of(rules.path("modules"));
+        return Paths.of(Stream.concat(texts(rules.path("modules")), head().stream()));
+    }
+
+    /// Tensors of usual configurations that are no weights of modules.
+    Paths parameters() {
+        return Paths.of(texts(rules.path("parameters")));
     }
 
     Paths embeddings() {
-        return Paths.of(rules.path("embeddings"));
+        return Paths.of(texts(rules.path("embeddings")));
     }
 
     Paths raw() {
-        return Paths.of(rules.path("raw"));
+        return Paths.of(texts(rules.path("raw")));
     }
 
     /// Modules that the class's own code cannot quantize.
     Paths dense() {
-        return Paths.of(rules.path("dense"));
+        return Paths.of(texts(rules.path("dense")));
     }
 
     Paths keepDType() {
-        return Paths.of(rules.path("keep_dtype"));
+        return Paths.of(texts(rules.path("keep_dtype")));
+    }
+
+    private static Stream<String> texts(JsonNode list) {
+        return list.valueStream().map(JsonNode::asText);
     }
 
     /// Path of the output head, empty when the class has none.
@@ -147,9 +158,8 @@ record Family(String name, JsonNode rules) {
 
     /// Module paths or tensor names in which `{N}` stands for any number.
     record Paths(Optional<Pattern> pattern) {
-        static Paths of(JsonNode list) {
-            List<String> alternatives = new ArrayList<>();
-            list.forEach(path -> alternatives.add(regex(path.asText())));
+        static Paths of(Stream<String> paths) {
+            List<String> alternatives = paths.map(Paths::regex).toList();
             return new Paths(alternatives.isEmpty() ? Optional.empty() : Optional.of(Pattern.compile(String.join("|", alternatives))));
         }
 

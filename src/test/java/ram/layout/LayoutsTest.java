@@ -21,6 +21,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import ram.InputException;
 import ram.numeric.Decoder;
 import ram.safetensors.DType;
@@ -391,6 +392,20 @@ class LayoutsTest {
         file.write(folder.resolve("model.safetensors"));
         try (Model model = Model.open(folder)) {
             return ExpectedTensors.problems(model.layout(), model.config());
+        }
+    }
+
+    /// Most of their models share the embedding, so that the usual configurations have no head.
+    @ParameterizedTest
+    @ValueSource(strings = {"smollm3", "granite", "granitemoe", "exaone", "starcoder2", "bitnet", "jamba", "gpt_bigcode"})
+    void aHeadOfItsOwnIsAModuleOfEveryClass(String type) throws IOException {
+        config("\"model_type\":\"" + type + "\",\"num_hidden_layers\":1,\"num_layers\":1,\"vocab_size\":32,\"tie_word_embeddings\":false");
+        SafetensorsFile file = decoder(new SafetensorsFile());
+        zeros(file, "lm_head.weight", 32, 32);
+        file.write(folder.resolve("model.safetensors"));
+        try (Model model = Model.open(folder)) {
+            assertEquals(Kind.HEAD, module(model, "lm_head").kind());
+            assertTrue(model.layout().architecture().assumptions().stream().noneMatch(a -> a.contains("lm_head")), model.layout().architecture().assumptions().toString());
         }
     }
 
