@@ -60,7 +60,6 @@ final class Attention {
                 turned[i * length + p] = v[kvFrom + p * kvStride + i];
             }
         }
-        float scale = (float) (1 / Math.sqrt(d));
         int group = shape.heads() / shape.kvHeads();
         float[] scores = new float[QUERIES * length];
         for (int h = task.kvHead() * group; h < (task.kvHead() + 1) * group; h++) {
@@ -73,7 +72,7 @@ final class Attention {
                 Kernels.multiplyAdd(rows, seen, d, q, at, qStride, k, kvFrom + low * kvStride, kvStride, scores, 0, seen);
                 for (int r = 0; r < rows; r++) {
                     int begin = window == 0 ? 0 : Math.max(0, from + r - window + 1) - low;
-                    softmax(scores, r * seen, seen, begin, from + r + 1 - low, scale);
+                    softmax(scores, r * seen, seen, begin, from + r + 1 - low, shape.factors());
                 }
                 Kernels.multiplyAdd(rows, d, seen, scores, 0, seen, turned, low, length, out, at, qStride);
             }
@@ -81,10 +80,13 @@ final class Attention {
     }
 
     /// Softmax of the elements `begin … end` of a row of `length`; the others become 0.
-    private static void softmax(float[] x, int from, int length, int begin, int end, float scale) {
+    private static void softmax(float[] x, int from, int length, int begin, int end, NetworkShape.Factors factors) {
+        for (int i = from + begin; i < from + end; i++) {
+            x[i] *= factors.score();
+        }
+        SoftCap.apply(x, from + begin, end - begin, factors.scoreCap());
         float max = Float.NEGATIVE_INFINITY;
         for (int i = from + begin; i < from + end; i++) {
-            x[i] *= scale;
             max = Math.max(max, x[i]);
         }
         Exp.exp(x, from + begin, end - begin, max);
@@ -100,7 +102,7 @@ final class Attention {
     ///
     /// @param heads per token
     /// @param table see [Rope#table]
-    void rotate(float[] x, List<Integer> lengths, int heads, float[] table) {
+    void rotate(float[] x, List<Integer> lengths, int heads, Rope rope, float[] table) {
         List<Integer> starts = new ArrayList<>();
         int tokens = 0;
         for (int length : lengths) {
@@ -108,24 +110,27 @@ final class Attention {
             tokens += length;
         }
         workers.forEach(IntStream.range(0, starts.size()).boxed().toList(), s -> {
-            rotate(x, starts.get(s) * heads * shape.headDim(), lengths.get(s), heads, table);
+            rotate(x, starts.get(s) * heads * shape.headDim(), lengths.get(s), heads, rope, table);
             return s;
         }, _ -> { });
     }
 
-    private void rotate(float[] x, int from, int length, int heads, float[] table) {
+    private void rotate(float[] x, int from, int length, int heads, Rope rope, float[] table) {
         int d = shape.headDim();
-        int n = shape.rope().frequencies().length;
+        int n = rope.frequencies().length;
+        int step = rope.adjacent() ? 2 : 1;
+        int apart = rope.adjacent() ? 1 : n;
         int at = from;
         for (int p = 0; p < length; p++) {
             for (int h = 0; h < heads; h++, at += d) {
                 for (int i = 0; i < n; i++) {
                     float cos = table[p * 2 * n + i];
                     float sin = table[p * 2 * n + n + i];
-                    float a = x[at + i];
-                    float b = x[at + n + i];
-                    x[at + i] = a * cos - b * sin;
-                    x[at + n + i] = b * cos + a * sin;
+                    int first = at + i * step;
+                    float a = x[first];
+                    float b = x[first + apart];
+                    x[first] = a * cos - b * sin;
+                    x[first + apart] = b * cos + a * sin;
                 }
             }
         }

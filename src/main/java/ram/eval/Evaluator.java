@@ -87,7 +87,7 @@ public final class Evaluator {
             int model = m;
             List<float[]> states = pass.run(inputs, pass.chunkTokens(options.memory() / 2),
                     (layer, layers) -> options.progress().done((batch + (model + (double) layer / layers) / passes.size()) / batches));
-            heads.add(new Head.Input(models.get(m).name(), pass.head(), pass.headInputs(states)));
+            heads.add(pass.head(models.get(m).name(), states));
         }
         List<SequenceScores> all = new Head(workers, projection).score(heads, reference, targets, passes.getFirst().shape().vocabulary());
         List<List<SequenceScores>> out = new ArrayList<>();

@@ -1,8 +1,9 @@
 package ram.eval;
 
 import java.util.ArrayList;
-import java.util.Arrays;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import ram.InputException;
@@ -15,13 +16,12 @@ import ram.tensor.Rows;
 ///
 ///     new ForwardPass(weights, workers).run(sequences, 4096, (layer, layers) -> { })
 public final class ForwardPass {
-    private static final float[] NO_BIAS = null;
-
     private final WeightSource weights;
     private final NetworkShape shape;
     private final Workers workers;
-    private final Projection projection;
+    private final Linears linears;
     private final Attention attention;
+    private final FeedForward feedForward;
 
     /// @throws InputException for a family that cannot be run
     public ForwardPass(WeightSource weights, Workers workers) {
@@ -32,8 +32,9 @@ public final class ForwardPass {
         this.weights = weights;
         this.shape = NetworkShape.of(weights.config());
         this.workers = workers;
-        this.projection = projection;
+        this.linears = new Linears(weights, projection);
         this.attention = new Attention(shape, workers);
+        this.feedForward = new FeedForward(shape, linears, workers);
     }
 
     /// Sizes and settings of the model.
@@ -46,16 +47,14 @@ public final class ForwardPass {
         long attentionFloats = 4L * shape.heads() * shape.headDim() + 2L * shape.kvHeads() * shape.headDim();
         long widest = 0;
         for (int l = 0; l < shape.layers(); l++) {
-            String path = "model.layers." + l + "." + shape.block();
-            long width = shape.experts().get(l) == 0 ? rows(path + ".up_proj")
-                    : Math.max(rows(path + ".shared_expert.up_proj"), Math.max(shape.hidden(), rows(path + ".switch_mlp.up_proj") / shape.experts().get(l)));
-            widest = Math.max(widest, width);
+            widest = Math.max(widest, widest(shape.feedForward(l), shape.experts(l)));
         }
         return 4 * (2L * shape.hidden() + Math.max(attentionFloats, shape.hidden() + 3 * widest));
     }
 
-    private long rows(String path) {
-        return weights.matrix(path).map(Rows::rows).orElse(0L);
+    private long widest(String path, int experts) {
+        return experts == 0 ? Math.max(linears.rows(path + ".up_proj"), linears.rows(path + ".gate_up_proj"))
+                : Math.max(linears.rows(path + ".shared_expert.up_proj"), Math.max(shape.hidden(), linears.rows(path + ".switch_mlp.up_proj") / experts));
     }
 
     /// Told after each layer, for progress.
@@ -73,11 +72,12 @@ public final class ForwardPass {
     public List<float[]> run(List<int[]> sequences, int chunkTokens, LayerListener progress) {
         List<float[]> states = embed(sequences);
         int longest = sequences.stream().mapToInt(s -> s.length).max().orElse(0);
-        float[] table = shape.rope().table(longest);
+        Map<Rope, float[]> tables = new IdentityHashMap<>();
+        shape.positions().forEach(p -> p.rope().ifPresent(r -> tables.computeIfAbsent(r, _ -> r.table(longest))));
         List<List<Integer>> batches = batches(IntStream.range(0, states.size()).boxed().toList(), sequences, chunkTokens);
         for (int l = 0; l < shape.layers(); l++) {
             for (List<Integer> batch : batches) {
-                layer(l, batch.stream().map(states::get).toList(), table);
+                layer(l, batch.stream().map(states::get).toList(), tables);
             }
             progress.done(l + 1, shape.layers());
         }
@@ -86,7 +86,8 @@ public final class ForwardPass {
 
     /// The states before the first layer, per sequence `tokens · hidden` values.
     public List<float[]> embed(List<int[]> sequences) {
-        Rows embedding = matrix("model.embed_tokens", shape.vocabulary(), shape.hidden());
+        Rows embedding = linears.matrix(shape.embedding(), shape.vocabulary(), shape.hidden());
+        float factor = shape.factors().embedding();
         return workers.map(sequences, ids -> {
             float[] out = new float[Math.multiplyExact(ids.length, shape.hidden())];
             float[] row = new float[shape.hidden()];
@@ -95,43 +96,25 @@ public final class ForwardPass {
                     throw TokenSet.outside(ids[t], shape.vocabulary());
                 }
                 embedding.read(ids[t], 1, row);
-                System.arraycopy(row, 0, out, t * shape.hidden(), row.length);
+                Kernels.addScaled(factor, row, 0, out, t * shape.hidden(), row.length);
             }
             return out;
         });
     }
 
-    private void layer(int l, List<float[]> states, float[] table) {
-        List<Integer> lengths = lengths(states);
-        float[] x = attentionInput(l, states);
-        float[] mixed = attend(l, x, lengths, table);
-        addTo(states, linear(attentionPath(l) + ".o_proj", shape.hidden(), shape.heads() * shape.headDim(), mixed, tokens(states)));
-        x = feedForwardInput(l, states);
-        addTo(states, feedForward(l, x));
+    private void layer(int l, List<float[]> states, Map<Rope, float[]> tables) {
+        addTo(states, attentionOutput(l, attend(l, attentionInput(l, states), lengths(states), tables)));
+        addTo(states, feedForward(l, feedForwardInput(l, states)));
         for (float[] s : states) {
             requireFinite(l, s);
         }
     }
 
     /// @throws InputException when the states after a layer are not finite: one broken weight would otherwise make every number NaN without saying why
-    public static void requireFinite(int l, float[] states) {
+    public void requireFinite(int l, float[] states) {
         if (Kernels.nonFinite(states, 0, states.length) > 0) {
-            throw new InputException("the activations after " + layerPath(l) + " are not finite; the weights of this model are damaged or overflow float32, verify the folder");
+            throw new InputException("the activations after " + shape.layer(l) + " are not finite; the weights of this model are damaged or overflow float32, verify the folder");
         }
-    }
-
-    private static String layerPath(int l) {
-        return "model.layers." + l;
-    }
-
-    /// Module path of a layer's attention.
-    public static String attentionPath(int l) {
-        return layerPath(l) + ".self_attn";
-    }
-
-    /// Module path of a layer's feed-forward part.
-    public String feedForwardPath(int l) {
-        return layerPath(l) + "." + shape.block();
     }
 
     private List<Integer> lengths(List<float[]> states) {
@@ -144,12 +127,23 @@ public final class ForwardPass {
 
     /// What enters the query, key and value projections: all sequences, one after the other.
     public float[] attentionInput(int l, List<float[]> states) {
-        return normalized(states, layerPath(l) + ".input_layernorm.weight", tokens(states));
+        return normalized(joined(states), l, shape.norms().attention());
     }
 
     /// What enters the feed-forward part.
     public float[] feedForwardInput(int l, List<float[]> states) {
-        return normalized(states, layerPath(l) + ".post_attention_layernorm.weight", tokens(states));
+        return normalized(joined(states), l, shape.norms().feedForward());
+    }
+
+    /// Paths of the modules that read what [#attentionInput] returns.
+    public List<String> attentionReaders(int l) {
+        String path = shape.attention(l);
+        return linears.fusedOr(path + ".qkv_proj", path + ".q_proj", path + ".k_proj", path + ".v_proj");
+    }
+
+    /// Paths of the modules of a gated network that read its inputs.
+    public List<String> gatedReaders(String path) {
+        return linears.fusedOr(path + ".gate_up_proj", path + ".gate_proj", path + ".up_proj");
     }
 
     /// What enters the output projection of the attention.
@@ -157,114 +151,64 @@ public final class ForwardPass {
     /// @param x of [#attentionInput]
     /// @param lengths of the sequences in `x`
     public float[] attend(int l, float[] x, List<Integer> lengths) {
-        return attend(l, x, lengths, shape.rope().table(lengths.stream().mapToInt(Integer::intValue).max().orElse(0)));
+        int longest = lengths.stream().mapToInt(Integer::intValue).max().orElse(0);
+        return attend(l, x, lengths, shape.positions().get(l).rope().map(r -> Map.of(r, r.table(longest))).orElse(Map.of()));
     }
 
-    private float[] attend(int l, float[] x, List<Integer> lengths, float[] table) {
-        String path = attentionPath(l);
-        int tokens = x.length / shape.hidden();
+    private float[] attend(int l, float[] x, List<Integer> lengths, Map<Rope, float[]> tables) {
+        String path = shape.attention(l);
         int qWidth = shape.heads() * shape.headDim();
         int kvWidth = shape.kvHeads() * shape.headDim();
-        float[] q = linear(path + ".q_proj", qWidth, shape.hidden(), x, tokens);
-        float[] k = linear(path + ".k_proj", kvWidth, shape.hidden(), x, tokens);
-        float[] v = linear(path + ".v_proj", kvWidth, shape.hidden(), x, tokens);
-        switch (shape.qkNorm()) {
-            case HEAD -> {
-                normalize(q, shape.headDim(), vector(path + ".q_norm.weight", shape.headDim()));
-                normalize(k, shape.headDim(), vector(path + ".k_norm.weight", shape.headDim()));
-            }
-            case WHOLE -> {
-                normalize(q, qWidth, vector(path + ".q_norm.weight", qWidth));
-                normalize(k, kvWidth, vector(path + ".k_norm.weight", kvWidth));
-            }
-            case NONE -> { }
+        float[][] parts = linears.has(path + ".qkv_proj")
+                ? Linears.split(linears.apply(path + ".qkv_proj", qWidth + 2 * kvWidth, shape.hidden(), x), qWidth, kvWidth, kvWidth)
+                : new float[][] {linears.apply(path + ".q_proj", qWidth, shape.hidden(), x), linears.apply(path + ".k_proj", kvWidth, shape.hidden(), x),
+                    linears.apply(path + ".v_proj", kvWidth, shape.hidden(), x)};
+        float[] q = parts[0];
+        float[] k = parts[1];
+        if (shape.norms().queriesAndKeys() != NetworkShape.QkNorm.NONE) {
+            boolean each = shape.norms().queriesAndKeys() == NetworkShape.QkNorm.HEAD;
+            normalize(q, path + ".q_norm", each ? shape.headDim() : qWidth);
+            normalize(k, path + ".k_norm", each ? shape.headDim() : kvWidth);
         }
-        attention.rotate(q, lengths, shape.heads(), table);
-        attention.rotate(k, lengths, shape.kvHeads(), table);
-        return attention.apply(q, k, v, lengths, shape.window().get(l));
-    }
-
-    /// What a layer's feed-forward part makes of its inputs.
-    public float[] feedForward(int l, float[] x) {
-        String path = feedForwardPath(l);
-        int tokens = x.length / shape.hidden();
-        int experts = shape.experts().get(l);
-        if (experts == 0) {
-            return gated(path, x, tokens);
-        }
-        float[] out = mixture(path, experts, x, tokens);
-        if (shape.sharedExpert()) {
-            float[] gate = linear(path + ".shared_expert_gate", 1, shape.hidden(), x, tokens);
-            float[] shared = gated(path + ".shared_expert", x, tokens);
-            for (int t = 0; t < tokens; t++) {
-                Kernels.addScaled(sharedWeight(gate[t]), shared, t * shape.hidden(), out, t * shape.hidden(), shape.hidden());
-            }
-        }
-        return out;
-    }
-
-    /// How much of the shared expert's output counts for a token: the sigmoid of its gate.
-    public static float sharedWeight(float gate) {
-        return 1 / (1 + Exp.exp(-gate));
-    }
-
-    private float[] gated(String path, float[] x, int tokens) {
-        int width = Math.toIntExact(matrix(path + ".up_proj").rows());
-        float[] gate = linear(path + ".gate_proj", width, shape.hidden(), x, tokens);
-        float[] up = linear(path + ".up_proj", width, shape.hidden(), x, tokens);
-        activate(gate, up);
-        return linear(path + ".down_proj", shape.hidden(), width, gate, tokens);
-    }
-
-    /// `gate ← silu(gate) · up`; `up` is used up.
-    public void activate(float[] gate, float[] up) {
-        workers.forRanges(gate.length, 1 << 14, (from, to) -> {
-            int n = to - from;
-            float[] e = new float[n];
-            for (int i = 0; i < n; i++) {
-                e[i] = -gate[from + i];
-            }
-            Exp.exp(e, 0, n, 0);
-            for (int i = 0; i < n; i++) {
-                gate[from + i] = gate[from + i] / (1 + e[i]) * up[from + i];
-            }
+        NetworkShape.Positions positions = shape.positions().get(l);
+        positions.rope().ifPresent(rope -> {
+            attention.rotate(q, lengths, shape.heads(), rope, tables.get(rope));
+            attention.rotate(k, lengths, shape.kvHeads(), rope, tables.get(rope));
         });
+        return attention.apply(q, k, parts[2], lengths, positions.window());
     }
 
-    /// Each token passes the experts that its router ranks highest; their outputs are added in the order of the experts.
-    private float[] mixture(String path, int experts, float[] x, int tokens) {
-        int hidden = shape.hidden();
-        float[] scores = linear(path + ".gate", experts, hidden, x, tokens);
-        Rows gate = matrix(path + ".switch_mlp.gate_proj");
-        Rows up = matrix(path + ".switch_mlp.up_proj");
-        Rows down = matrix(path + ".switch_mlp.down_proj");
-        int width = Math.toIntExact(up.rows() / experts);
-        boolean fits = gate.rows() == (long) width * experts && up.rows() == gate.rows() && down.rows() == (long) hidden * experts
-                && gate.columns() == hidden && up.columns() == hidden && down.columns() == width;
-        if (!fits) {
-            throw new InputException("the experts of " + path + " do not have the shapes that config.json implies; verify the folder");
-        }
-        Routes routes = route(scores, experts);
-        float[] out = new float[tokens * hidden];
-        for (int e = 0; e < experts; e++) {
-            int[] chosen = routes.tokens()[e];
-            int n = chosen.length;
-            if (n == 0) {
-                continue;
-            }
-            float[] in = new float[n * hidden];
-            for (int i = 0; i < n; i++) {
-                System.arraycopy(x, chosen[i] * hidden, in, i * hidden, hidden);
-            }
-            float[] g = projection.apply(gate, (long) e * width, width, NO_BIAS, in, n);
-            float[] u = projection.apply(up, (long) e * width, width, NO_BIAS, in, n);
-            activate(g, u);
-            float[] y = projection.apply(down, (long) e * hidden, hidden, NO_BIAS, g, n);
-            for (int i = 0; i < n; i++) {
-                Kernels.addScaled(routes.shares()[e][i], y, i * hidden, out, chosen[i] * hidden, hidden);
-            }
-        }
-        return out;
+    /// What the attention adds to the states.
+    ///
+    /// @param mixed of [#attend]
+    public float[] attentionOutput(int l, float[] mixed) {
+        float[] out = linears.apply(shape.attention(l) + ".o_proj", shape.hidden(), shape.heads() * shape.headDim(), mixed);
+        return scaled(normalized(out, l, shape.norms().attentionOutput()));
+    }
+
+    /// What the feed-forward part of a layer adds to the states.
+    ///
+    /// @param x of [#feedForwardInput]
+    public float[] feedForward(int l, float[] x) {
+        String path = shape.feedForward(l);
+        return shape.experts(l) == 0 ? feedForwardOutput(l, middle(path, x)) : scaled(feedForward.mixture(path, shape.experts(l), x));
+    }
+
+    /// What enters the output projection of a gated network.
+    public float[] middle(String path, float[] x) {
+        return feedForward.middle(path, x);
+    }
+
+    /// What a dense layer's feed-forward part adds to the states.
+    ///
+    /// @param middle of [#middle]
+    public float[] feedForwardOutput(int l, float[] middle) {
+        return scaled(normalized(feedForward.down(shape.feedForward(l), middle), l, shape.norms().feedForwardOutput()));
+    }
+
+    /// `gate ← f(gate) · up` with the activation of the model.
+    public void activate(float[] gate, float[] up) {
+        feedForward.activate(gate, up);
     }
 
     /// Which tokens pass which experts.
@@ -278,131 +222,84 @@ public final class ForwardPass {
     ///
     /// @param scores `tokens · experts` values
     public Routes route(float[] scores, int experts) {
-        int tokens = scores.length / experts;
-        int perToken = Math.min(shape.expertsPerToken(), experts);
-        int[][] chosen = new int[experts][tokens];
-        int[] counts = new int[experts];
-        float[][] shares = new float[experts][tokens];
-        float[] row = new float[experts];
-        for (int t = 0; t < tokens; t++) {
-            System.arraycopy(scores, t * experts, row, 0, experts);
-            float[] share = shares(row, perToken);
-            for (int e = 0; e < experts; e++) {
-                if (share[e] >= 0) {
-                    shares[e][counts[e]] = share[e];
-                    chosen[e][counts[e]++] = t;
-                }
-            }
-        }
-        for (int e = 0; e < experts; e++) {
-            chosen[e] = Arrays.copyOf(chosen[e], counts[e]);
-            shares[e] = Arrays.copyOf(shares[e], counts[e]);
-        }
-        return new Routes(chosen, shares);
+        return feedForward.route(scores, experts);
     }
 
-    /// Softmax of a token's scores, -1 for the experts that it does not pass. Of equal scores the first expert wins.
-    private float[] shares(float[] scores, int perToken) {
-        int experts = scores.length;
-        float[] share = new float[experts];
-        Arrays.fill(share, -1);
-        double max = Double.NEGATIVE_INFINITY;
-        for (float s : scores) {
-            max = Math.max(max, s);
-        }
-        double all = 0;
-        for (float s : scores) {
-            all += StrictMath.exp(s - max);
-        }
-        double picked = 0;
-        for (int i = 0; i < perToken; i++) {
-            int best = -1;
-            for (int e = 0; e < experts; e++) {
-                if (share[e] < 0 && (best < 0 || scores[e] > scores[best])) {
-                    best = e;
-                }
-            }
-            share[best] = 0;
-            picked += StrictMath.exp(scores[best] - max);
-        }
-        double total = shape.normalizeTopK() ? picked : all;
-        for (int e = 0; e < experts; e++) {
-            if (share[e] == 0) {
-                share[e] = (float) (StrictMath.exp(scores[e] - max) / total);
-            }
-        }
-        return share;
+    /// How much of the shared expert's output counts for a token.
+    public static float sharedWeight(float gate) {
+        return FeedForward.sharedWeight(gate);
     }
 
     /// The outputs of a linear module, additive bias included.
     ///
     /// @param x `tokens · columns` values
     public float[] apply(String path, float[] x) {
-        Rows w = matrix(path);
-        return linear(path, Math.toIntExact(w.rows()), w.columns(), x, x.length / w.columns());
+        return linears.apply(path, x);
     }
 
     /// `x · Wᵀ` with some rows of a matrix.
     public float[] apply(Rows w, long first, int rows, float[] x) {
-        return projection.apply(w, first, rows, NO_BIAS, x, x.length / w.columns());
-    }
-
-    private float[] linear(String path, int rows, int columns, float[] x, int tokens) {
-        Rows w = matrix(path, rows, columns);
-        Optional<float[]> bias = weights.vector(path + ".bias");
-        return projection.apply(w, 0, rows, bias.orElse(NO_BIAS), x, tokens);
+        return linears.apply(w, first, rows, x);
     }
 
     /// The matrix of a module that the model must have.
     public Rows matrix(String path) {
-        return weights.matrix(path).orElseThrow(() -> InputException.in(weights.config().file(), "describes a model with the module " + path + ", which the folder does not hold"));
+        return linears.matrix(path);
     }
 
-    private Rows matrix(String path, long rows, int columns) {
-        Rows w = matrix(path);
-        if (w.rows() != rows || w.columns() != columns) {
-            throw InputException.in(weights.config().file(), "implies a weight of " + rows + "×" + columns + " for " + path + ", but the stored one is " + w.rows() + "×" + w.columns());
-        }
-        return w;
+    /// The output head, for some states after the last layer.
+    Head.Input head(String name, List<float[]> states) {
+        String path = weights.tied() ? shape.embedding() : shape.head();
+        return new Head.Input(name, linears.matrix(path, shape.vocabulary(), shape.hidden()), headInputs(states), shape.factors().logitCap());
     }
 
-    private float[] vector(String name, int length) {
-        float[] v = weights.vector(name).orElseThrow(() -> InputException.in(weights.config().file(), "describes a model with the tensor " + name + ", which the folder does not hold"));
-        if (v.length != length) {
-            throw InputException.in(weights.config().file(), "implies " + length + " elements for " + name + ", but " + v.length + " are stored");
-        }
-        return v;
-    }
-
-    /// The output head: the embedding where it is shared.
-    Rows head() {
-        return matrix(weights.tied() ? "model.embed_tokens" : "lm_head", shape.vocabulary(), shape.hidden());
-    }
-
-    /// What enters the output head: the normalised states, all sequences one after the other.
+    /// What enters the output head: the normalised states, all sequences one after the other, with the factor of the logits.
     public float[] headInputs(List<float[]> states) {
-        return normalized(states, "model.norm.weight", states.stream().mapToInt(s -> s.length / shape.hidden()).sum());
+        float[] out = joined(states);
+        normalize(out, shape.prefix() + "model.norm", shape.hidden());
+        return multiplied(out, shape.factors().logit());
     }
 
-    private float[] normalized(List<float[]> states, String name, int tokens) {
-        float[] weight = vector(name, shape.hidden());
-        float[] out = new float[Math.multiplyExact(tokens, shape.hidden())];
+    private static float[] joined(List<float[]> states) {
+        float[] out = new float[Math.toIntExact(states.stream().mapToLong(s -> s.length).sum())];
         int at = 0;
         for (float[] s : states) {
             System.arraycopy(s, 0, out, at, s.length);
             at += s.length;
         }
-        normalize(out, shape.hidden(), weight);
         return out;
     }
 
+    /// Normalises in place, where the layer has a norm of this name.
+    private float[] normalized(float[] x, int l, Optional<String> name) {
+        name.ifPresent(n -> normalize(x, shape.layer(l) + "." + n, shape.hidden()));
+        return x;
+    }
+
+    private float[] scaled(float[] branch) {
+        return multiplied(branch, shape.factors().branch());
+    }
+
+    private float[] multiplied(float[] x, float factor) {
+        if (factor != 1) {
+            workers.forRanges(x.length, 1 << 16, (from, to) -> {
+                for (int i = from; i < to; i++) {
+                    x[i] *= factor;
+                }
+            });
+        }
+        return x;
+    }
+
     /// Root-mean-square norm of each stretch of `width` values.
-    private void normalize(float[] x, int width, float[] weight) {
+    private void normalize(float[] x, String path, int width) {
+        float[] weight = linears.vector(path + ".weight", width);
+        float offset = shape.norms().offset();
         workers.forRanges(x.length, Math.max(1, (1 << 15) / width) * width, (from, to) -> {
             for (int at = from; at < to; at += width) {
-                float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + shape.eps()));
+                float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + shape.norms().eps()));
                 for (int i = 0; i < width; i++) {
-                    x[at + i] = x[at + i] * factor * weight[i];
+                    x[at + i] = x[at + i] * factor * (weight[i] + offset);
                 }
             }
         });

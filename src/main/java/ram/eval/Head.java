@@ -32,7 +32,8 @@ final class Head {
     ///
     /// @param name of the model, for messages
     /// @param inputs `tokens · hidden` values
-    record Input(String name, Rows weight, float[] inputs) {
+    /// @param cap of the logits, see [NetworkShape.Factors]
+    record Input(String name, Rows weight, float[] inputs, float cap) {
     }
 
     /// Running sums of one model over the vocabulary so far, per token.
@@ -110,6 +111,7 @@ final class Head {
                 int count = to - t;
                 float[] logits = new float[count * rows];
                 Kernels.multiplyAdd(count, rows, k, model.inputs(), t * k, k, strips.getFirst(), 0, k, logits, 0, rows);
+                SoftCap.apply(logits, 0, logits.length, model.cap());
                 for (int i = t; i < to; i++) {
                     draw(logits, (i - t) * rows, rows, first, i, max, sum, drawn, random.get(i));
                 }
@@ -174,6 +176,7 @@ final class Head {
             int k = models.get(m).weight().columns();
             float[] logits = new float[tokens * rows];
             Kernels.multiplyAdd(tokens, rows, k, models.get(m).inputs(), from * k, k, strips.get(m), 0, k, logits, 0, rows);
+            SoftCap.apply(logits, 0, logits.length, models.get(m).cap());
             for (int t = 0; t < tokens; t++) {
                 add(sums.get(m), from + t, logits, t * rows, rows, first, targets[from + t], work);
             }

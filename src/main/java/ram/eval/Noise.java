@@ -95,26 +95,27 @@ public final class Noise {
     /// @throws ram.InputException for a family that cannot be run
     public static List<String> modules(WeightSource source) {
         NetworkShape shape = NetworkShape.of(source.config());
-        List<String> out = new ArrayList<>(List.of("model.embed_tokens"));
-        for (int l = 0; l < shape.layers(); l++) {
-            String layer = "model.layers." + l + ".";
-            for (String p : List.of("q_proj", "k_proj", "v_proj", "o_proj")) {
-                out.add(layer + "self_attn." + p);
-            }
-            String block = layer + shape.block();
-            String inside = shape.experts().get(l) == 0 ? block : block + ".switch_mlp";
-            for (String p : List.of("gate_proj", "up_proj", "down_proj")) {
-                out.add(inside + "." + p);
-            }
-            if (shape.experts().get(l) > 0) {
-                out.add(block + ".gate");
-                if (shape.sharedExpert()) {
-                    out.addAll(List.of(block + ".shared_expert.gate_proj", block + ".shared_expert.up_proj", block + ".shared_expert.down_proj", block + ".shared_expert_gate"));
+        List<String> out = new ArrayList<>(List.of(shape.embedding()));
+        try (Workers one = new Workers(1)) {
+            ForwardPass pass = new ForwardPass(source, one);
+            for (int l = 0; l < shape.layers(); l++) {
+                out.addAll(pass.attentionReaders(l));
+                out.add(shape.attention(l) + ".o_proj");
+                String block = shape.feedForward(l);
+                String inside = shape.experts(l) == 0 ? block : block + ".switch_mlp";
+                out.addAll(pass.gatedReaders(inside));
+                out.add(inside + ".down_proj");
+                if (shape.experts(l) > 0) {
+                    out.add(block + ".gate");
+                    if (shape.mixture().sharedExpert()) {
+                        out.addAll(pass.gatedReaders(block + ".shared_expert"));
+                        out.addAll(List.of(block + ".shared_expert.down_proj", block + ".shared_expert_gate"));
+                    }
                 }
             }
         }
         if (!source.tied()) {
-            out.add("lm_head");
+            out.add(shape.head());
         }
         return List.copyOf(out);
     }

@@ -8,14 +8,15 @@ import ram.layout.ModelConfig;
 ///
 /// @param frequencies one per pair, in radians per position
 /// @param scale factor on the rotated dimensions of queries and keys
-public record Rope(double[] frequencies, double scale) {
+/// @param adjacent whether a pair is two neighbouring dimensions; else one of the first half and one of the second
+public record Rope(double[] frequencies, double scale, boolean adjacent) {
     public Rope {
         if (frequencies.length == 0 || !(scale > 0 && scale < Double.POSITIVE_INFINITY)) {
             throw new IllegalArgumentException(frequencies.length + " frequencies, scale " + scale);
         }
     }
 
-    /// Reads `rope_theta`, `rope_scaling`, `rope_parameters` and `partial_rotary_factor`.
+    /// Reads `rope_theta`, `rope_scaling`, `rope_parameters`, `partial_rotary_factor` and `rope_traditional`.
     ///
     /// @throws InputException for kinds of scaling that are not known here, and numbers that make no rotation
     static Rope of(ModelConfig config, int headDim) {
@@ -23,10 +24,25 @@ public record Rope(double[] frequencies, double scale) {
         JsonNode parameters = json.path("rope_parameters");
         JsonNode scaling = json.path("rope_scaling").isObject() ? json.path("rope_scaling") : parameters;
         double base = parameters.path("rope_theta").asDouble(json.path("rope_theta").asDouble(10_000));
-        double partial = parameters.path("partial_rotary_factor").asDouble(json.path("partial_rotary_factor").asDouble(1));
-        if (json.path("rope_traditional").asBoolean()) {
-            throw InputException.in(config.file(), "asks for rope_traditional, which the evaluation does not know");
-        }
+        Rope plain = unscaled(config, headDim, base);
+        double[] f = plain.frequencies;
+        String type = scaling.path("type").asText(scaling.path("rope_type").asText("default"));
+        return switch (type) {
+            case "default", "mrope" -> plain;
+            case "linear" -> plain.with(scaled(f, 1 / required(config, scaling, "factor")), 1);
+            case "llama3" -> plain.with(llama3(f, config, scaling), 1);
+            case "yarn" -> yarn(plain, base, config, scaling);
+            case "longrope", "su" -> longRope(plain, config, scaling);
+            default -> throw InputException.in(config.file(), "asks for rope type '" + type + "', which the evaluation does not know; it knows default, linear, llama3, longrope and yarn");
+        };
+    }
+
+    /// The same with another base, and without scaling.
+    ///
+    /// @throws InputException for numbers that make no rotation
+    static Rope unscaled(ModelConfig config, int headDim, double base) {
+        JsonNode json = config.json();
+        double partial = json.path("rope_parameters").path("partial_rotary_factor").asDouble(json.path("partial_rotary_factor").asDouble(1));
         int dims = partial > 0 && partial <= 1 ? (int) (headDim * partial) / 2 * 2 : 0;
         if (dims < 2 || !(base > 0 && base < Double.POSITIVE_INFINITY)) {
             throw InputException.in(config.file(), "has a partial_rotary_factor of " + partial + " or a rope_theta of " + base + " that makes no rotation of heads of "
@@ -36,14 +52,11 @@ public record Rope(double[] frequencies, double scale) {
         for (int i = 0; i < f.length; i++) {
             f[i] = StrictMath.pow(base, -2.0 * i / dims);
         }
-        String type = scaling.path("type").asText(scaling.path("rope_type").asText("default"));
-        return switch (type) {
-            case "default", "mrope" -> new Rope(f, 1);
-            case "linear" -> new Rope(scaled(f, 1 / required(config, scaling, "factor")), 1);
-            case "llama3" -> new Rope(llama3(f, config, scaling), 1);
-            case "yarn" -> yarn(f, dims, base, config, scaling);
-            default -> throw InputException.in(config.file(), "asks for rope type '" + type + "', which the evaluation does not know; it knows default, linear, llama3 and yarn");
-        };
+        return new Rope(f, 1, json.path("rope_traditional").asBoolean());
+    }
+
+    private Rope with(double[] others, double otherScale) {
+        return new Rope(others, otherScale, adjacent);
     }
 
     private static double required(ModelConfig config, JsonNode scaling, String key) {
@@ -82,7 +95,9 @@ public record Rope(double[] frequencies, double scale) {
     }
 
     /// Peng et al. 2023, arXiv:2309.00071: a linear ramp over dimensions between stretched and unchanged frequencies.
-    private static Rope yarn(double[] f, int dims, double base, ModelConfig config, JsonNode scaling) {
+    private static Rope yarn(Rope plain, double base, ModelConfig config, JsonNode scaling) {
+        double[] f = plain.frequencies;
+        int dims = 2 * f.length;
         double factor = required(config, scaling, "factor");
         double context = scaling.path("original_max_position_embeddings").asDouble(config.json().path("max_position_embeddings").asDouble(4096));
         double low = Math.max(0, Math.floor(dimension(scaling.path("beta_fast").asDouble(32), dims, base, context)));
@@ -97,7 +112,22 @@ public record Rope(double[] frequencies, double scale) {
         }
         double all = magnitude(factor, scaling.path("mscale_all_dim").asDouble(0));
         double attention = scaling.path("attention_factor").asDouble(magnitude(factor, scaling.path("mscale").asDouble(1)) / all);
-        return new Rope(out, attention);
+        return plain.with(out, attention);
+    }
+
+    /// Ding et al. 2024, arXiv:2402.13753: a factor for each frequency. As in mlx_lm, the long ones, whatever the length of the text.
+    private static Rope longRope(Rope plain, ModelConfig config, JsonNode scaling) {
+        double[] out = plain.frequencies.clone();
+        JsonNode factors = scaling.path("long_factor");
+        if (factors.size() != out.length || factors.valueStream().anyMatch(x -> !(x.asDouble() > 0 && x.asDouble() < Double.POSITIVE_INFINITY))) {
+            throw InputException.in(config.file(), "has a rope scaling without a 'long_factor' above 0 for each of " + out.length + " frequencies; download it again");
+        }
+        for (int i = 0; i < out.length; i++) {
+            out[i] /= factors.path(i).asDouble();
+        }
+        double before = scaling.path("original_max_position_embeddings").asDouble(config.json().path("original_max_position_embeddings").asDouble(4096));
+        double longer = config.json().path("max_position_embeddings").asDouble(before) / before;
+        return plain.with(out, longer <= 1 ? 1 : Math.sqrt(1 + StrictMath.log(longer) / StrictMath.log(before)));
     }
 
     private static double dimension(double rotations, int dims, double base, double context) {

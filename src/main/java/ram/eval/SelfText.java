@@ -43,7 +43,7 @@ public record SelfText(int sequences, int length, int passes, long seed) {
                 List<float[]> some = states.subList(from, Math.min(sequences, from + batch));
                 List<SplitMix> random = IntStream.range(from * (length - 1), (from + some.size()) * (length - 1))
                         .mapToObj(i -> generator(number, i)).toList();
-                int[] drawn = new Head(workers, projection).draw(new Head.Input("the model", pass.head(), pass.headInputs(some)), vocabulary, random);
+                int[] drawn = new Head(workers, projection).draw(pass.head("the model", some), vocabulary, random);
                 for (int s = 0; s < some.size(); s++) {
                     System.arraycopy(drawn, s * (length - 1), text.get(from + s), 1, length - 1);
                 }

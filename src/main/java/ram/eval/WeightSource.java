@@ -23,7 +23,7 @@ public interface WeightSource extends AutoCloseable {
 
     /// Whether the head shares the embedding: MLX has no head of its own then.
     default boolean tied() {
-        return matrix("lm_head").isEmpty();
+        return matrix(NetworkShape.of(config()).head()).isEmpty();
     }
 
     /// A text that differs between sources whose weights differ; partial results are taken up again only where it agrees.

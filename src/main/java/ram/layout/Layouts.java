@@ -418,9 +418,9 @@ public final class Layouts {
         return family.map(f -> (JsonNode) f.withDefaults(own)).orElse(own);
     }
 
-    /// A configuration with the values of its class for keys that it leaves out. For classes that read the root of config.json.
+    /// The configuration of the language model, with the values of its class for keys that it leaves out.
     public static ModelConfig withDefaults(ModelConfig config) {
-        return Family.of(config.modelType()).map(f -> new ModelConfig(config.file(), f.withDefaults(config.json()))).orElse(config);
+        return Family.of(config.modelType()).map(f -> new ModelConfig(config.file(), f.withDefaults(f.scope(config.json())))).orElse(config);
     }
 
     /// Whether the lists of a known class name this path as that of a module.

@@ -33,7 +33,7 @@ public record RefineCost(double operations, long statistics, long files) {
             long statistics = 0;
             long codes = 0;
             long widest = 2L * shape.hidden();
-            String last = "model.layers." + (shape.layers() - 1) + ".";
+            String last = shape.layer(shape.layers() - 1) + ".";
             for (Map.Entry<String, Refiner.Target> target : targets.entrySet()) {
                 Rows w = source.matrix(target.getKey()).orElse(null);
                 if (w == null) {
@@ -41,12 +41,12 @@ public record RefineCost(double operations, long statistics, long files) {
                 }
                 double n = w.columns();
                 boolean expert = target.getKey().contains(".switch_mlp.");
-                double experts = expert ? shape.experts().stream().mapToInt(Integer::intValue).max().orElse(1) : 1;
-                double used = expert ? shape.expertsPerToken() / experts : 1;
+                double experts = expert ? shape.mixture().experts().stream().mapToInt(Integer::intValue).max().orElse(1) : 1;
+                double used = expert ? shape.mixture().perToken() / experts : 1;
                 boolean lookup = target.getKey().endsWith("embed_tokens");
                 double products = lookup ? 0 : 2 * w.rows() * n * tokens * used;
                 forward += products;
-                if (!Refiner.headRefinable(targets) && target.getKey().startsWith(last) && target.getKey().endsWith(".down_proj")) {
+                if (!Refiner.headRefinable(shape, targets) && target.getKey().startsWith(last) && target.getKey().endsWith(".down_proj")) {
                     unread += products;
                 }
                 if (target.getValue().refinable()) {
@@ -61,7 +61,7 @@ public record RefineCost(double operations, long statistics, long files) {
                 }
             }
             double streams = how.drift() > 0 ? 1.5 : 1;
-            double passes = (how.file().isPresent() ? 0 : text.passes()) + streams + (source.tied() && targets.containsKey("model.embed_tokens") ? 1 : 0);
+            double passes = (how.file().isPresent() ? 0 : text.passes()) + streams + (source.tied() && targets.containsKey(shape.embedding()) ? 1 : 0);
             return new RefineCost(passes * forward - streams * unread + coding, statistics, codes + 4 * text.tokens() * (3L * shape.hidden() + widest));
         }
     }

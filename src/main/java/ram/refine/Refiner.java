@@ -35,8 +35,6 @@ public final class Refiner {
     private static final int FEWEST_TOKENS = 64;
     /// What the model's own pass over the text, which a tied embedding needs first, takes of the time of the layers, roughly.
     private static final double TIED_SHARE = 0.3;
-    private static final String EMBEDDING = "model.embed_tokens";
-    private static final String HEAD = "lm_head";
 
     /// What takes the time.
     public enum Part {
@@ -59,8 +57,8 @@ public final class Refiner {
         }
     }
 
-    static boolean headRefinable(Map<String, Target> targets) {
-        return targets.containsKey(HEAD) && targets.get(HEAD).refinable();
+    static boolean headRefinable(NetworkShape shape, Map<String, Target> targets) {
+        return targets.containsKey(shape.head()) && targets.get(shape.head()).refinable();
     }
 
     private final WeightSource source;
@@ -110,7 +108,7 @@ public final class Refiner {
         followed = pieces.subList(0, followedPieces).stream().mapToLong(Piece::tokens).sum();
         int[] tokens = pieces.stream().mapToInt(Piece::tokens).toArray();
         double before = tiedEmbedding() ? shape.layers() * TIED_SHARE : 0;
-        double steps = before + shape.layers() + (headRefinable(targets) ? 1 : 0);
+        double steps = before + shape.layers() + (headRefinable(shape, targets) ? 1 : 0);
         int first = finished.orElse(0);
         if (finished.isPresent()) {
             goOn();
@@ -132,12 +130,12 @@ public final class Refiner {
                 Streams out = l % 2 == 0 ? odd : even;
                 attention(l, pieces, tokens, in, out);
                 progress.accept((before + l + 0.3) / steps);
-                if (shape.experts().get(l) == 0) {
+                if (shape.experts(l) == 0) {
                     dense(l, pieces, tokens, out);
                 } else {
                     mixture(l, pieces, tokens, out);
                 }
-                replaced.keySet().removeIf(path -> !path.equals(EMBEDDING));
+                replaced.keySet().removeIf(path -> !path.equals(shape.embedding()));
                 requireFinite(l, pieces.size(), out);
                 save(l + 1, sequences, out);
                 progress.accept((before + l + 1) / steps);
@@ -152,9 +150,9 @@ public final class Refiner {
     private void requireFinite(int l, int pieces, Streams states) {
         for (int i = 0; i < pieces; i++) {
             if (follows(i)) {
-                ForwardPass.requireFinite(l, states.exact().get(i));
+                exact.requireFinite(l, states.exact().get(i));
             }
-            ForwardPass.requireFinite(l, states.coded().get(i));
+            exact.requireFinite(l, states.coded().get(i));
         }
     }
 
@@ -232,17 +230,17 @@ public final class Refiner {
 
     /// Whether there is an embedding to refine: as the output head that it is too.
     private boolean tiedEmbedding() {
-        return targets.containsKey(EMBEDDING) && source.tied() && targets.get(EMBEDDING).refinable();
+        return targets.containsKey(shape.embedding()) && source.tied() && targets.get(shape.embedding()).refinable();
     }
 
     private void embedding(List<Piece> pieces, DoubleConsumer progress) {
-        Target target = targets.get(EMBEDDING);
+        Target target = targets.get(shape.embedding());
         if (target == null) {
             return;
         }
-        Rows w = exact.matrix(EMBEDDING);
+        Rows w = exact.matrix(shape.embedding());
         if (!tiedEmbedding()) {
-            replaced.put(EMBEDDING, codedOnReading(w, target));
+            replaced.put(shape.embedding(), codedOnReading(w, target));
             return;
         }
         Inputs inputs = new Inputs(shape.hidden(), 0, workers);
@@ -252,7 +250,7 @@ public final class Refiner {
             coding.add(inputs, exact.headInputs(exact.run(piece.sequences(), piece.tokens(),
                     (l, layers) -> progress.accept((number + (double) l / (layers + 1)) / pieces.size()))), null);
         }
-        refine(List.of(EMBEDDING), inputs, TIED_DAMPING);
+        refine(List.of(shape.embedding()), inputs, TIED_DAMPING);
     }
 
     /// A matrix that is coded and decoded as it is read, for one of which few rows are.
@@ -266,15 +264,13 @@ public final class Refiner {
     }
 
     private void attention(int l, List<Piece> pieces, int[] tokens, Streams in, Streams out) {
-        String path = ForwardPass.attentionPath(l);
-        List<String> first = List.of(path + ".q_proj", path + ".k_proj", path + ".v_proj");
         int width = shape.heads() * shape.headDim();
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
             coding.add(inputs, coded.attentionInput(l, List.of(in.coded().get(i))), exactly(i, () -> exact.attentionInput(l, List.of(in.exact().get(piece)))));
         }
-        refine(first, inputs, DAMPING);
+        refine(exact.attentionReaders(l), inputs, DAMPING);
         try (Activations mixed = temporary("mixed", tokens, width)) {
             inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
@@ -283,13 +279,13 @@ public final class Refiner {
                 float[] codedMixed = coded.attend(l, coded.attentionInput(l, List.of(in.coded().get(i))), pieces.get(i).lengths());
                 coding.add(inputs, codedMixed, exactMixed);
                 if (follows(i)) {
-                    addOutputs(in.exact(), out.exact(), i, exact.apply(path + ".o_proj", exactMixed));
+                    addOutputs(in.exact(), out.exact(), i, exact.attentionOutput(l, exactMixed));
                 }
                 mixed.put(i, codedMixed);
             }
-            refine(List.of(path + ".o_proj"), inputs, DAMPING);
+            refine(List.of(shape.attention(l) + ".o_proj"), inputs, DAMPING);
             for (int i = 0; i < pieces.size(); i++) {
-                addOutputs(in.coded(), out.coded(), i, coded.apply(path + ".o_proj", mixed.get(i)));
+                addOutputs(in.coded(), out.coded(), i, coded.attentionOutput(l, mixed.get(i)));
             }
         }
     }
@@ -301,7 +297,7 @@ public final class Refiner {
 
     /// Whether anything is refined with what a layer makes.
     private boolean isRead(int layer) {
-        return layer + 1 < shape.layers() || headRefinable(targets);
+        return layer + 1 < shape.layers() || headRefinable(shape, targets);
     }
 
     private boolean follows(int piece) {
@@ -319,44 +315,38 @@ public final class Refiner {
     }
 
     private void dense(int l, List<Piece> pieces, int[] tokens, Streams streams) {
-        String path = exact.feedForwardPath(l);
+        String path = shape.feedForward(l);
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
         for (int i = 0; i < pieces.size(); i++) {
             int piece = i;
             coding.add(inputs, coded.feedForwardInput(l, List.of(streams.coded().get(i))), exactly(i, () -> exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
         }
-        refine(List.of(path + ".gate_proj", path + ".up_proj"), inputs, DAMPING);
+        refine(exact.gatedReaders(path), inputs, DAMPING);
         int width = exact.matrix(path + ".down_proj").columns();
         try (Activations gated = temporary("gated", tokens, width)) {
             inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
                 int piece = i;
-                float[] exactGated = exactly(i, () -> gated(exact, path, exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
-                float[] codedGated = gated(coded, path, coded.feedForwardInput(l, List.of(streams.coded().get(i))));
+                float[] exactGated = exactly(i, () -> exact.middle(path, exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
+                float[] codedGated = coded.middle(path, coded.feedForwardInput(l, List.of(streams.coded().get(i))));
                 coding.add(inputs, codedGated, exactGated);
                 if (isRead(l)) {
                     if (follows(i)) {
-                        addOutputs(streams.exact(), i, exact.apply(path + ".down_proj", exactGated));
+                        addOutputs(streams.exact(), i, exact.feedForwardOutput(l, exactGated));
                     }
                     gated.put(i, codedGated);
                 }
             }
             refine(List.of(path + ".down_proj"), inputs, DAMPING);
             for (int i = 0; isRead(l) && i < pieces.size(); i++) {
-                addOutputs(streams.coded(), i, coded.apply(path + ".down_proj", gated.get(i)));
+                addOutputs(streams.coded(), i, coded.feedForwardOutput(l, gated.get(i)));
             }
         }
     }
 
-    private static float[] gated(ForwardPass pass, String path, float[] x) {
-        float[] gate = pass.apply(path + ".gate_proj", x);
-        pass.activate(gate, pass.apply(path + ".up_proj", x));
-        return gate;
-    }
-
     private void mixture(int l, List<Piece> pieces, int[] tokens, Streams streams) {
-        String path = exact.feedForwardPath(l);
-        int experts = shape.experts().get(l);
+        String path = shape.feedForward(l);
+        int experts = shape.experts(l);
         try (Activations exactIn = temporary("exact-in", tokens, shape.hidden()); Activations codedIn = temporary("in", tokens, shape.hidden())) {
             Inputs inputs = new Inputs(shape.hidden(), followed, workers);
             for (int i = 0; i < pieces.size(); i++) {
@@ -367,8 +357,9 @@ public final class Refiner {
                 coding.add(inputs, codedIn.get(i), follows(i) ? exactIn.get(i) : null);
             }
             List<String> everyToken = new ArrayList<>(List.of(path + ".gate"));
-            if (shape.sharedExpert()) {
-                everyToken.addAll(List.of(path + ".shared_expert_gate", path + ".shared_expert.gate_proj", path + ".shared_expert.up_proj"));
+            if (shape.mixture().sharedExpert()) {
+                everyToken.add(path + ".shared_expert_gate");
+                everyToken.addAll(exact.gatedReaders(path + ".shared_expert"));
             }
             refine(everyToken, inputs, DAMPING);
             List<ForwardPass.Routes> routes = new ArrayList<>();
@@ -384,7 +375,7 @@ public final class Refiner {
             for (int e = 0; e < experts; e++) {
                 expert(e, gate, up, down, routes, exactIn, codedIn, isRead(l) ? streams.coded() : null);
             }
-            if (shape.sharedExpert()) {
+            if (shape.mixture().sharedExpert()) {
                 shared(path, tokens, exactIn, codedIn, isRead(l) ? streams.coded() : null);
             }
         }
@@ -505,11 +496,11 @@ public final class Refiner {
             Inputs inputs = new Inputs(width, followed, workers);
             for (int i = 0; i < tokens.length; i++) {
                 int piece = i;
-                float[] middle = gated(coded, expert, codedIn.get(i));
+                float[] middle = coded.middle(expert, codedIn.get(i));
                 if (states != null) {
                     gated.put(i, middle);
                 }
-                coding.add(inputs, middle, exactly(i, () -> gated(exact, expert, exactIn.get(piece))));
+                coding.add(inputs, middle, exactly(i, () -> exact.middle(expert, exactIn.get(piece))));
             }
             refine(List.of(expert + ".down_proj"), inputs, DAMPING);
             for (int i = 0; states != null && i < tokens.length; i++) {
@@ -527,7 +518,7 @@ public final class Refiner {
     }
 
     private void head(List<Piece> pieces, Streams streams) {
-        if (!headRefinable(targets)) {
+        if (!headRefinable(shape, targets)) {
             return;
         }
         Inputs inputs = new Inputs(shape.hidden(), followed, workers);
@@ -535,6 +526,6 @@ public final class Refiner {
             int piece = i;
             coding.add(inputs, coded.headInputs(List.of(streams.coded().get(i))), exactly(i, () -> exact.headInputs(List.of(streams.exact().get(piece)))));
         }
-        refine(List.of(HEAD), inputs, DAMPING);
+        refine(List.of(shape.head()), inputs, DAMPING);
     }
 }

@@ -41,7 +41,21 @@ class ForwardPassTest {
         "qwen3_moe | \"norm_topk_prob\": false",
         "qwen2_moe | \"norm_topk_prob\": false",
         "mixtral   | ''",
-        "olmoe     | \"norm_topk_prob\": false"})
+        "olmoe     | \"norm_topk_prob\": false",
+        "olmo2     | \"tie_word_embeddings\": true, \"attention_bias\": true",
+        "smollm3   | \"no_rope_layers\": [0, 1]",
+        "smollm3   | \"no_rope_layer_interval\": 2, \"tie_word_embeddings\": true",
+        "granite   | \"attention_multiplier\": 0.2, \"embedding_multiplier\": 3.0, \"residual_multiplier\": 0.4, \"logits_scaling\": 2.5, \"attention_bias\": false, \"mlp_bias\": true",
+        "phi3      | ''",
+        "phi3      | \"partial_rotary_factor\": 0.5, \"original_max_position_embeddings\": 16, \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1.0, 1.0], \"long_factor\": [1.1, 3.0]}",
+        "glm4      | \"attention_bias\": true, \"partial_rotary_factor\": 0.5",
+        "glm4      | \"attention_bias\": false, \"partial_rotary_factor\": 1.0",
+        "gemma     | ''",
+        "gemma2    | \"attn_logit_softcapping\": 5.0, \"final_logit_softcapping\": 4.0, \"query_pre_attn_scalar\": 3",
+        "gemma3_text | \"query_pre_attn_scalar\": 16, \"sliding_window\": 6, \"sliding_window_pattern\": 2, \"rope_local_base_freq\": 100.0",
+        "gemma3_text | \"query_pre_attn_scalar\": 8, \"sliding_window\": 9, \"sliding_window_pattern\": 2, \"rope_local_base_freq\": 100.0, \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8.0}",
+        "gemma3    | \"query_pre_attn_scalar\": 16, \"sliding_window\": 6, \"sliding_window_pattern\": 2, \"rope_local_base_freq\": 100.0",
+        "mistral3  | \"sliding_window\": 5, \"layer_types\": [\"full_attention\", \"sliding_attention\"]"})
     void agreesWithItsTwin(String type, String settings) throws IOException {
         TinyModel tiny = new TinyModel(type, settings);
         List<int[]> sequences = List.of(TinyModel.ids(70, 1), TinyModel.ids(9, 2), TinyModel.ids(40, 3));
@@ -146,9 +160,10 @@ class ForwardPassTest {
     void refusesWhatItCannotRun() throws IOException {
         new TinyModel("llama", "").write(folder);
         String config = Files.readString(folder.resolve("config.json"));
-        refused(config.replace("\"llama\"", "\"gemma3\""), "gemma3");
+        refused(config.replace("\"llama\"", "\"gemma4\""), "gemma4");
         refused(config.replace("\"silu\"", "\"gelu\""), "gelu");
-        refused(config.replace("\"intermediate_size\":48", "\"rope_scaling\":{\"rope_type\":\"longrope\"}"), "longrope");
+        refused(config.replace("\"intermediate_size\":48", "\"rope_scaling\":{\"rope_type\":\"longrope\"}"), "long_factor");
+        refused(config.replace("\"intermediate_size\":48", "\"rope_scaling\":{\"rope_type\":\"dynamic\"}"), "dynamic");
         refused(config.replace("\"hidden_size\":32", "\"hidden_size\":64"), "model.embed_tokens");
         refused(config.replace("\"num_hidden_layers\":2", "\"num_hidden_layers\":3"), "layer 2");
         refused(config.replace("\"vocab_size\":600", "\"vocab_size\":500"), "500");

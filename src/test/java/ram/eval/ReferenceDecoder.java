@@ -1,6 +1,7 @@
 package ram.eval;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.util.Arrays;
 import java.util.Map;
 
 /// A decoder in double precision, one token and one number at a time, as plainly as it can be said: the oracle of the forward pass.
@@ -30,23 +31,48 @@ final class ReferenceDecoder {
         double[][] h = new double[n][hidden];
         for (int t = 0; t < n; t++) {
             System.arraycopy(tensors.get("model.embed_tokens.weight"), ids[t] * hidden, h[t], 0, hidden);
+            double factor = switch (type) {
+                case "gemma", "gemma2" -> Math.sqrt(hidden);
+                // the root of 32 in bfloat16
+                case "gemma3_text" -> 5.65625;
+                case "granite" -> config.path("embedding_multiplier").asDouble();
+                default -> 1;
+            };
+            for (int i = 0; i < hidden; i++) {
+                h[t][i] *= factor;
+            }
         }
         for (int l = 0; l < config.path("num_hidden_layers").asInt(); l++) {
             String p = "model.layers." + l + ".";
             double[][] x = new double[n][];
             for (int t = 0; t < n; t++) {
-                x[t] = norm(h[t], p + "input_layernorm");
+                x[t] = type.equals("olmo2") ? h[t] : norm(h[t], p + "input_layernorm");
             }
             double[][] a = attention(p + "self_attn.", l, x);
             for (int t = 0; t < n; t++) {
-                add(h[t], a[t], 1);
-                add(h[t], feedForward(p, l, norm(h[t], p + "post_attention_layernorm")), 1);
+                double share = type.equals("granite") ? config.path("residual_multiplier").asDouble() : 1;
+                double[] mixed = switch (type) {
+                    case "gemma2", "gemma3_text", "olmo2" -> norm(a[t], p + "post_attention_layernorm");
+                    case "glm4" -> norm(a[t], p + "post_self_attn_layernorm");
+                    default -> a[t];
+                };
+                add(h[t], mixed, share);
+                double[] fed = switch (type) {
+                    case "gemma2", "gemma3_text" -> norm(feedForward(p, l, norm(h[t], p + "pre_feedforward_layernorm")), p + "post_feedforward_layernorm");
+                    case "olmo2" -> norm(feedForward(p, l, h[t]), p + "post_feedforward_layernorm");
+                    case "glm4" -> norm(feedForward(p, l, norm(h[t], p + "post_attention_layernorm")), p + "post_mlp_layernorm");
+                    default -> feedForward(p, l, norm(h[t], p + "post_attention_layernorm"));
+                };
+                add(h[t], fed, share);
             }
         }
         double[][] out = new double[n][];
         String head = tensors.containsKey("lm_head.weight") ? "lm_head" : "model.embed_tokens";
         for (int t = 0; t < n; t++) {
             out[t] = linear(head, norm(h[t], "model.norm"));
+            for (int i = 0; i < out[t].length; i++) {
+                out[t][i] = capped(out[t][i] / config.path("logits_scaling").asDouble(1), "final_logit_softcapping");
+            }
         }
         return out;
     }
@@ -57,11 +83,24 @@ final class ReferenceDecoder {
         double[][] k = new double[n][];
         double[][] v = new double[n][];
         for (int t = 0; t < n; t++) {
-            q[t] = rotated(normed(linear(p + "q_proj", x[t]), p + "q_norm"), t);
-            k[t] = rotated(normed(linear(p + "k_proj", x[t]), p + "k_norm"), t);
-            v[t] = linear(p + "v_proj", x[t]);
+            double[][] qkv = {null, null, null};
+            if (type.equals("phi3")) {
+                double[] all = linear(p + "qkv_proj", x[t]);
+                int width = heads * headDim;
+                int narrow = kvHeads * headDim;
+                qkv[0] = Arrays.copyOfRange(all, 0, width);
+                qkv[1] = Arrays.copyOfRange(all, width, width + narrow);
+                qkv[2] = Arrays.copyOfRange(all, width + narrow, width + 2 * narrow);
+            } else {
+                qkv[0] = linear(p + "q_proj", x[t]);
+                qkv[1] = linear(p + "k_proj", x[t]);
+                qkv[2] = linear(p + "v_proj", x[t]);
+            }
+            q[t] = rotated(normed(qkv[0], p + "q_norm"), t, l);
+            k[t] = rotated(normed(qkv[1], p + "k_norm"), t, l);
+            v[t] = qkv[2];
         }
-        boolean sliding = config.path("layer_types").path(l).asText().equals("sliding_attention");
+        boolean sliding = slides(l);
         double[][] out = new double[n][];
         for (int t = 0; t < n; t++) {
             double[] mixed = new double[heads * headDim];
@@ -75,7 +114,7 @@ final class ReferenceDecoder {
                     for (int i = 0; i < headDim; i++) {
                         dot += q[t][h * headDim + i] * k[s][g * headDim + i];
                     }
-                    w[s] = Math.exp(dot / Math.sqrt(headDim));
+                    w[s] = Math.exp(capped(dot * scale(), "attn_logit_softcapping"));
                     total += w[s];
                 }
                 for (int s = first; s <= t; s++) {
@@ -87,6 +126,22 @@ final class ReferenceDecoder {
             out[t] = linear(p + "o_proj", mixed);
         }
         return out;
+    }
+
+    private boolean slides(int l) {
+        return type.equals("gemma3_text") ? (l + 1) % config.path("sliding_window_pattern").asInt() != 0 : config.path("layer_types").path(l).asText().equals("sliding_attention");
+    }
+
+    private double scale() {
+        return switch (type) {
+            case "gemma2", "gemma3_text" -> Math.pow(config.path("query_pre_attn_scalar").asDouble(), -0.5);
+            case "granite" -> config.path("attention_multiplier").asDouble();
+            default -> 1 / Math.sqrt(headDim);
+        };
+    }
+
+    private double capped(double x, String key) {
+        return type.equals("gemma2") ? config.path(key).asDouble() * Math.tanh(x / config.path(key).asDouble()) : x;
     }
 
     private double[] normed(double[] x, String name) {
@@ -101,7 +156,7 @@ final class ReferenceDecoder {
                 squares += x[from + i] * x[from + i];
             }
             for (int i = 0; i < w.length; i++) {
-                out[from + i] = x[from + i] / Math.sqrt(squares / w.length + config.path("rms_norm_eps").asDouble()) * w[i];
+                out[from + i] = x[from + i] / Math.sqrt(squares / w.length + config.path("rms_norm_eps").asDouble()) * (w[i] + (type.startsWith("gemma") ? 1 : 0));
             }
         }
         return out;
@@ -111,12 +166,19 @@ final class ReferenceDecoder {
         return normed(x, name);
     }
 
-    private double[] rotated(double[] x, int position) {
+    private double[] rotated(double[] x, int position, int layer) {
+        if (type.equals("smollm3") && (config.has("no_rope_layers") ? config.path("no_rope_layers").path(layer).asInt() == 0 : (layer + 1) % config.path("no_rope_layer_interval").asInt() == 0)) {
+            return x;
+        }
         JsonNode parameters = config.path("rope_parameters");
         double theta = parameters.path("rope_theta").asDouble(config.path("rope_theta").asDouble());
+        boolean local = type.equals("gemma3_text") && slides(layer);
+        if (local) {
+            theta = config.path("rope_local_base_freq").asDouble();
+        }
         int dims = (int) (headDim * config.path("partial_rotary_factor").asDouble(1));
         JsonNode scaling = config.path("rope_scaling").isObject() ? config.path("rope_scaling") : parameters;
-        String kind = scaling.path("rope_type").asText(scaling.path("type").asText("default"));
+        String kind = local ? "default" : scaling.path("rope_type").asText(scaling.path("type").asText("default"));
         double factor = scaling.path("factor").asDouble(1);
         double original = scaling.path("original_max_position_embeddings").asDouble();
         double[] out = x.clone();
@@ -124,6 +186,8 @@ final class ReferenceDecoder {
             double wavelength = 2 * Math.PI * Math.pow(theta, 2.0 * i / dims);
             double turn = 2 * Math.PI / wavelength;
             double magnitude = 1;
+            int first = type.equals("glm4") ? 2 * i : i;
+            int second = type.equals("glm4") ? 2 * i + 1 : i + dims / 2;
             switch (kind) {
                 case "linear" -> turn /= factor;
                 case "llama3" -> {
@@ -143,15 +207,20 @@ final class ReferenceDecoder {
                     turn = turn * kept + turn / factor * (1 - kept);
                     magnitude = 0.1 * Math.log(factor) + 1;
                 }
+                case "su", "longrope" -> {
+                    turn /= scaling.path("long_factor").path(i).asDouble();
+                    double before = config.path("original_max_position_embeddings").asDouble();
+                    magnitude = Math.sqrt(1 + Math.log(config.path("max_position_embeddings").asDouble() / before) / Math.log(before));
+                }
                 default -> { }
             }
             double cos = Math.cos(position * turn) * magnitude;
             double sin = Math.sin(position * turn) * magnitude;
             for (int h = 0; h < x.length; h += headDim) {
-                double a = x[h + i];
-                double b = x[h + i + dims / 2];
-                out[h + i] = a * cos - b * sin;
-                out[h + i + dims / 2] = a * sin + b * cos;
+                double a = x[h + first];
+                double b = x[h + second];
+                out[h + first] = a * cos - b * sin;
+                out[h + second] = a * sin + b * cos;
             }
         }
         return out;
@@ -197,12 +266,39 @@ final class ReferenceDecoder {
     }
 
     private double[] gated(String gate, String up, String down, double[] x) {
-        double[] g = linear(gate, x);
-        double[] u = linear(up, x);
+        double[] g;
+        double[] u;
+        if (type.equals("phi3") || type.equals("glm4")) {
+            double[] both = linear(gate.replace("gate_proj", "gate_up_proj"), x);
+            g = Arrays.copyOf(both, both.length / 2);
+            u = Arrays.copyOfRange(both, both.length / 2, both.length);
+        } else {
+            g = linear(gate, x);
+            u = linear(up, x);
+        }
         for (int i = 0; i < g.length; i++) {
-            g[i] = g[i] / (1 + Math.exp(-g[i])) * u[i];
+            g[i] = activated(g[i]) * u[i];
         }
         return linear(down, g);
+    }
+
+    private double activated(double x) {
+        return switch (type) {
+            case "gemma2", "gemma3_text" -> x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
+            case "gemma" -> x * normalDistribution(x);
+            default -> x / (1 + Math.exp(-x));
+        };
+    }
+
+    /// By Simpson's rule.
+    private static double normalDistribution(double x) {
+        int n = 2000;
+        double sum = 0;
+        for (int i = 0; i <= n; i++) {
+            double at = x * i / n;
+            sum += Math.exp(-at * at / 2) * (i == 0 || i == n ? 1 : i % 2 == 1 ? 4 : 2);
+        }
+        return 0.5 + sum * x / n / 3 / Math.sqrt(2 * Math.PI);
     }
 
     private double[] linear(String path, double[] x) {
