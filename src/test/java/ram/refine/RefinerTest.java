@@ -32,6 +32,7 @@ import ram.eval.EvalModel;
 import ram.eval.EvalOptions;
 import ram.eval.Evaluator;
 import ram.eval.ForwardPass;
+import ram.eval.Noise;
 import ram.eval.ReplacedWeights;
 import ram.eval.SelfText;
 import ram.eval.TinyModel;
@@ -52,26 +53,10 @@ class RefinerTest {
 
     private static Map<String, Refiner.Target> targets(EvalModel model, Format format) {
         Map<String, Refiner.Target> out = new HashMap<>();
-        List<String> names = List.of("model.embed_tokens", "lm_head");
-        for (String name : names) {
-            add(out, model, name, format);
-        }
-        for (int l = 0; l < 4; l++) {
-            for (String block : List.of("mlp", "block_sparse_moe")) {
-                for (String part : List.of("gate", "gate_proj", "up_proj", "down_proj", "switch_mlp.gate_proj", "switch_mlp.up_proj", "switch_mlp.down_proj",
-                        "shared_expert_gate", "shared_expert.gate_proj", "shared_expert.up_proj", "shared_expert.down_proj")) {
-                    add(out, model, "model.layers." + l + "." + block + "." + part, format);
-                }
-            }
-            for (String part : List.of("q_proj", "k_proj", "v_proj", "o_proj")) {
-                add(out, model, "model.layers." + l + ".self_attn." + part, format);
-            }
+        for (String path : Noise.modules(model.weights())) {
+            model.weights().matrix(path).filter(w -> w.columns() % format.groupSize() == 0).ifPresent(_ -> out.put(path, new Refiner.Target(format, DType.BF16)));
         }
         return out;
-    }
-
-    private static void add(Map<String, Refiner.Target> out, EvalModel model, String path, Format format) {
-        model.weights().matrix(path).filter(w -> w.columns() % format.groupSize() == 0).ifPresent(_ -> out.put(path, new Refiner.Target(format, DType.BF16)));
     }
 
     private SortedMap<String, byte[]> refine(EvalModel model, Map<String, Refiner.Target> targets, int threads, long memory, String name, DoubleConsumer progress) {
@@ -93,7 +78,8 @@ class RefinerTest {
     }
 
     @ParameterizedTest
-    @CsvSource(delimiter = '|', value = {"llama |", "qwen3 | \"tie_word_embeddings\": true", "qwen2_moe |", "mixtral |", "qwen3_moe | \"mlp_only_layers\": [0]", "olmoe |"})
+    @CsvSource(delimiter = '|', value = {"llama |", "qwen3 | \"tie_word_embeddings\": true", "qwen2_moe |", "mixtral |", "qwen3_moe | \"mlp_only_layers\": [0]", "olmoe |",
+        "phi3 |", "olmo2 |", "gemma2 | \"query_pre_attn_scalar\": 8", "gemma3 | \"sliding_window\": 6, \"sliding_window_pattern\": 2", "mistral3 |"})
     void theSameBytesFromAnyNumberOfThreadsAnyMemoryAndAfterAnInterruption(String type, String settings) throws IOException {
         Path written = new TinyModel(type, settings == null ? "" : settings).write(folder.resolve("model"));
         try (EvalModel model = EvalModel.open(written)) {
@@ -127,12 +113,18 @@ class RefinerTest {
 
     /// What the last layer makes, as the model itself makes it, where no layer is coded: of mixtures with their routers, shares and shared experts too.
     @ParameterizedTest
-    @ValueSource(strings = {"llama", "qwen2_moe", "mixtral", "qwen3_moe", "olmoe"})
+    @ValueSource(strings = {"llama", "qwen2_moe", "mixtral", "qwen3_moe", "olmoe", "phi3", "olmo2", "glm4", "granite", "mistral3"})
     void statesAreThoseOfTheModel(String type) throws IOException {
-        Path written = new TinyModel(type, "").write(folder.resolve("model"));
+        String settings = switch (type) {
+            case "glm4" -> "\"attention_bias\": true, \"partial_rotary_factor\": 0.5";
+            case "granite" -> "\"attention_multiplier\": 0.2, \"embedding_multiplier\": 3.0, \"residual_multiplier\": 0.4, \"logits_scaling\": 2.5, \"attention_bias\": false, \"mlp_bias\": true";
+            default -> "";
+        };
+        Path written = new TinyModel(type, settings).write(folder.resolve("model"));
         try (EvalModel model = EvalModel.open(written); Workers workers = new Workers(2); RefineStore store = new RefineStore(folder.resolve("s"), "")) {
             List<int[]> text = TEXT.sample(model.weights(), workers, 1 << 16, _ -> { });
-            Refiner refiner = new Refiner(model.weights(), Map.of("lm_head", new Refiner.Target(new Format(Format.Mode.AFFINE, 4, 32), DType.BF16)), workers, 1 << 24, 0.5, store);
+            String head = type.equals("mistral3") ? "language_model.lm_head" : "lm_head";
+            Refiner refiner = new Refiner(model.weights(), Map.of(head, new Refiner.Target(new Format(Format.Mode.AFFINE, 4, 32), DType.BF16)), workers, 1 << 24, 0.5, store);
             refiner.run(() -> text, _ -> { });
             List<float[]> expected = new ForwardPass(model.weights(), workers).run(text, 1 << 16, (_, _) -> { });
             ByteBuffer states = ByteBuffer.wrap(Files.readAllBytes(store.file("states-0.f32"))).order(ByteOrder.LITTLE_ENDIAN);
@@ -178,7 +170,7 @@ class RefinerTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"llama", "qwen2_moe"})
+    @CsvSource({"llama", "qwen2_moe", "gemma2"})
     void withoutDriftTheModelsOwnStreamIsNotNeeded(String type) throws IOException {
         Path written = new TinyModel(type, "").write(folder.resolve("model"));
         try (EvalModel model = EvalModel.open(written); Workers workers = new Workers(2); RefineStore store = new RefineStore(folder.resolve("s"), "")) {
