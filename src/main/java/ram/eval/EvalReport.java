@@ -15,7 +15,7 @@ import ram.numeric.Quantiles;
 /// @param tokens what was evaluated on
 /// @param tokensFingerprint SHA-256 of all sequences
 /// @param reference name of the reference, which then is the first of the models
-/// @param warnings what keeps the means from being taken at face value, in sentences
+/// @param warnings what keeps the numbers from being taken at face value, in sentences: first what was assumed of the models
 /// @param speed measured, different in each run, and in no document
 public record EvalReport(String tokens, String tokensFingerprint, int sequences, long predictions, Optional<String> reference, List<ModelScores> models,
                          List<String> warnings, Speed speed) {
@@ -102,7 +102,10 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
             out.add(model(models.get(m).name(), own, reference && m > 0 ? Optional.of(divergence(base, own)) : Optional.empty()));
         }
         Optional<String> name = reference ? Optional.of(models.getFirst().name()) : Optional.empty();
-        return new EvalReport(tokens.name(), tokens.fingerprint(), scores.size(), tokens.predictions(), name, out, warnings(out, tokens.predictions()), speed);
+        List<String> warnings = new ArrayList<>();
+        models.forEach(m -> m.weights().notes().forEach(note -> warnings.add(m.name() + ": " + note)));
+        warnings.addAll(warnings(out, tokens.predictions()));
+        return new EvalReport(tokens.name(), tokens.fingerprint(), scores.size(), tokens.predictions(), name, out, warnings, speed);
     }
 
     private static List<SequenceScores> column(List<List<SequenceScores>> scores, int model) {

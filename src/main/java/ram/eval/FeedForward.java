@@ -68,9 +68,9 @@ final class FeedForward {
         int hidden = shape.hidden();
         int tokens = x.length / hidden;
         float[] scores = linears.apply(path + ".gate", experts, hidden, x);
-        Rows gate = linears.matrix(path + ".switch_mlp.gate_proj");
-        Rows up = linears.matrix(path + ".switch_mlp.up_proj");
-        Rows down = linears.matrix(path + ".switch_mlp.down_proj");
+        Rows gate = linears.unbiased(path + ".switch_mlp.gate_proj");
+        Rows up = linears.unbiased(path + ".switch_mlp.up_proj");
+        Rows down = linears.unbiased(path + ".switch_mlp.down_proj");
         int width = Math.toIntExact(up.rows() / experts);
         boolean fits = gate.rows() == (long) width * experts && up.rows() == gate.rows() && down.rows() == (long) hidden * experts
                 && gate.columns() == hidden && up.columns() == hidden && down.columns() == width;
@@ -105,7 +105,7 @@ final class FeedForward {
     /// @param scores `tokens · experts` values
     ForwardPass.Routes route(float[] scores, int experts) {
         int tokens = scores.length / experts;
-        int perToken = Math.min(shape.mixture().perToken(), experts);
+        int perToken = shape.mixture().perToken();
         int[][] chosen = new int[experts][tokens];
         int[] counts = new int[experts];
         float[][] shares = new float[experts][tokens];

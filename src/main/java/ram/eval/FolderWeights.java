@@ -2,13 +2,16 @@ package ram.eval;
 
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 import ram.InputException;
 import ram.Sha256;
 import ram.format.Format;
 import ram.format.QuantizedTensor;
+import ram.layout.ExpectedTensors;
 import ram.layout.Layout;
 import ram.layout.Layouts;
 import ram.layout.ModelConfig;
@@ -21,6 +24,7 @@ import ram.safetensors.TensorInfo;
 import ram.tensor.Rows;
 import ram.tensor.StoredTensor;
 import ram.tensor.TensorView;
+import ram.verify.LoadCheck;
 
 /// The weights of a model folder: a Hugging Face checkpoint, or one that MLX has quantized.
 final class FolderWeights implements WeightSource {
@@ -28,20 +32,27 @@ final class FolderWeights implements WeightSource {
 
     private final Checkpoint checkpoint;
     private final ModelConfig config;
+    private final List<String> notes;
     private final Map<String, TensorView> views = new TreeMap<>();
     private String fingerprint;
 
     private FolderWeights(Checkpoint checkpoint, ModelConfig config) {
         this.checkpoint = checkpoint;
-        this.config = config;
         // a family that cannot be run is the first thing to say
-        NetworkShape.of(config);
+        NetworkReader.requireFamily(config);
         if (config.json().path("quantization").isObject()) {
             // already in the form that MLX loads
+            require(LoadCheck.problems(checkpoint, config), "verify the folder");
+            this.config = config;
+            notes = NetworkReader.notes(config);
             checkpoint.tensors().keySet().forEach(name -> views.put(name, StoredTensor.of(checkpoint, name)));
             return;
         }
         Layout layout = Layouts.of(checkpoint, config);
+        require(ExpectedTensors.problems(layout, config), "config.json does not fit the tensors, download both again");
+        // what an output would say: the keys that mlx_lm's class reads
+        this.config = new ModelConfig(config.file(), layout.config());
+        notes = Stream.concat(layout.architecture().assumptions().stream(), NetworkReader.notes(this.config).stream()).toList();
         for (Module module : layout.modules()) {
             views.put(module.path() + ".weight", module.weight());
         }
@@ -51,6 +62,12 @@ final class FolderWeights implements WeightSource {
         if (!layout.prequantized().isEmpty()) {
             throw InputException.in(checkpoint.folder(), "stores " + layout.prequantized().getFirst().path()
                     + " in a foreign quantized form; convert the folder to MLX first and evaluate the result");
+        }
+    }
+
+    private void require(List<String> problems, String remedy) {
+        if (!problems.isEmpty()) {
+            throw InputException.in(checkpoint.folder(), problems.getFirst() + (problems.size() > 1 ? " (and " + (problems.size() - 1) + " more)" : "") + "; " + remedy);
         }
     }
 
@@ -67,6 +84,11 @@ final class FolderWeights implements WeightSource {
     @Override
     public ModelConfig config() {
         return config;
+    }
+
+    @Override
+    public List<String> notes() {
+        return notes;
     }
 
     @Override

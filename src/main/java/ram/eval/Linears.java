@@ -34,6 +34,14 @@ final class Linears {
         return w;
     }
 
+    /// @throws InputException when the model has no such module, or an additive bias for it
+    Rows unbiased(String path) {
+        if (weights.vector(path + ".bias").isPresent()) {
+            throw InputException.in(weights.config().file(), "belongs to a model with the tensor " + path + ".bias, which the evaluation does not know");
+        }
+        return matrix(path);
+    }
+
     /// Rows of a module; 0 when the model has no such module.
     long rows(String path) {
         return weights.matrix(path).map(Rows::rows).orElse(0L);

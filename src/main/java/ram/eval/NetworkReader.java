@@ -2,6 +2,7 @@ package ram.eval;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.MissingNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
@@ -67,13 +68,35 @@ final class NetworkReader {
         }
     }
 
+    /// @throws InputException for a family that cannot be run
+    static void requireFamily(ModelConfig config) {
+        new NetworkReader(config).requireKnown();
+    }
+
+    /// What config.json asks for that mlx_lm's class does not do.
+    static List<String> notes(ModelConfig config) {
+        NetworkReader reader = new NetworkReader(config);
+        JsonNode scaling = reader.json.path("rope_scaling");
+        return scaling.isObject() && !reader.scaling().isObject()
+                ? List.of("rope_scaling has no effect: mlx_lm's " + config.modelType() + " does not read " + (reader.rules.path("rope_scaling").isArray() ? "this type of it" : "it")) : List.of();
+    }
+
+    /// The scaling of rotations that the class reads; a missing node where it reads none.
+    private JsonNode scaling() {
+        JsonNode scaling = json.path("rope_scaling");
+        JsonNode known = rules.path("rope_scaling");
+        boolean read = known.isArray() ? known.valueStream().anyMatch(t -> t.asText().equals(scaling.path("type").asText())) : known.asBoolean(true);
+        return read ? scaling : MissingNode.getInstance();
+    }
+
     NetworkShape read() {
         requireKnown();
         int hidden = number("hidden_size");
         int layers = number("num_hidden_layers");
         int heads = number("num_attention_heads");
         int kvHeads = json.path("num_key_value_heads").asInt(heads);
-        int headDim = rules.path("head_dim").asText().equals("derived") ? hidden / heads : json.path("head_dim").asInt(hidden / heads);
+        int given = rules.path("head_dim").asText().equals("derived") ? 0 : json.path("head_dim").asInt();
+        int headDim = given == 0 ? hidden / heads : given;
         if (kvHeads < 1 || heads % kvHeads != 0 || headDim < 2 || headDim % 2 != 0) {
             throw refused("has " + heads + " heads, " + kvHeads + " key-value heads and a head_dim of " + headDim + ", which do not go together");
         }
@@ -91,6 +114,9 @@ final class NetworkReader {
         Set<String> usual = rules.has("activation") ? GELU : SILU;
         if (!activation.isEmpty() && !usual.contains(activation)) {
             throw refused("asks for the activation '" + activation + "'; the evaluation knows " + (rules.has("activation") ? "gelu" : "silu") + " only in models of this type");
+        }
+        if (json.path("partial_rotary_factor").asDouble(1) != 1 && !rules.path("partial_rotary").asBoolean()) {
+            throw refused("has a partial_rotary_factor, which mlx_lm's " + file.modelType() + " does not read: it would turn all of a head");
         }
         if (json.path("clip_qkv").isNumber()) {
             throw refused("asks for clip_qkv, which the evaluation does not know");
@@ -124,8 +150,9 @@ final class NetworkReader {
     }
 
     private List<NetworkShape.Positions> positions(int layers, int headDim) {
-        Optional<Rope> global = Optional.of(Rope.of(config, headDim));
-        Optional<Rope> local = rules.has("window_rope_theta") ? Optional.of(Rope.unscaled(config, headDim, json.path(rules.path("window_rope_theta").asText()).asDouble())) : global;
+        Optional<Rope> global = Optional.of(Rope.of(config, headDim, json.path("rope_theta").asDouble(10_000), scaling()));
+        Optional<Rope> local = !rules.has("window_rope_theta") ? global
+                : Optional.of(Rope.of(config, headDim, json.path(rules.path("window_rope_theta").asText()).asDouble(), MissingNode.getInstance()));
         List<NetworkShape.Positions> out = new ArrayList<>();
         for (int l = 0; l < layers; l++) {
             int window = slides(l) ? json.path("sliding_window").asInt(0) : 0;
@@ -192,12 +219,16 @@ final class NetworkReader {
             return new NetworkShape.Mixture("mlp", Collections.nCopies(layers, 0), 0, false, false);
         }
         int experts = number(mixture.path("experts").asText());
+        int perToken = number("num_experts_per_tok");
+        if (perToken > experts) {
+            throw refused("sends each token to " + perToken + " of " + experts + " experts; download it again");
+        }
         Set<Integer> dense = json.path("mlp_only_layers").valueStream().map(JsonNode::asInt).collect(Collectors.toSet());
         int step = Math.max(1, json.path("decoder_sparse_step").asInt(1));
         boolean everyLayer = mixture.path("every_layer").asBoolean(true);
         List<Integer> byLayer = IntStream.range(0, layers).mapToObj(l -> everyLayer || !dense.contains(l) && (l + 1) % step == 0 ? experts : 0).toList();
         JsonNode normalized = mixture.path("normalized");
-        return new NetworkShape.Mixture(mixture.path("block").asText("mlp"), byLayer, number("num_experts_per_tok"),
+        return new NetworkShape.Mixture(mixture.path("block").asText("mlp"), byLayer, perToken,
                 normalized.isBoolean() ? normalized.booleanValue() : json.path(normalized.asText()).asBoolean(false), mixture.path("shared_expert").asBoolean());
     }
 

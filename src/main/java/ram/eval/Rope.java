@@ -16,33 +16,13 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         }
     }
 
-    /// Reads `rope_theta`, `rope_scaling`, `rope_parameters`, `partial_rotary_factor` and `rope_traditional`.
+    /// Reads `partial_rotary_factor` and `rope_traditional`, too.
     ///
-    /// @throws InputException for kinds of scaling that are not known here, and numbers that make no rotation
-    static Rope of(ModelConfig config, int headDim) {
+    /// @param scaling a `rope_scaling`; one that is missing changes nothing
+    /// @throws InputException for numbers that make no rotation, and kinds of scaling that are not known here
+    static Rope of(ModelConfig config, int headDim, double base, JsonNode scaling) {
         JsonNode json = config.json();
-        JsonNode parameters = json.path("rope_parameters");
-        JsonNode scaling = json.path("rope_scaling").isObject() ? json.path("rope_scaling") : parameters;
-        double base = parameters.path("rope_theta").asDouble(json.path("rope_theta").asDouble(10_000));
-        Rope plain = unscaled(config, headDim, base);
-        double[] f = plain.frequencies;
-        String type = scaling.path("type").asText(scaling.path("rope_type").asText("default"));
-        return switch (type) {
-            case "default", "mrope" -> plain;
-            case "linear" -> plain.with(scaled(f, 1 / required(config, scaling, "factor")), 1);
-            case "llama3" -> plain.with(llama3(f, config, scaling), 1);
-            case "yarn" -> yarn(plain, base, config, scaling);
-            case "longrope", "su" -> longRope(plain, config, scaling);
-            default -> throw InputException.in(config.file(), "asks for rope type '" + type + "', which the evaluation does not know; it knows default, linear, llama3, longrope and yarn");
-        };
-    }
-
-    /// The same with another base, and without scaling.
-    ///
-    /// @throws InputException for numbers that make no rotation
-    static Rope unscaled(ModelConfig config, int headDim, double base) {
-        JsonNode json = config.json();
-        double partial = json.path("rope_parameters").path("partial_rotary_factor").asDouble(json.path("partial_rotary_factor").asDouble(1));
+        double partial = json.path("partial_rotary_factor").asDouble(1);
         int dims = partial > 0 && partial <= 1 ? (int) (headDim * partial) / 2 * 2 : 0;
         if (dims < 2 || !(base > 0 && base < Double.POSITIVE_INFINITY)) {
             throw InputException.in(config.file(), "has a partial_rotary_factor of " + partial + " or a rope_theta of " + base + " that makes no rotation of heads of "
@@ -52,7 +32,16 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         for (int i = 0; i < f.length; i++) {
             f[i] = StrictMath.pow(base, -2.0 * i / dims);
         }
-        return new Rope(f, 1, json.path("rope_traditional").asBoolean());
+        Rope plain = new Rope(f, 1, json.path("rope_traditional").asBoolean());
+        String type = scaling.path("type").asText(scaling.path("rope_type").asText("default"));
+        return switch (type) {
+            case "default", "mrope" -> plain;
+            case "linear" -> plain.with(scaled(f, 1 / required(config, scaling, "factor")), 1);
+            case "llama3" -> plain.with(llama3(f, config, scaling), 1);
+            case "yarn" -> plain.yarn(base, config, scaling);
+            case "longrope", "su" -> plain.longRope(config, scaling);
+            default -> throw InputException.in(config.file(), "asks for rope type '" + type + "', which the evaluation does not know; it knows default, linear, llama3, longrope and yarn");
+        };
     }
 
     private Rope with(double[] others, double otherScale) {
@@ -95,11 +84,11 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
     }
 
     /// Peng et al. 2023, arXiv:2309.00071: a linear ramp over dimensions between stretched and unchanged frequencies.
-    private static Rope yarn(Rope plain, double base, ModelConfig config, JsonNode scaling) {
-        double[] f = plain.frequencies;
+    private Rope yarn(double base, ModelConfig config, JsonNode scaling) {
+        double[] f = frequencies;
         int dims = 2 * f.length;
         double factor = required(config, scaling, "factor");
-        double context = scaling.path("original_max_position_embeddings").asDouble(config.json().path("max_position_embeddings").asDouble(4096));
+        double context = scaling.path("original_max_position_embeddings").asDouble(4096);
         double low = Math.max(0, Math.floor(dimension(scaling.path("beta_fast").asDouble(32), dims, base, context)));
         double high = Math.min(dims - 1, Math.ceil(dimension(scaling.path("beta_slow").asDouble(1), dims, base, context)));
         if (low == high) {
@@ -112,12 +101,12 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         }
         double all = magnitude(factor, scaling.path("mscale_all_dim").asDouble(0));
         double attention = scaling.path("attention_factor").asDouble(magnitude(factor, scaling.path("mscale").asDouble(1)) / all);
-        return plain.with(out, attention);
+        return with(out, attention);
     }
 
     /// Ding et al. 2024, arXiv:2402.13753: a factor for each frequency. As in mlx_lm, the long ones, whatever the length of the text.
-    private static Rope longRope(Rope plain, ModelConfig config, JsonNode scaling) {
-        double[] out = plain.frequencies.clone();
+    private Rope longRope(ModelConfig config, JsonNode scaling) {
+        double[] out = frequencies.clone();
         JsonNode factors = scaling.path("long_factor");
         if (factors.size() != out.length || factors.valueStream().anyMatch(x -> !(x.asDouble() > 0 && x.asDouble() < Double.POSITIVE_INFINITY))) {
             throw InputException.in(config.file(), "has a rope scaling without a 'long_factor' above 0 for each of " + out.length + " frequencies; download it again");
@@ -127,7 +116,7 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         }
         double before = scaling.path("original_max_position_embeddings").asDouble(config.json().path("original_max_position_embeddings").asDouble(4096));
         double longer = config.json().path("max_position_embeddings").asDouble(before) / before;
-        return plain.with(out, longer <= 1 ? 1 : Math.sqrt(1 + StrictMath.log(longer) / StrictMath.log(before)));
+        return with(out, longer <= 1 ? 1 : Math.sqrt(1 + StrictMath.log(longer) / StrictMath.log(before)));
     }
 
     private static double dimension(double rotations, int dims, double base, double context) {

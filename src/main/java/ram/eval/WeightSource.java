@@ -1,5 +1,6 @@
 package ram.eval;
 
+import java.util.List;
 import java.util.Optional;
 import ram.layout.ModelConfig;
 import ram.tensor.Rows;
@@ -24,6 +25,11 @@ public interface WeightSource extends AutoCloseable {
     /// Whether the head shares the embedding: MLX has no head of its own then.
     default boolean tied() {
         return matrix(NetworkShape.of(config()).head()).isEmpty();
+    }
+
+    /// What was assumed of the model, or is left out as mlx_lm leaves it out, a sentence each.
+    default List<String> notes() {
+        return List.of();
     }
 
     /// A text that differs between sources whose weights differ; partial results are taken up again only where it agrees.

@@ -207,6 +207,8 @@ public final class ExpectedTensors {
                 require(p.asText(), layers.longValue());
             }
         });
+        shapes.keySet().stream().filter(n -> Layouts.layer(n) >= layers.longValue()).findFirst()
+                .ifPresent(n -> problems.add("tensor '" + n + "' is of a layer beyond the " + layers + " that config.json counts; mlx_lm would refuse it"));
         unlisted(family, scope, shapes.keySet()).forEach(name -> problems.add("tensor '" + name + "' is no parameter of " + family.name() + "; mlx_lm would refuse it"));
     }
 

@@ -22,7 +22,6 @@ import java.util.regex.Pattern;
 import ram.InputException;
 import ram.convert.Converter;
 import ram.format.Format;
-import ram.layout.ExpectedTensors;
 import ram.layout.Layouts;
 import ram.layout.Model;
 import ram.layout.ModelConfig;
@@ -42,7 +41,6 @@ public final class Verifier {
     private static final Set<String> CONVERTED_KEYS = Set.of("quantization", "quantization_config", "_name_or_path", "torch_dtype", "dtype", "transformers_version", "tie_word_embeddings",
             "eos_token_id", "pad_token_id", "bos_token_id", "use_cache");
     private static final int LONGEST_VALUE = 60;
-    private static final Pattern UNSTACKED = Pattern.compile("\\.experts\\.\\d+\\.[\\w.]+\\.scales$");
 
     /// What was found.
     ///
@@ -131,14 +129,9 @@ public final class Verifier {
             checkFiles(checkpoint);
             // what follows is judged by config.json
             source.ifPresent(s -> compareConfigs(config.json(), s.config().json(), ""));
-            SortedMap<String, Format> formats = StoredFormats.read(checkpoint, config, problems::add);
-            checkHead(checkpoint, config);
+            SortedMap<String, Format> formats = LoadCheck.of(checkpoint, config, problems::add);
             mainType = mainType(checkpoint);
             checkTypes(checkpoint, formats);
-            checkLayers(checkpoint, config);
-            formats.keySet().stream().filter(p -> Layouts.isRaw(config, p + ".weight"))
-                    .forEach(p -> problems.add("module " + p + " is quantized, which mlx_lm does not do to it; it would refuse the scales"));
-            problems.addAll(ExpectedTensors.problems(config, decodedShapes(checkpoint, formats)));
             checkFinite(checkpoint);
             SortedMap<String, Double> errors = source.isEmpty() ? Collections.emptySortedMap()
                     : new SourceComparison(checkpoint, source.get(), mainType, workers, progress, problems::add).run(formats, expected);
@@ -172,35 +165,6 @@ public final class Verifier {
                 problems.add(shard.file().getFileName() + " lacks the metadata format: mlx");
             }
         }
-    }
-
-    private void checkHead(Checkpoint checkpoint, ModelConfig config) {
-        boolean tied = Layouts.refusesHead(config);
-        for (String name : checkpoint.tensors().keySet()) {
-            if (tied && name.matches("(language_model\\.)?lm_head\\.(weight|scales|biases)")) {
-                problems.add("tensor '" + name + "' is stored although config.json ties the head to the embedding; mlx_lm would refuse or ignore it");
-            }
-            if (UNSTACKED.matcher(name).find() && !Layouts.isModule(config, name.substring(0, name.lastIndexOf('.')))) {
-                problems.add("tensor '" + name + "' belongs to a single expert; mlx_lm loads quantized experts only as one stack");
-            }
-        }
-    }
-
-    /// That no layer is missing.
-    private void checkLayers(Checkpoint checkpoint, ModelConfig config) {
-        Layouts.missingLayer(checkpoint.tensors().keySet(), Layouts.scope(config)).ifPresent(l -> problems.add("layer " + l + " is missing, though config.json counts more layers than that; mlx_lm would miss its parameters"));
-    }
-
-    /// As a class sees them: a quantized module is its weight.
-    private static Map<String, Shape> decodedShapes(Checkpoint checkpoint, SortedMap<String, Format> formats) {
-        Map<String, Shape> out = new TreeMap<>();
-        checkpoint.tensors().forEach((name, t) -> out.put(name, t.shape()));
-        formats.forEach((path, format) -> {
-            out.remove(path + ".scales");
-            out.remove(path + ".biases");
-            out.computeIfPresent(path + ".weight", (_, codes) -> format.decodedShape(codes));
-        });
-        return out;
     }
 
     /// What the source's config.json says and the folder's says otherwise; types, ids and the head are the converter's to change.

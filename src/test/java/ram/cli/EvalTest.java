@@ -50,6 +50,17 @@ class EvalTest {
         assertTrue(r.err().contains("tokens/s"), r.err());
     }
 
+    /// mlx_lm would refuse it, or run another model than was meant.
+    @Test
+    void aFolderThatDoesNotFitItsConfigIsRefused() throws IOException {
+        Path broken = Folders.copy(RESOURCES.resolve("tiny-qwen3-mlx-4bit"), folder.resolve("broken"));
+        String config = Files.readString(broken.resolve("config.json"));
+        Files.writeString(broken.resolve("config.json"), config.replace("\"num_hidden_layers\": 4", "\"num_hidden_layers\": 3"));
+        Cli.Result r = Cli.run("eval", broken, "--tokens", RESOURCES.resolve("held-out.i32"), "--seq-len", 128, "--samples", 2);
+        assertEquals(5, r.exitCode());
+        assertTrue(r.sentence().contains("model.layers.3.") && r.sentence().endsWith("; verify the folder"), r.err());
+    }
+
     @Test
     void refusesWhatMakesNoSense() {
         assertEquals(2, Cli.run("eval", Cli.TINY).exitCode());

@@ -101,6 +101,9 @@ class TamperedTest {
             Files.delete(copy.resolve("manifest.json"));
             refused("config.json has " + change.getKey() + " = ", "verify", copy, "--source", Cli.TINY);
         }
+        Path fewer = edited("config.json", c -> c.put("num_hidden_layers", 3));
+        Files.delete(fewer.resolve("manifest.json"));
+        refused("is of a layer beyond the 3 that config.json counts; mlx_lm would refuse it", "verify", fewer);
         Path more = edited("config.json", c -> c.put("num_hidden_layers", 5));
         Files.delete(more.resolve("manifest.json"));
         refused("layer 4 is missing, though config.json counts more", "verify", more);

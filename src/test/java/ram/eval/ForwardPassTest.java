@@ -31,7 +31,6 @@ class ForwardPassTest {
         "llama     | \"tie_word_embeddings\": true, \"attention_bias\": true, \"mlp_bias\": true",
         "llama     | \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}",
         "llama     | \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}",
-        "llama     | \"partial_rotary_factor\": 0.5",
         "llama     | \"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 2.0, \"rope_theta\": 500.0}",
         "mistral   | \"sliding_window\": 5, \"layer_types\": [\"sliding_attention\", \"full_attention\"]",
         "mistral   | \"sliding_window\": 5",
@@ -50,6 +49,8 @@ class ForwardPassTest {
         "phi3      | \"partial_rotary_factor\": 0.5, \"original_max_position_embeddings\": 16, \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1.0, 1.0], \"long_factor\": [1.1, 3.0]}",
         "glm4      | \"attention_bias\": true, \"partial_rotary_factor\": 0.5",
         "glm4      | \"attention_bias\": false, \"partial_rotary_factor\": 1.0",
+        "qwen3_moe | \"norm_topk_prob\": true, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 8.0}",
+        "mixtral   | \"rope_scaling\": {\"type\": \"linear\", \"factor\": 8.0}",
         "gemma     | ''",
         "gemma2    | \"attn_logit_softcapping\": 5.0, \"final_logit_softcapping\": 4.0, \"query_pre_attn_scalar\": 3",
         "gemma3_text | \"query_pre_attn_scalar\": 16, \"sliding_window\": 6, \"sliding_window_pattern\": 2, \"rope_local_base_freq\": 100.0",
@@ -164,9 +165,32 @@ class ForwardPassTest {
         refused(config.replace("\"silu\"", "\"gelu\""), "gelu");
         refused(config.replace("\"intermediate_size\":48", "\"rope_scaling\":{\"rope_type\":\"longrope\"}"), "long_factor");
         refused(config.replace("\"intermediate_size\":48", "\"rope_scaling\":{\"rope_type\":\"dynamic\"}"), "dynamic");
+        refused(config.replace("\"intermediate_size\":48", "\"partial_rotary_factor\":0.5"), "partial_rotary_factor");
         refused(config.replace("\"hidden_size\":32", "\"hidden_size\":64"), "model.embed_tokens");
         refused(config.replace("\"num_hidden_layers\":2", "\"num_hidden_layers\":3"), "layer 2");
         refused(config.replace("\"vocab_size\":600", "\"vocab_size\":500"), "500");
+    }
+
+    /// Transformers 5 keeps rotations by type of layer; what is written for MLX has the key that its class reads.
+    @Test
+    void aSourceTurnsAsItsOutputDoes() throws IOException {
+        TinyModel tiny = new TinyModel("llama", "\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"default\", \"rope_theta\": 300.0}, \"sliding_attention\": {\"rope_theta\": 5.0}}");
+        try (EvalModel model = EvalModel.open(tiny.write(folder))) {
+            Rope rope = NetworkShape.of(model.weights().config()).positions().getFirst().rope().orElseThrow();
+            assertEquals(Math.pow(300, -0.25), rope.frequencies()[1], 1e-12);
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "qwen3_moe | \"rope_scaling\": {\"type\": \"linear\", \"factor\": 8.0} | rope_scaling has no effect: mlx_lm's qwen3_moe does not read it",
+        "qwen3     | \"attention_bias\": true                                     | model.layers.0.self_attn.k_proj.bias and 7 more left out: mlx_lm's qwen3 has no such parameter"})
+    void whatIsLeftOutIsSaid(String type, String settings, String warning) throws IOException {
+        TokenSet tokens = new TokenSet("random", List.of(TinyModel.ids(8, 1)));
+        try (EvalModel model = EvalModel.open(new TinyModel(type, settings).write(folder.resolve("tiny")))) {
+            List<String> warnings = Evaluator.evaluate(List.of(model), Optional.empty(), tokens, EvalOptions.defaults()).warnings();
+            assertTrue(warnings.contains("tiny: " + warning), warnings.toString());
+        }
     }
 
     private void refused(String config, String named) throws IOException {

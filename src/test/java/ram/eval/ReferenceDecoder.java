@@ -179,6 +179,8 @@ final class ReferenceDecoder {
         int dims = (int) (headDim * config.path("partial_rotary_factor").asDouble(1));
         JsonNode scaling = config.path("rope_scaling").isObject() ? config.path("rope_scaling") : parameters;
         String kind = local ? "default" : scaling.path("rope_type").asText(scaling.path("type").asText("default"));
+        // read by no class of these in mlx_lm
+        kind = type.equals("qwen3_moe") || type.equals("mixtral") ? "default" : kind;
         double factor = scaling.path("factor").asDouble(1);
         double original = scaling.path("original_max_position_embeddings").asDouble();
         double[] out = x.clone();

@@ -40,6 +40,9 @@ public final class TinyModel {
                  "vocab_size": 600, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "max_position_embeddings": 64,
                  "num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "model_type": "%s" %s}"""
                 .formatted(WRAPPED.getOrDefault(type, type), settings.isEmpty() ? "" : ", " + settings));
+        if (config.has("rope_parameters")) {
+            config.remove("rope_theta");
+        }
         if (!config.has("tie_word_embeddings")) {
             config.put("tie_word_embeddings", false);
         }
