@@ -121,10 +121,6 @@ public final class ForwardPass {
         return states.stream().map(s -> s.length / shape.hidden()).toList();
     }
 
-    private int tokens(List<float[]> states) {
-        return states.stream().mapToInt(s -> s.length / shape.hidden()).sum();
-    }
-
     /// What enters the query, key and value projections: all sequences, one after the other.
     public float[] attentionInput(int l, List<float[]> states) {
         return normalized(joined(states), l, shape.norms().attention());
