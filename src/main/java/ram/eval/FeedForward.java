@@ -20,21 +20,20 @@ final class FeedForward {
 
     /// What a mixture makes of its inputs, shared expert included.
     float[] mixture(String path, int experts, float[] x) {
-        int hidden = shape.hidden();
         float[] out = routed(path, experts, x);
         if (shape.mixture().sharedExpert()) {
-            float[] gate = linears.apply(path + ".shared_expert_gate", 1, hidden, x);
-            float[] shared = down(path + ".shared_expert", middle(path + ".shared_expert", x));
-            for (int t = 0; t < gate.length; t++) {
-                Kernels.addScaled(sharedWeight(gate[t]), shared, t * hidden, out, t * hidden, hidden);
-            }
+            float[] gate = linears.apply(path + ".shared_expert_gate", 1, shape.hidden(), x);
+            addShared(gate, down(path + ".shared_expert", middle(path + ".shared_expert", x)), out);
         }
         return out;
     }
 
-    /// How much of the shared expert's output counts for a token: the sigmoid of its gate.
-    static float sharedWeight(float gate) {
-        return 1 / (1 + Exp.exp(-gate));
+    /// Adds what the shared expert makes; how much of it counts for a token is the sigmoid of its gate.
+    void addShared(float[] gate, float[] shared, float[] out) {
+        int hidden = shape.hidden();
+        for (int t = 0; t < gate.length; t++) {
+            Kernels.addScaled(1 / (1 + Exp.exp(-gate[t])), shared, t * hidden, out, t * hidden, hidden);
+        }
     }
 
     /// What enters the output projection of a gated network.
@@ -77,25 +76,18 @@ final class FeedForward {
         if (!fits) {
             throw new InputException("the experts of " + path + " do not have the shapes that config.json implies; verify the folder");
         }
-        ForwardPass.Routes routes = route(scores, experts);
+        Routes routes = route(scores, experts);
         float[] out = new float[tokens * hidden];
         for (int e = 0; e < experts; e++) {
-            int[] chosen = routes.tokens()[e];
-            int n = chosen.length;
-            if (n == 0) {
+            if (routes.count(e) == 0) {
                 continue;
             }
-            float[] in = new float[n * hidden];
-            for (int i = 0; i < n; i++) {
-                System.arraycopy(x, chosen[i] * hidden, in, i * hidden, hidden);
-            }
+            float[] in = new float[routes.count(e) * hidden];
+            routes.gather(e, x, in, 0);
             float[] g = linears.apply(gate, (long) e * width, width, in);
             float[] u = linears.apply(up, (long) e * width, width, in);
             activate(g, u);
-            float[] y = linears.apply(down, (long) e * hidden, hidden, g);
-            for (int i = 0; i < n; i++) {
-                Kernels.addScaled(routes.shares()[e][i], y, i * hidden, out, chosen[i] * hidden, hidden);
-            }
+            routes.scatter(e, linears.apply(down, (long) e * hidden, hidden, g), 0, out);
         }
         return out;
     }
@@ -103,7 +95,7 @@ final class FeedForward {
     /// The experts that tokens pass, from the router's output.
     ///
     /// @param scores `tokens · experts` values
-    ForwardPass.Routes route(float[] scores, int experts) {
+    Routes route(float[] scores, int experts) {
         int tokens = scores.length / experts;
         int perToken = shape.mixture().perToken();
         int[][] chosen = new int[experts][tokens];
@@ -124,7 +116,7 @@ final class FeedForward {
             chosen[e] = Arrays.copyOf(chosen[e], counts[e]);
             shares[e] = Arrays.copyOf(shares[e], counts[e]);
         }
-        return new ForwardPass.Routes(chosen, shares);
+        return new Routes(chosen, shares, shape.hidden());
     }
 
     /// Softmax of a token's scores, -1 for the experts that it does not pass. Of equal scores the first expert wins.

@@ -207,13 +207,6 @@ public final class ForwardPass {
         feedForward.activate(gate, up);
     }
 
-    /// Which tokens pass which experts.
-    ///
-    /// @param tokens per expert, ascending
-    /// @param shares of the expert in each of these tokens' outputs
-    public record Routes(int[][] tokens, float[][] shares) {
-    }
-
     /// The experts that tokens pass, from the router's output.
     ///
     /// @param scores `tokens · experts` values
@@ -221,9 +214,11 @@ public final class ForwardPass {
         return feedForward.route(scores, experts);
     }
 
-    /// How much of the shared expert's output counts for a token.
-    public static float sharedWeight(float gate) {
-        return FeedForward.sharedWeight(gate);
+    /// Adds what the shared expert makes, as much of it as its gate lets count.
+    ///
+    /// @param gate one value per token
+    public void addShared(float[] gate, float[] shared, float[] out) {
+        feedForward.addShared(gate, shared, out);
     }
 
     /// The outputs of a linear module, additive bias included.

@@ -14,6 +14,7 @@ import java.util.stream.Stream;
 import ram.eval.ForwardPass;
 import ram.eval.NetworkShape;
 import ram.eval.ReplacedWeights;
+import ram.eval.Routes;
 import ram.eval.WeightSource;
 import ram.format.CodedMatrix;
 import ram.format.Format;
@@ -362,7 +363,7 @@ public final class Refiner {
                 everyToken.addAll(exact.gatedReaders(path + ".shared_expert"));
             }
             refine(everyToken, inputs, DAMPING);
-            List<ForwardPass.Routes> routes = new ArrayList<>();
+            List<Routes> routes = new ArrayList<>();
             for (int i = 0; i < pieces.size(); i++) {
                 if (follows(i) && isRead(l)) {
                     addOutputs(streams.exact(), i, exact.feedForward(l, exactIn.get(i)));
@@ -415,10 +416,10 @@ public final class Refiner {
     }
 
     /// @param states to which the outputs are added; null where nothing reads them
-    private void expert(int e, Stack gate, Stack up, Stack down, List<ForwardPass.Routes> routes, Activations exactIn, Activations codedIn, Activations states) {
-        int tokens = routes.stream().mapToInt(r -> r.tokens()[e].length).sum();
-        List<ForwardPass.Routes> followedRoutes = routes.subList(0, followedPieces);
-        int followedTokens = followedRoutes.stream().mapToInt(r -> r.tokens()[e].length).sum();
+    private void expert(int e, Stack gate, Stack up, Stack down, List<Routes> routes, Activations exactIn, Activations codedIn, Activations states) {
+        int tokens = routes.stream().mapToInt(r -> r.count(e)).sum();
+        List<Routes> followedRoutes = routes.subList(0, followedPieces);
+        int followedTokens = followedRoutes.stream().mapToInt(r -> r.count(e)).sum();
         float[] exactInputs = followedTokens == 0 ? null : gather(exactIn, followedRoutes, e, followedTokens);
         float[] codedInputs = gather(codedIn, routes, e, tokens);
         boolean enough = tokens >= FEWEST_TOKENS;
@@ -450,41 +451,27 @@ public final class Refiner {
         }
     }
 
-    private float[] gather(Activations from, List<ForwardPass.Routes> routes, int e, int tokens) {
-        int width = shape.hidden();
-        float[] out = new float[Math.multiplyExact(tokens, width)];
+    private float[] gather(Activations from, List<Routes> routes, int e, int tokens) {
+        float[] out = new float[Math.multiplyExact(tokens, shape.hidden())];
         int at = 0;
         for (int i = 0; i < routes.size(); i++) {
-            int[] chosen = routes.get(i).tokens()[e];
-            if (chosen.length == 0) {
-                continue;
-            }
-            float[] all = from.get(i);
-            for (int t : chosen) {
-                System.arraycopy(all, t * width, out, at, width);
-                at += width;
+            if (routes.get(i).count(e) > 0) {
+                routes.get(i).gather(e, from.get(i), out, at);
+                at += routes.get(i).count(e) * shape.hidden();
             }
         }
         return out;
     }
 
-    private void scatter(Activations states, List<ForwardPass.Routes> routes, int e, float[] out) {
-        int width = shape.hidden();
+    private void scatter(Activations states, List<Routes> routes, int e, float[] out) {
         int at = 0;
         for (int i = 0; i < routes.size(); i++) {
-            int[] chosen = routes.get(i).tokens()[e];
-            if (chosen.length == 0) {
-                continue;
+            if (routes.get(i).count(e) > 0) {
+                float[] all = states.get(i);
+                routes.get(i).scatter(e, out, at, all);
+                states.put(i, all);
+                at += routes.get(i).count(e) * shape.hidden();
             }
-            float[] all = states.get(i);
-            for (int k = 0; k < chosen.length; k++) {
-                float share = routes.get(i).shares()[e][k];
-                for (int c = 0; c < width; c++) {
-                    all[chosen[k] * width + c] += share * out[at + c];
-                }
-                at += width;
-            }
-            states.put(i, all);
         }
     }
 
@@ -505,14 +492,9 @@ public final class Refiner {
             refine(List.of(expert + ".down_proj"), inputs, DAMPING);
             for (int i = 0; states != null && i < tokens.length; i++) {
                 float[] gate = coded.apply(path + ".shared_expert_gate", codedIn.get(i));
-                float[] out = coded.apply(expert + ".down_proj", gated.get(i));
-                for (int t = 0; t < gate.length; t++) {
-                    float share = ForwardPass.sharedWeight(gate[t]);
-                    for (int c = 0; c < shape.hidden(); c++) {
-                        out[t * shape.hidden() + c] *= share;
-                    }
-                }
-                addOutputs(states, i, out);
+                float[] all = states.get(i);
+                coded.addShared(gate, coded.apply(expert + ".down_proj", gated.get(i)), all);
+                states.put(i, all);
             }
         }
     }
