@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.stream.IntStream;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -14,6 +15,7 @@ import ram.UsageException;
 import ram.format.Format;
 import ram.plan.Limit;
 import ram.plan.Manifest;
+import ram.plan.ModelFamily;
 import ram.plan.PlanRequest;
 import ram.plan.Policy;
 import ram.plan.Target;
@@ -101,6 +103,14 @@ final class PlanOptions {
     /// The manifest with its target, where there was one, as this program's.
     Manifest noted(Manifest manifest) {
         return (target == null ? manifest : manifest.withTarget(Target.parse(target))).withToolVersion(BuildInfo.read().version());
+    }
+
+    /// The outputs for several budgets.
+    ///
+    /// @param manifests one for each
+    ModelFamily family(List<Manifest> manifests) {
+        List<ModelFamily.Member> members = IntStream.range(0, manifests.size()).mapToObj(i -> ModelFamily.Member.of(budgets.get(i).text(), manifests.get(i))).toList();
+        return new ModelFamily(manifests.getFirst().toolVersion(), members);
     }
 
     private PlanRequest request(CommandSpec spec, Optional<Size> budget) {
