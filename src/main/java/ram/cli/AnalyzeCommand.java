@@ -60,7 +60,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
     public Integer call() {
         Path file = output != null ? output : Path.of(part == null ? "profile.json" : "part-" + part.index() + ".json");
         if (json && output != null) {
-            spec.commandLine().getErr().println("ram: --json prints the profile, so nothing is written to " + output);
+            GlobalOptions.noteWithoutEffect(spec, "--json prints the profile, so nothing is written to " + output);
         }
         if (!json) {
             OutputFiles.refuseExisting(file, force);

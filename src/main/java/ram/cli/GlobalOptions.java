@@ -84,6 +84,13 @@ final class GlobalOptions {
         return new Progress(spec.commandLine().getErr(), progressStyle(), stage, total, "tokens/s", 1);
     }
 
+    /// Tells of options that have no effect. They are not refused, as they may stand among the defaults of a file.
+    static void noteWithoutEffect(CommandSpec spec, String sentence) {
+        if (!((RamCommand) spec.root().userObject()).global.quiet) {
+            spec.commandLine().getErr().println("ram: " + sentence);
+        }
+    }
+
     private Progress.Style progressStyle() {
         return quiet || noProgress ? Progress.Style.OFF : around.isLive() ? Progress.Style.LIVE : Progress.Style.LINES;
     }

@@ -80,7 +80,7 @@ final class PlanCommand implements Callable<Integer> {
     private int printBounds() {
         PlanRequest request = plan.anyRequest(spec);
         if (output != null || plan.target != null || plan.maxDivergence != null || request.policy() != Policy.BUDGET) {
-            spec.commandLine().getErr().println("ram: without a profile --dry-run tells what sizes are possible; --policy, --max-kl, --target and -o change nothing about that");
+            GlobalOptions.noteWithoutEffect(spec, "without a profile --dry-run tells what sizes are possible; --policy, --max-kl, --target and -o change nothing about that");
         }
         try (Model model = Model.open(profile)) {
             SizeBounds bounds = SizeBounds.of(model.layout(), OutputTypes.of(model.layout(), model.config(), Optional.empty()), request);

@@ -80,18 +80,16 @@ final class PlanOptions {
         return request(spec, budgets.stream().findFirst());
     }
 
-    /// Not refused, as it may stand among the defaults of a file.
     private void noteWhatSaysNothing(CommandSpec spec) {
         Policy chosen = choice.policy();
-        boolean quiet = ((RamCommand) spec.root().userObject()).global.quiet;
-        if (chosen.isPriced() && (bits != null || group != null) && !quiet) {
-            spec.commandLine().getErr().println("ram: --bits and --group apply only to policies without a budget; --policy " + chosen.label() + " chooses both for every module");
+        if (chosen.isPriced() && (bits != null || group != null)) {
+            GlobalOptions.noteWithoutEffect(spec, "--bits and --group apply only to policies without a budget; --policy " + chosen.label() + " chooses both for every module");
         }
-        if (!chosen.isPriced() && chosen != Policy.UNIFORM && bits != null && !quiet) {
-            spec.commandLine().getErr().println("ram: --bits applies only to --policy uniform; --policy " + chosen.label() + " has bits of its own");
+        if (!chosen.isPriced() && chosen != Policy.UNIFORM && bits != null) {
+            GlobalOptions.noteWithoutEffect(spec, "--bits applies only to --policy uniform; --policy " + chosen.label() + " has bits of its own");
         }
-        if (!chosen.isPriced() && !choice.modes().equals(EnumSet.of(Format.Mode.AFFINE)) && !quiet) {
-            spec.commandLine().getErr().println("ram: --formats applies only to policies with a budget; --policy " + chosen.label() + " takes affine ones");
+        if (!chosen.isPriced() && !choice.modes().equals(EnumSet.of(Format.Mode.AFFINE))) {
+            GlobalOptions.noteWithoutEffect(spec, "--formats applies only to policies with a budget; --policy " + chosen.label() + " takes affine ones");
         }
     }
 

@@ -134,18 +134,16 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         }
     }
 
-    /// Not refused, as it may stand among the defaults of a file.
     private void noteWhatSaysNothing() {
-        PrintWriter err = spec.commandLine().getErr();
         boolean windows = Stream.of("--eval-seq-len", "--eval-samples").anyMatch(spec.commandLine().getParseResult()::hasMatchedOption);
         if (windows && !evaluation.wanted()) {
-            err.println("ram: --eval-seq-len and --eval-samples change nothing without --eval-text or --eval-tokens");
+            GlobalOptions.noteWithoutEffect(spec, "--eval-seq-len and --eval-samples change nothing without --eval-text or --eval-tokens");
         }
         if (dryRun && evaluation.wanted()) {
-            err.println("ram: nothing is evaluated with --dry-run");
+            GlobalOptions.noteWithoutEffect(spec, "nothing is evaluated with --dry-run");
         }
         if (profile != null && (analysis.hash || analysis.keepNonFinite)) {
-            err.println("ram: --hash and --keep-nonfinite are of an analysis, and with --profile there is none");
+            GlobalOptions.noteWithoutEffect(spec, "--hash and --keep-nonfinite are of an analysis, and with --profile there is none");
         }
     }
 

@@ -62,7 +62,7 @@ final class VerifyCommand implements Callable<Integer> {
         Background<List<String>> receipts = new Background<>(root.global.threads(), () -> manifest.map(this::receipts).orElse(List.of()));
         receipts.begin();
         if (requantize && source == null) {
-            spec.commandLine().getErr().println("ram: --requantize says how the source was read, and changes nothing without --source");
+            GlobalOptions.noteWithoutEffect(spec, "--requantize says how the source was read, and changes nothing without --source");
         }
         if (source == null) {
             return report(verify(folder, Optional.empty(), expected, nonFinite, root.global, spec).with(receipts.get()));

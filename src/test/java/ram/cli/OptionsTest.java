@@ -17,6 +17,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -83,6 +84,21 @@ class OptionsTest {
         assertEquals("", Cli.run("plan", profile, "--policy", "uniform", "--bits", "3").err());
         refused("--budget and --bpw exclude each other; give one of them", "plan", profile, "--budget", "1MB", "--bpw", "4");
         refused("--max-kl and --target exclude each other; give one of them", "plan", profile, "--target", "knee", "--max-kl", "0.1");
+    }
+
+    /// With --quiet only results and errors are printed, so no command tells of options without effect.
+    @Test
+    void quietLeavesOutWhatIsSaidOfOptionsWithoutEffect() {
+        List<List<Object>> commands = List.of(
+                List.of("plan", profile, "--budget", "1MB", "--bits", "3"),
+                List.of("plan", Cli.TINY, "--dry-run", "--max-kl", "0.1"),
+                List.of("quantize", Cli.TINY, "--profile", profile, "--budget", "1MB", "--dry-run", "--eval-samples", "3"),
+                List.of("analyze", Cli.TINY, "--json", "-o", folder.resolve("nowhere.json"), "--no-progress"));
+        for (List<Object> command : commands) {
+            String said = Cli.run(command.toArray()).err();
+            assertTrue(said.startsWith("ram: ") && said.lines().count() == 1, command + ": " + said);
+            assertEquals("", Cli.run(Stream.concat(command.stream(), Stream.of("--quiet")).toArray()).err(), command.toString());
+        }
     }
 
     @Test
