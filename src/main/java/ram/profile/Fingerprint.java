@@ -2,20 +2,15 @@ package ram.profile;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import ram.Sha256;
 import ram.layout.Model;
 import ram.safetensors.Shard;
-import ram.safetensors.TensorInfo;
 
 /// A digest of all that the steps of a run depend on.
 public final class Fingerprint {
-    private static final int SAMPLE_BYTES = 256;
-
     private final Sha256 digest = new Sha256();
 
     private Fingerprint() {
@@ -35,19 +30,9 @@ public final class Fingerprint {
         }
         for (Shard shard : model.checkpoint().shards()) {
             f.add(shard.file().getFileName() + " " + shard.size() + " " + modified(shard.file())).add(shard.header().json());
-            f.add(sample(shard));
+            f.add(shard.startsSha256());
         }
         return f;
-    }
-
-    /// SHA-256 of the first bytes of every tensor of a file: other weights under the same names hardly ever begin alike.
-    static String sample(Shard shard) {
-        Sha256 digest = new Sha256();
-        for (TensorInfo tensor : shard.tensors().values()) {
-            MemorySegment data = shard.data(tensor);
-            digest.add(data.asSlice(0, Math.min(SAMPLE_BYTES, data.byteSize())).toArray(ValueLayout.JAVA_BYTE));
-        }
-        return digest.hex();
     }
 
     private static long modified(Path file) {

@@ -233,6 +233,6 @@ public final class Profiles {
 
     private static List<Profile.SourceFile> sourceFiles(Model model, boolean hash) {
         return model.checkpoint().shards().stream().map(s -> new Profile.SourceFile(s.file().getFileName().toString(), s.size(), new Sha256().add(s.header().json()).hex(),
-                Fingerprint.sample(s), hash ? Sha256.of(s.file()) : "")).toList();
+                s.startsSha256(), hash ? Sha256.of(s.file()) : "")).toList();
     }
 }

@@ -13,12 +13,15 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import ram.InputException;
+import ram.Sha256;
 
 class CheckpointTest {
     @TempDir
@@ -96,7 +99,7 @@ class CheckpointTest {
     void truncatedShard() throws IOException {
         Path file = new SafetensorsFile().floats("a", Shape.of(4), 1, 2, 3, 4).write(folder.resolve("model.safetensors"));
         byte[] all = Files.readAllBytes(file);
-        Files.write(file, java.util.Arrays.copyOf(all, all.length - 1));
+        Files.write(file, Arrays.copyOf(all, all.length - 1));
         assertTrue(refusal().contains("tensor 'a' claims bytes 0 to 16 of a data section of 15 bytes; the file is truncated"));
         Files.write(file, new byte[5]);
         assertTrue(refusal().contains("is 5 bytes long, too short"));
@@ -192,6 +195,36 @@ class CheckpointTest {
         try (Checkpoint checkpoint = Checkpoint.open(folder)) {
             Files.write(file, new byte[10]);
             assertTrue(assertThrows(InputException.class, () -> checkpoint.data("a")).getMessage().contains("while it was being read"));
+        }
+    }
+
+    @Test
+    void theStartsOfTensorsAreDigestedOnce() throws IOException {
+        byte[] large = new byte[1000];
+        new Random(5).nextBytes(large);
+        Path file = new SafetensorsFile().add("a", DType.U8, Shape.of(1000), large).add("b", DType.U8, Shape.of(2), new byte[] {1, 2}).add("c", DType.U8, Shape.of(0), new byte[0])
+                .write(folder.resolve("model.safetensors"));
+        byte[] whole = Files.readAllBytes(file);
+        String digest = new Sha256().add(Arrays.copyOf(large, 256)).add(new byte[] {1, 2}).hex();
+        for (boolean mapped : new boolean[] {false, true}) {
+            Files.write(file, whole);
+            try (Shard shard = Shard.open(file); Shard cut = Shard.open(file)) {
+                if (mapped) {
+                    cut.data(cut.tensors().get("b"));
+                }
+                assertEquals(digest, shard.startsSha256());
+                byte[] other = whole.clone();
+                other[other.length - 2]++;
+                Files.write(file, other);
+                assertEquals(digest, shard.startsSha256());
+                Files.write(file, Arrays.copyOf(whole, whole.length / 2));
+                for (Shard s : List.of(shard, cut)) {
+                    assertTrue(assertThrows(InputException.class, s::startsSha256).getMessage()
+                            .endsWith("model.safetensors: changed from " + whole.length + " to " + whole.length / 2 + " bytes while it was being read; run again when nothing writes to it"));
+                }
+                Files.delete(file);
+                assertEquals(digest, shard.startsSha256());
+            }
         }
     }
 }
