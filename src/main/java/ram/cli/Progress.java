@@ -17,8 +17,10 @@ final class Progress implements AutoCloseable {
     /// Seconds over which the rate is averaged at least, and as a share of the time since the start.
     private static final double LEAST_AVERAGED = 10;
     private static final double AVERAGED = 0.25;
-    /// Before, a guess of the time left would be noise.
+    /// Before so much time and so much of the work, or the time over which the rate is averaged, a guess of the time left would be noise.
     private static final double SECONDS_TO_GUESS = 1;
+    private static final double SHARE_TO_GUESS = 0.02;
+    private static final long NOTHING_YET = -1;
 
     private final PrintWriter err;
     private final Style style;
@@ -29,6 +31,8 @@ final class Progress implements AutoCloseable {
     private final LongSupplier nanoTime;
     private final AtomicLong done = new AtomicLong();
     private long started;
+    private long first;
+    private long firstDone;
     private long checked;
     private long counted;
     private double rate;
@@ -59,6 +63,7 @@ final class Progress implements AutoCloseable {
     synchronized void begin() {
         started = nanoTime.getAsLong();
         checked = started;
+        firstDone = NOTHING_YET;
     }
 
     void advance(long work) {
@@ -78,6 +83,10 @@ final class Progress implements AutoCloseable {
         }
         synchronized (this) {
             long time = nanoTime.getAsLong();
+            if (firstDone == NOTHING_YET) {
+                first = time;
+                firstDone = Math.max(0, done.get());
+            }
             if (time - checked >= (style == Style.LIVE ? LIVE_INTERVAL : LINE_INTERVAL)) {
                 show(Math.clamp(done.get(), counted, Math.max(counted, total)), time);
             }
@@ -86,13 +95,20 @@ final class Progress implements AutoCloseable {
 
     private void show(long now, long time) {
         double elapsed = (time - started) / 1e9;
-        double since = (time - checked) / 1e9;
-        double weight = checked == started ? 1 : 1 - Math.exp(-since / Math.max(LEAST_AVERAGED, AVERAGED * elapsed));
-        rate += weight * ((now - counted) / since - rate);
+        double averaged = (time - first) / 1e9;
+        if (averaged == 0) {
+            rate = now / elapsed;
+        } else if (averaged <= LEAST_AVERAGED) {
+            // What was prepared before the first piece was done says nothing of how fast the others are.
+            rate = Math.max(0, now - firstDone) / averaged;
+        } else {
+            double since = (time - checked) / 1e9;
+            rate += (1 - Math.exp(-since / Math.max(LEAST_AVERAGED, AVERAGED * averaged))) * ((now - counted) / since - rate);
+        }
         counted = now;
         checked = time;
         String text = String.format(Locale.ROOT, "%s  %3d %%  %.2f %s", stage, total == 0 ? 100 : now * 100 / total, rate / perUnit, unit);
-        if (rate > 0 && elapsed >= SECONDS_TO_GUESS) {
+        if (rate > 0 && elapsed >= SECONDS_TO_GUESS && (now >= SHARE_TO_GUESS * total || averaged >= LEAST_AVERAGED)) {
             text += "  " + duration((total - now) / rate) + " left";
         }
         if (style == Style.LIVE) {

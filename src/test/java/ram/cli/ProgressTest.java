@@ -11,6 +11,7 @@ import java.util.Random;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.regex.Pattern;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -105,6 +106,38 @@ class ProgressTest {
             p.reach(0.5);
         }
         assertEquals("measure   50 %  5.00 items/s  10 s left\n", shown.toString());
+    }
+
+    @Test
+    void whatWasPreparedBeforeTheFirstPieceDoesNotSlowTheRate() {
+        try (Progress p = progress(Progress.Style.LINES, 1000)) {
+            pass(600);
+            p.advance(1);
+            for (int i = 0; i < 3; i++) {
+                pass(6);
+                p.advance(60);
+            }
+        }
+        List<String> lines = shown.toString().lines().toList();
+        assertEquals("measure    0 %  0.00 items/s", lines.getFirst());
+        assertEquals("measure    6 %  10.00 items/s  1 min 34 s left", lines.get(1));
+        assertEquals("measure   18 %  10.00 items/s  1 min 22 s left", lines.getLast());
+    }
+
+    /// Two percent of a large model may take long, but ten seconds of work tell as much.
+    @ParameterizedTest
+    @EnumSource(names = "OFF", mode = EnumSource.Mode.EXCLUDE)
+    void noTimeLeftIsGuessedFromNextToNothing(Progress.Style style) {
+        try (Progress p = progress(style, 1_000_000)) {
+            for (int i = 0; i < 20; i++) {
+                pass(1);
+                p.advance(100);
+            }
+            String[] drawn = shown.toString().strip().split("[\r\n]+");
+            int guesses = (int) Stream.of(drawn).filter(l -> l.contains("left")).count();
+            assertEquals(style == Progress.Style.LIVE ? 10 : 2, guesses, shown.toString());
+            assertTrue(drawn[drawn.length - 1].strip().endsWith("0 %  100.00 items/s  2 h 46 min left"), shown.toString());
+        }
     }
 
     @Test
