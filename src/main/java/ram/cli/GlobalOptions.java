@@ -1,11 +1,14 @@
 package ram.cli;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import picocli.CommandLine;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
+import ram.profile.Journal;
 
 /// Options that every command takes, before or after its name.
 final class GlobalOptions {
@@ -42,6 +45,8 @@ final class GlobalOptions {
 
     Surroundings around = Surroundings.real();
     Defaults defaults = Defaults.none();
+    /// Those that this run has opened.
+    final List<Journal> journals = new ArrayList<>();
 
     /// @throws ParameterException when nothing could be done within a limit
     void check(CommandLine command) {

@@ -29,6 +29,7 @@ import ram.InputException;
 import ram.UsageException;
 import ram.format.Format;
 import ram.plan.BudgetException;
+import ram.profile.Journal;
 import ram.profile.PartNumber;
 import ram.safetensors.MappedPages;
 
@@ -191,16 +192,18 @@ public final class Main {
             case InputException _ -> fail(err, root, e, ExitCode.INPUT, e.getMessage());
             case UsageException _ -> fail(err, root, e, ExitCode.USAGE, root.global.defaults.traced(e.getMessage()));
             case BudgetException _ -> fail(err, root, e, ExitCode.BUDGET, e.getMessage());
-            case UncheckedIOException io when io.getCause() instanceof ClosedByInterruptException -> fail(err, root, e, ExitCode.INTERRUPTED, interrupted(command));
+            case UncheckedIOException io when io.getCause() instanceof ClosedByInterruptException -> fail(err, root, e, ExitCode.INTERRUPTED, interrupted(command, root));
             case UncheckedIOException io -> fail(err, root, e, ExitCode.FAILED, io.getMessage() + ": " + reason(io.getCause()));
             case IOException io -> fail(err, root, e, ExitCode.FAILED, reason(io));
-            case CancellationException _, InterruptedException _ -> fail(err, root, e, ExitCode.INTERRUPTED, interrupted(command));
+            case CancellationException _, InterruptedException _ -> fail(err, root, e, ExitCode.INTERRUPTED, interrupted(command, root));
             default -> fail(err, root, e, ExitCode.FAILED, "internal error: " + e + "; run again with -vv and report what it prints");
         };
     }
 
-    private static String interrupted(CommandLine command) {
-        return command.getCommand() instanceof Resumable r && r.resumable() ? INTERRUPTED + TO_RESUME : INTERRUPTED;
+    /// Where no step was recorded, the same command begins anew.
+    private static String interrupted(CommandLine command, RamCommand root) {
+        boolean recorded = root.global.journals.stream().anyMatch(Journal::holdsSteps);
+        return recorded && command.getCommand() instanceof Resumable r && r.resumable() ? INTERRUPTED + TO_RESUME : INTERRUPTED;
     }
 
     private static String reason(IOException e) {

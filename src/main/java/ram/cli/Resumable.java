@@ -12,6 +12,7 @@ interface Resumable {
     /// Opens a journal and says what comes of it.
     static Journal open(Path file, String fingerprint, GlobalOptions global, PrintWriter err) {
         Journal journal = Journal.open(file, fingerprint);
+        global.journals.add(journal);
         if (journal.startedOver() && !global.quiet) {
             err.println("starting over: " + file + " was left by a run with another source, other options or another version of this program");
         } else if (!journal.earlier().isEmpty() && !global.quiet) {

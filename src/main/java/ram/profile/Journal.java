@@ -41,6 +41,7 @@ public final class Journal implements AutoCloseable {
     private Set<Path> unforced = new LinkedHashSet<>();
     private boolean closing;
     private boolean broken;
+    private boolean holdsSteps;
 
     private Journal(Path file, FileChannel channel, String fingerprint) throws IOException {
         this.file = file;
@@ -60,6 +61,7 @@ public final class Journal implements AutoCloseable {
             write(line(fingerprint));
         } else {
             earlier = List.copyOf(lines.subList(1, lines.size()));
+            holdsSteps = !earlier.isEmpty();
         }
         writer.setDaemon(true);
         writer.start();
@@ -184,6 +186,11 @@ public final class Journal implements AutoCloseable {
         return earlier;
     }
 
+    /// Whether a run that opens this file again finds a finished step in it; what was recorded last counts once the journal is closed.
+    public synchronized boolean holdsSteps() {
+        return holdsSteps;
+    }
+
     /// Records a finished step. Returns at once.
     ///
     /// @param step no line breaks
@@ -243,6 +250,9 @@ public final class Journal implements AutoCloseable {
         lines.forEach(l -> text.append(line(l)));
         write(text.toString());
         channel.force(false);
+        synchronized (this) {
+            holdsSteps = true;
+        }
     }
 
     /// Writes what is waiting and keeps the file.
@@ -274,6 +284,9 @@ public final class Journal implements AutoCloseable {
     public void delete() {
         try {
             Files.deleteIfExists(file);
+            synchronized (this) {
+                holdsSteps = false;
+            }
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be removed", e);
         }

@@ -127,4 +127,27 @@ class JournalTest {
         }
         assertEquals(List.of("one", "two", "three"), earlier());
     }
+
+    @Test
+    void saysWhetherItHoldsSteps() {
+        Journal empty = Journal.open(folder.resolve("empty"), "a");
+        empty.close();
+        assertFalse(empty.holdsSteps(), "it has its first line only");
+        Journal unforced = Journal.open(folder.resolve("unforced"), "a");
+        unforced.append("one", Set.of(folder.resolve("gone")));
+        unforced.close();
+        assertFalse(unforced.holdsSteps(), "what it speaks of is not on disk");
+        Journal filled = Journal.open(folder.resolve("filled"), "a");
+        filled.append("one", Set.of());
+        filled.close();
+        assertTrue(filled.holdsSteps());
+        Journal again = Journal.open(folder.resolve("filled"), "a");
+        assertTrue(again.holdsSteps());
+        again.delete();
+        again.close();
+        assertFalse(again.holdsSteps());
+        Journal other = Journal.open(file, "b");
+        other.close();
+        assertFalse(other.holdsSteps(), "the steps were of another run");
+    }
 }
