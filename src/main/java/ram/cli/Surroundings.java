@@ -41,6 +41,11 @@ record Surroundings(Path folder, Map<String, String> environment) {
 
     /// Each stream for itself: one can be redirected and the other not.
     private static boolean isTerminal(int stream) {
+        // Where there is no /proc, Java can only ask about stdin and stdout together, so the launcher says which of 1 and 2 are terminals.
+        String told = System.getProperty("ram.tty");
+        if (told != null) {
+            return told.contains(String.valueOf(stream));
+        }
         try {
             String target = Files.readSymbolicLink(Path.of("/proc/self/fd", String.valueOf(stream))).toString();
             return target.startsWith("/dev/pts/") || target.startsWith("/dev/tty") || target.equals("/dev/console");

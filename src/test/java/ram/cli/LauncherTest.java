@@ -263,4 +263,21 @@ class LauncherTest {
             assertWhole(end(shell, start(shell, shell.equals("busybox") ? List.of("busybox", "sh") : List.of(shell), Map.of())));
         }
     }
+
+    @Test
+    void saysWhichStreamsAreTerminals() throws Exception {
+        program(java, """
+                #!/bin/sh
+                for word; do
+                    case $word in -Dram.tty=*) echo "$word" ;; esac
+                done
+                """);
+        assertEquals("-Dram.tty=\n", run().out());
+        assumeTrue(Files.isExecutable(Path.of("/usr/bin/script")) && System.getProperty("os.name").equals("Linux"), "there is no program that gives another one a terminal");
+        for (String redirection : List.of("", "2>/dev/null", "2>&1 | cat")) {
+            List<String> inTerminal = List.of("sh", "-c", "script -qec \"'$0' " + redirection + "\" /dev/null </dev/null");
+            String expected = redirection.isEmpty() ? "12" : redirection.startsWith("2>&1") ? "" : "1";
+            assertEquals("-Dram.tty=" + expected, end("tty", start("tty", inTerminal, Map.of())).out().strip());
+        }
+    }
 }
