@@ -5,6 +5,9 @@
   const WIDTH_COLORS = { 2: '#7f1d1d', 3: '#c2410c', 4: '#d9a400', 5: '#65a30d', 6: '#0d9488', 8: '#2563eb', 0: '#6b7280' };
   const SCALE = ['#440154', '#3b528b', '#21918c', '#5ec962', '#fde725'];
   const LINES = ['#2563eb', '#c2410c', '#0d9488', '#9333ea', '#d9a400', '#be123c', '#65a30d', '#0891b2', '#6b7280', '#db2777', '#7c3aed', '#a16207'];
+  // A browser takes seconds for thousands of rows or options.
+  const ROWS = 500, OPTIONS = 300, SUGGESTIONS = 100;
+  const TYPING = 150;
   const charts = [];
 
   // Elements and numbers.
@@ -28,6 +31,11 @@
   const mean = (list, f) => sum(list, m => m.weights * f(m)) / sum(list, m => m.weights);
   const rowName = m => data.rows[m.row];
   const layerName = layer => layer < 0 ? 'outside' : 'layer ' + layer;
+  /** Does something once it has not been asked to for so long. */
+  const settled = (ms, act) => {
+    let waiting = 0;
+    return () => { clearTimeout(waiting); waiting = setTimeout(act, ms); };
+  };
   // Tooltips are text nodes: names come from the model.
   const lines = text => text.split('\n').reduce((box, line) => { box.append(element('div', { text: line })); return box; }, element('div'));
 
@@ -38,10 +46,32 @@
     document.getElementById('sections').append(element('a', { href: '#' + id, text: title }));
     return s;
   };
+  /** Gives a table these rows, the first ones at once and the others by a button at its end. */
+  const fillRows = (body, columns, items, row) => {
+    body.replaceChildren();
+    const more = () => {
+      const from = body.rows.length;
+      body.append(...items.slice(from, from + ROWS).map(row));
+      const left = items.length - body.rows.length;
+      if (left > 0) {
+        const button = element('button', { type: 'button', text: 'Show ' + Math.min(left, ROWS) + ' more of ' + left });
+        button.addEventListener('click', () => {
+          const at = body.rows.length - 1;
+          button.closest('tr').remove();
+          more();
+          body.rows[at].querySelector('button')?.focus();
+        });
+        body.append(element('tr', { class: 'more' }, element('td', { class: 'text', colspan: columns }, button)));
+      }
+    };
+    more();
+  };
   /** A table of [heading, isText] columns and rows of cells; for those who do not see the chart. */
-  const table = (columns, rows) => element('table', {},
-    element('thead', {}, element('tr', {}, ...columns.map(([name, text]) => element('th', { scope: 'col', class: text ? 'text' : '', text: name })))),
-    element('tbody', {}, ...rows.map(r => element('tr', {}, ...r.map((c, i) => element('td', { class: columns[i][1] ? 'text' : '', text: c }))))));
+  const table = (columns, rows) => {
+    const body = element('tbody');
+    fillRows(body, columns.length, rows, r => element('tr', {}, ...r.map((c, i) => element('td', { class: columns[i][1] ? 'text' : '', text: c }))));
+    return element('table', {}, element('thead', {}, element('tr', {}, ...columns.map(([name, text]) => element('th', { scope: 'col', class: text ? 'text' : '', text: name })))), body);
+  };
   const numbersOf = (parent, make) => {
     const details = element('details', {}, element('summary', { text: 'The same as a table' }));
     details.addEventListener('toggle', () => {
@@ -86,6 +116,24 @@
     select.addEventListener('change', () => change(select.value));
     parent.append(element('div', { class: 'controls' }, element('label', { for: id, text: label }), select));
     return select;
+  };
+  /** The same for more names than a list can have: a field that suggests those with the text in it. Empty it stands for all. */
+  const search = (parent, label, all, names, change) => {
+    const id = parent.id + '-' + label.replace(/\W/g, '');
+    const known = new Set(names);
+    const suggestions = element('datalist', { id: id + '-names' });
+    const field = element('input', { id, type: 'search', list: suggestions.id, autocomplete: 'off', placeholder: all, size: 50 });
+    const suggest = () => {
+      const text = field.value.toLowerCase();
+      suggestions.replaceChildren(...names.filter(n => n.toLowerCase().includes(text)).slice(0, SUGGESTIONS).map(n => element('option', { value: n })));
+    };
+    suggest();
+    field.addEventListener('input', settled(TYPING, () => {
+      suggest();
+      if (field.value === '' || known.has(field.value)) { change(field.value); }
+    }));
+    parent.append(element('div', { class: 'controls' }, element('label', { for: id, text: label }), field, suggestions));
+    return field;
   };
 
   // Header.
@@ -211,7 +259,8 @@
       return [...byFormat.values()].map(p => ({ format: p.format, bits: p.bits / p.weights, error: Math.sqrt(p.error / p.weights) })).filter(p => p.error > 0).sort((a, b) => a.bits - b.bits);
     };
     let scope = '';
-    const select = choice(s, 'Show', [['', 'every kind'], ...modules.map(m => [m.path, m.path])], v => curveOf(v));
+    const all = 'every kind', paths = modules.map(m => m.path);
+    const select = modules.length <= OPTIONS ? choice(s, 'Show', [['', all], ...paths.map(p => [p, p])], v => curveOf(v)) : search(s, 'Show', all, paths, v => curveOf(v));
     const series = () => scope === ''
       ? data.rows.map((name, r) => ({ name, points: families(modules.filter(m => m.row === r)) })).filter(x => x.points.length)
       : [{ name: scope, points: families(modules.filter(m => m.path === scope)), chosen: modules.find(m => m.path === scope).format }];
@@ -311,26 +360,28 @@
       return element('th', { scope: 'col', class: text ? 'text' : '' }, button);
     });
     let by = -1, down = false;
+    const texts = new Map(modules.map(m => [m, (m.path + ' ' + rowName(m) + ' ' + (m.format ?? '') + ' ' + (m.why ?? '') + ' ' + (m.reason ?? '')).toLowerCase()]));
+    const order = new Intl.Collator('en', { numeric: true });
     const fill = () => {
       const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-      const shown = modules.filter(m => words.every(w => (m.path + ' ' + rowName(m) + ' ' + (m.format ?? '') + ' ' + (m.why ?? '') + ' ' + (m.reason ?? '')).toLowerCase().includes(w)));
+      const shown = modules.filter(m => words.every(w => texts.get(m).includes(w)));
       if (by >= 0) {
         const key = columns[by][1];
-        const compare = (a, b) => typeof a === 'number' ? a - b : String(a).localeCompare(String(b), 'en', { numeric: true });
+        const compare = (a, b) => typeof a === 'number' ? a - b : order.compare(String(a), String(b));
         shown.sort((a, b) => (down ? -1 : 1) * compare(key(a) ?? -1, key(b) ?? -1));
       }
       heads.forEach((h, i) => i === by ? h.setAttribute('aria-sort', down ? 'descending' : 'ascending') : h.removeAttribute('aria-sort'));
       count.textContent = shown.length + ' of ' + modules.length + ' modules';
-      body.replaceChildren(...shown.map(m => element('tr', {}, ...columns.map(([name, key, show, text]) => {
+      fillRows(body, columns.length, shown, m => element('tr', {}, ...columns.map(([name, key, show, text]) => {
         if (name === 'module' && curveOf) {
           const button = element('button', { type: 'button', text: m.path, title: 'Show its error curve' });
           button.addEventListener('click', () => { curveOf(m.path); document.getElementById('curves').scrollIntoView(); });
           return element('td', { class: 'text' }, button);
         }
         return element('td', { class: text ? 'text' : '', text: show(key(m), m) });
-      }))));
+      })));
     };
-    filter.addEventListener('input', fill);
+    filter.addEventListener('input', settled(TYPING, fill));
     s.append(element('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Table of modules' }, element('table', {}, element('thead', {}, element('tr', {}, ...heads)), body)));
     fill();
   }
@@ -338,7 +389,6 @@
   const redraw = () => charts.forEach(c => c.draw());
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
   matchMedia('print').addEventListener('change', redraw);
-  let waiting = 0;
-  addEventListener('resize', () => { clearTimeout(waiting); waiting = setTimeout(() => charts.forEach(c => c.show.resize()), 100); });
+  addEventListener('resize', settled(100, () => charts.forEach(c => c.show.resize())));
   document.body.dataset.ready = 'true';
 })();

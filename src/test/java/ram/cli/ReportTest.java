@@ -7,6 +7,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -24,6 +26,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import ram.SyntheticModel;
+import ram.report.ReportPage;
 
 class ReportTest {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -134,6 +137,22 @@ class ReportTest {
     }
 
     @Test
+    void ofAModelOfManyModulesAllIsThereAndPartOfItIsDrawn(@TempDir Path work) throws Exception {
+        ObjectNode data = (ObjectNode) data(report("few.html", manifest, "--profile", profile));
+        List<JsonNode> few = data.path("modules").valueStream().toList();
+        List<String> paths = new ArrayList<>();
+        ArrayNode many = data.putArray("modules");
+        for (int i = 0; i < 1234; i++) {
+            ObjectNode module = few.get(i % few.size()).deepCopy();
+            paths.add("copy." + i + "." + module.path("path").asText());
+            many.add(module.put("path", paths.getLast()));
+        }
+        Path page = Files.write(work.resolve("many.html"), ReportPage.of(data));
+        assertEquals(paths, data(page).path("modules").valueStream().map(m -> m.path("path").asText()).toList());
+        assertEquals("[]", tryIn(browser(), page, "try-large-report.js", work).path("failures").toString());
+    }
+
+    @Test
     void namesInAModelAreTextOnly(@TempDir Path work) throws Exception {
         String evil = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>";
         Path hostile = work.resolve("profile.json");
@@ -163,9 +182,13 @@ class ReportTest {
 
     /// Opens the page with a script at its end that uses it, and requires that the browser's console stays empty.
     private static JsonNode tryIn(Path browser, Path page, Path work) throws Exception {
+        return tryIn(browser, page, "try-report.js", work);
+    }
+
+    private static JsonNode tryIn(Path browser, Path page, String with, Path work) throws Exception {
         Path tried = work.resolve("page.html");
         String script;
-        try (InputStream in = ReportTest.class.getResourceAsStream("/ram/report/try-report.js")) {
+        try (InputStream in = ReportTest.class.getResourceAsStream("/ram/report/" + with)) {
             script = new String(in.readAllBytes(), StandardCharsets.UTF_8);
         }
         String text = Files.readString(page);

@@ -55,6 +55,7 @@
     const filter = document.getElementById('filter');
     filter.value = 'down_proj layers.1';
     filter.dispatchEvent(new Event('input'));
+    await wait(300);
     check(rows().length > 0 && rows().length < all && rows().every(r => r.textContent.includes('down_proj')), 'the table is not filtered');
     rows()[0].querySelector('button')?.click();
     check(!window.hacked, 'text of the model was run');
