@@ -27,6 +27,7 @@ import ram.safetensors.DType;
 final class NetworkReader {
     private static final int LARGEST = 1 << 24;
     private static final int MOST_LAYERS = 10_000;
+    private static final String CONTEXT = "original_max_position_embeddings";
     private static final Set<String> SILU = Set.of("silu", "swish");
     private static final Set<String> GELU = Set.of("gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_tanh");
 
@@ -85,8 +86,15 @@ final class NetworkReader {
     private JsonNode scaling() {
         JsonNode scaling = json.path("rope_scaling");
         JsonNode known = rules.path("rope_scaling");
-        boolean read = known.isArray() ? known.valueStream().anyMatch(t -> t.asText().equals(scaling.path("type").asText())) : known.asBoolean(true);
-        return read ? scaling : MissingNode.getInstance();
+        if (!known.isArray()) {
+            return known.asBoolean(true) ? scaling : MissingNode.getInstance();
+        }
+        if (scaling.isObject() && !(scaling.has("type") && scaling.has("long_factor"))) {
+            throw refused("has a rope_scaling without a type or a long_factor, with which mlx_lm does not load a model of this type");
+        }
+        boolean read = known.valueStream().anyMatch(t -> t.asText().equals(scaling.path("type").asText()));
+        // such a class reads the length of its training beside it
+        return read ? ((ObjectNode) scaling).deepCopy().set(CONTEXT, json.path(CONTEXT)) : MissingNode.getInstance();
     }
 
     NetworkShape read() {
@@ -95,7 +103,7 @@ final class NetworkReader {
         int layers = number("num_hidden_layers");
         int heads = number("num_attention_heads");
         int kvHeads = json.path("num_key_value_heads").asInt(heads);
-        int given = rules.path("head_dim").asText().equals("derived") ? 0 : json.path("head_dim").asInt();
+        int given = Layouts.reads(file, "head_dim") ? json.path("head_dim").asInt() : 0;
         int headDim = given == 0 ? hidden / heads : given;
         if (kvHeads < 1 || heads % kvHeads != 0 || headDim < 2 || headDim % 2 != 0) {
             throw refused("has " + heads + " heads, " + kvHeads + " key-value heads and a head_dim of " + headDim + ", which do not go together");
@@ -115,7 +123,7 @@ final class NetworkReader {
         if (!activation.isEmpty() && !usual.contains(activation)) {
             throw refused("asks for the activation '" + activation + "'; the evaluation knows " + (rules.has("activation") ? "gelu" : "silu") + " only in models of this type");
         }
-        if (json.path("partial_rotary_factor").asDouble(1) != 1 && !rules.path("partial_rotary").asBoolean()) {
+        if (json.path("partial_rotary_factor").asDouble(1) != 1 && !Layouts.reads(file, "partial_rotary_factor")) {
             throw refused("has a partial_rotary_factor, which mlx_lm's " + file.modelType() + " does not read: it would turn all of a head");
         }
         if (json.path("clip_qkv").isNumber()) {
@@ -125,7 +133,7 @@ final class NetworkReader {
 
     /// A model of more than text may say it outside the part about text.
     private int vocabulary() {
-        return file.json().has("vocab_size") ? number(file.json(), "vocab_size") : number("vocab_size");
+        return rules.path("vocabulary").asText().equals("root") && file.json().has("vocab_size") ? number(file.json(), "vocab_size") : number("vocab_size");
     }
 
     private int number(String key) {
@@ -150,15 +158,26 @@ final class NetworkReader {
     }
 
     private List<NetworkShape.Positions> positions(int layers, int headDim) {
-        Optional<Rope> global = Optional.of(Rope.of(config, headDim, json.path("rope_theta").asDouble(10_000), scaling()));
+        if (rules.path("windows").asText().equals("sliding_window_pattern") && number("sliding_window_pattern") > layers) {
+            throw refused("has no layer without a window, as its sliding_window_pattern is larger than the number of layers; mlx_lm does not run such a model");
+        }
+        JsonNode types = rules.path("windows").asText().equals("layer_types") ? json.path("layer_types") : MissingNode.getInstance();
+        if (types.isArray() && (types.size() != layers || types.valueStream().noneMatch(t -> t.asText().equals("full_attention")))) {
+            throw refused("has layer_types that do not name one type for each layer, or none with full attention; mlx_lm does not run such a model");
+        }
+        Optional<Rope> global = Optional.of(Rope.of(config, headDim, json.path("rope_theta").asDouble(10_000), scaling(), adjacent()));
         Optional<Rope> local = !rules.has("window_rope_theta") ? global
-                : Optional.of(Rope.of(config, headDim, json.path(rules.path("window_rope_theta").asText()).asDouble(), MissingNode.getInstance()));
+                : Optional.of(Rope.of(config, headDim, json.path(rules.path("window_rope_theta").asText()).asDouble(), MissingNode.getInstance(), adjacent()));
         List<NetworkShape.Positions> out = new ArrayList<>();
         for (int l = 0; l < layers; l++) {
             int window = slides(l) ? json.path("sliding_window").asInt(0) : 0;
             out.add(new NetworkShape.Positions(window, !turns(l, layers) ? Optional.empty() : slides(l) ? local : global));
         }
         return out;
+    }
+
+    private boolean adjacent() {
+        return Layouts.reads(file, "rope_traditional") && json.path("rope_traditional").asBoolean();
     }
 
     /// As in mlx_lm, only layers that `layer_types` calls sliding have a window, in families whose class reads that: a `sliding_window` without `layer_types`

@@ -16,11 +16,11 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         }
     }
 
-    /// Reads `partial_rotary_factor` and `rope_traditional`, too.
+    /// Reads `partial_rotary_factor`, too.
     ///
     /// @param scaling a `rope_scaling`; one that is missing changes nothing
     /// @throws InputException for numbers that make no rotation, and kinds of scaling that are not known here
-    static Rope of(ModelConfig config, int headDim, double base, JsonNode scaling) {
+    static Rope of(ModelConfig config, int headDim, double base, JsonNode scaling, boolean adjacent) {
         JsonNode json = config.json();
         double partial = json.path("partial_rotary_factor").asDouble(1);
         int dims = partial > 0 && partial <= 1 ? (int) (headDim * partial) / 2 * 2 : 0;
@@ -32,7 +32,7 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         for (int i = 0; i < f.length; i++) {
             f[i] = StrictMath.pow(base, -2.0 * i / dims);
         }
-        Rope plain = new Rope(f, 1, json.path("rope_traditional").asBoolean());
+        Rope plain = new Rope(f, 1, adjacent);
         String type = scaling.path("type").asText(scaling.path("rope_type").asText("default"));
         return switch (type) {
             case "default", "mrope" -> plain;
@@ -104,7 +104,7 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         return with(out, attention);
     }
 
-    /// Ding et al. 2024, arXiv:2402.13753: a factor for each frequency. As in mlx_lm, the long ones, whatever the length of the text.
+    /// Ding et al. 2024, arXiv:2402.13753: a factor for each frequency. As in mlx_lm, the long ones, whatever the length of the text, and never of neighbours.
     private Rope longRope(ModelConfig config, JsonNode scaling) {
         double[] out = frequencies.clone();
         JsonNode factors = scaling.path("long_factor");
@@ -114,9 +114,9 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         for (int i = 0; i < out.length; i++) {
             out[i] /= factors.path(i).asDouble();
         }
-        double before = scaling.path("original_max_position_embeddings").asDouble(config.json().path("original_max_position_embeddings").asDouble(4096));
+        double before = scaling.path("original_max_position_embeddings").asDouble(4096);
         double longer = config.json().path("max_position_embeddings").asDouble(before) / before;
-        return with(out, longer <= 1 ? 1 : Math.sqrt(1 + StrictMath.log(longer) / StrictMath.log(before)));
+        return new Rope(out, longer <= 1 ? 1 : Math.sqrt(1 + StrictMath.log(longer) / StrictMath.log(before)), false);
     }
 
     private static double dimension(double rotations, int dims, double base, double context) {

@@ -2,6 +2,9 @@ package ram.eval;
 
 /// Keeps numbers between −c and c: `c · tanh(x / c)`.
 final class SoftCap {
+    /// Below it the difference of two numbers near one would leave few digits, and the series is exact to float32.
+    private static final float SMALL = 0.1f;
+
     private SoftCap() {
     }
 
@@ -16,7 +19,13 @@ final class SoftCap {
         }
         Exp.exp(e, 0, count, 0);
         for (int i = 0; i < count; i++) {
-            x[from + i] = cap - 2 * cap / (e[i] + 1);
+            float t = x[from + i] / cap;
+            x[from + i] = Math.abs(t) < SMALL ? cap * series(t) : cap - 2 * cap / (e[i] + 1);
         }
+    }
+
+    private static float series(float t) {
+        float square = t * t;
+        return t * (1 + square * (-1f / 3 + square * (2f / 15)));
     }
 }

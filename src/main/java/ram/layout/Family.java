@@ -82,6 +82,12 @@ record Family(String name, JsonNode rules) {
         return all;
     }
 
+    /// Whether the class has a setting of this name for the language model.
+    boolean reads(String key) {
+        boolean text = !rules.path("config_from").asText("root").equals("root");
+        return texts(rules.path(text ? "text_required" : "required")).anyMatch(key::equals) || rules.path(text ? "text_defaults" : "defaults").has(key);
+    }
+
     List<Preset> presets() {
         List<Preset> out = new ArrayList<>();
         for (JsonNode p : rules.path("presets")) {

@@ -423,6 +423,11 @@ public final class Layouts {
         return Family.of(config.modelType()).map(f -> new ModelConfig(config.file(), f.withDefaults(f.scope(config.json())))).orElse(config);
     }
 
+    /// Whether a known class reads this key of the configuration of the language model.
+    public static boolean reads(ModelConfig config, String key) {
+        return Family.of(config.modelType()).filter(f -> f.reads(key)).isPresent();
+    }
+
     /// Whether the lists of a known class name this path as that of a module.
     public static boolean isModule(ModelConfig config, String path) {
         return Family.of(config.modelType()).filter(f -> f.modules().contains(path)).isPresent();

@@ -53,6 +53,9 @@ class ForwardPassTest {
         "mixtral   | \"rope_scaling\": {\"type\": \"linear\", \"factor\": 8.0}",
         "gemma     | ''",
         "gemma2    | \"attn_logit_softcapping\": 5.0, \"final_logit_softcapping\": 4.0, \"query_pre_attn_scalar\": 3",
+        "gemma2    | \"attn_logit_softcapping\": 1e6, \"final_logit_softcapping\": 1e6, \"query_pre_attn_scalar\": 3",
+        "llama     | \"rope_traditional\": false, \"layer_types\": [\"sliding_attention\", \"full_attention\"], \"sliding_window\": 7",
+        "granite   | \"rope_traditional\": true, \"attention_multiplier\": 0.2, \"embedding_multiplier\": 3.0, \"residual_multiplier\": 0.4, \"logits_scaling\": 2.5, \"attention_bias\": false, \"mlp_bias\": false",
         "gemma3_text | \"query_pre_attn_scalar\": 16, \"sliding_window\": 6, \"sliding_window_pattern\": 2, \"rope_local_base_freq\": 100.0",
         "gemma3_text | \"query_pre_attn_scalar\": 8, \"sliding_window\": 9, \"sliding_window_pattern\": 2, \"rope_local_base_freq\": 100.0, \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8.0}",
         "gemma3    | \"query_pre_attn_scalar\": 16, \"sliding_window\": 6, \"sliding_window_pattern\": 2, \"rope_local_base_freq\": 100.0",
@@ -166,6 +169,7 @@ class ForwardPassTest {
         refused(config.replace("\"intermediate_size\":48", "\"rope_scaling\":{\"rope_type\":\"longrope\"}"), "long_factor");
         refused(config.replace("\"intermediate_size\":48", "\"rope_scaling\":{\"rope_type\":\"dynamic\"}"), "dynamic");
         refused(config.replace("\"intermediate_size\":48", "\"partial_rotary_factor\":0.5"), "partial_rotary_factor");
+        refused(config.replace("\"intermediate_size\":48", "\"sliding_window\":5,\"layer_types\":[\"sliding_attention\",\"sliding_attention\"]"), "layer_types");
         refused(config.replace("\"hidden_size\":32", "\"hidden_size\":64"), "model.embed_tokens");
         refused(config.replace("\"num_hidden_layers\":2", "\"num_hidden_layers\":3"), "layer 2");
         refused(config.replace("\"vocab_size\":600", "\"vocab_size\":500"), "500");
