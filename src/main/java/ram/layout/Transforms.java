@@ -38,7 +38,9 @@ final class Transforms {
     }
 
     /// @throws InputException when the tensors cannot be what the steps expect
+    /// @throws IllegalStateException when the family's steps are not what [StepRules] knows
     Map<String, TensorView> apply(Family family) {
+        StepRules.check(family);
         family.flags().properties().forEach(f -> flags.put(f.getKey(), flag(f.getValue())));
         for (JsonNode step : family.steps()) {
             if (applies(step)) {
@@ -85,17 +87,15 @@ final class Transforms {
                 holds = c.has("is") ? (value == null ? c.path("default") : value).equals(c.get("is"))
                         : Family.truthy(value, c.path("default")) == c.path("truthy").asBoolean();
             } else if (c.has("flag")) {
-                holds = flags.getOrDefault(c.path("flag").asText(), false);
+                holds = flags.get(c.path("flag").asText());
             } else if (c.has("has")) {
                 holds = tensors.containsKey(c.path("has").asText());
             } else if (c.has("lacks")) {
                 holds = !tensors.containsKey(c.path("lacks").asText());
             } else if (c.has("any")) {
                 holds = anyName(c.path("any").asText());
-            } else if (c.has("layer_from")) {
-                holds = true; // asked for each tensor
             } else {
-                throw new IllegalStateException("families.json has a condition of an unknown kind: " + c);
+                holds = true; // layer_from is asked for each tensor
             }
             if (!holds) {
                 return false;
@@ -165,7 +165,7 @@ final class Transforms {
             case "ndim == 3" -> shape.rank() == 3;
             case "ndim > 1" -> shape.rank() > 1;
             case "shape[-1] > shape[1]" -> shape.rank() > 1 && shape.dim(-1) > shape.dim(1);
-            default -> throw new IllegalStateException("unknown condition in " + step);
+            default -> throw new IllegalStateException(step.toString());
         };
     }
 
@@ -231,7 +231,7 @@ final class Transforms {
                 }
             });
             case "split_qkv" -> hits(step).forEach(h -> splitQkv(step, h));
-            default -> throw new IllegalStateException("unknown step " + step);
+            default -> throw new IllegalStateException(step.toString());
         }
     }
 
