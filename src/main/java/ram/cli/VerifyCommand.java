@@ -18,8 +18,8 @@ import picocli.CommandLine.Spec;
 import ram.InputException;
 import ram.convert.Receipts;
 import ram.layout.LayoutOptions;
-import ram.layout.Layouts;
 import ram.layout.Model;
+import ram.layout.ModelClass;
 import ram.layout.ModelConfig;
 import ram.numeric.Background;
 import ram.numeric.Workers;
@@ -115,7 +115,7 @@ final class VerifyCommand implements Callable<Integer> {
             out.println(folder + ": " + report.problems().size() + (report.problems().size() == 1 ? " problem" : " problems"));
             return ExitCode.INPUT;
         }
-        if (!Layouts.isKnown(ModelConfig.read(folder))) {
+        if (!ModelClass.isKnown(ModelConfig.read(folder))) {
             out.println("note: the model_type of config.json is none that mlx_lm is known to load, so this shows only that the numbers are right");
         }
         if (!root.global.quiet) {

@@ -18,7 +18,7 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import ram.InputException;
-import ram.layout.Layouts;
+import ram.layout.ModelClass;
 import ram.layout.ModelConfig;
 import ram.numeric.Decoder;
 import ram.safetensors.DType;
@@ -46,7 +46,7 @@ final class NetworkReader {
         if (rules == null) {
             throw refused("is of model_type '" + file.modelType() + "', which the evaluation cannot run; it runs " + String.join(", ", RULES.keySet()));
         }
-        config = Layouts.withDefaults(file);
+        config = ModelClass.withDefaults(file);
         json = config.json();
     }
 
@@ -103,7 +103,7 @@ final class NetworkReader {
         int layers = number("num_hidden_layers");
         int heads = number("num_attention_heads");
         int kvHeads = json.path("num_key_value_heads").asInt(heads);
-        int given = Layouts.reads(file, "head_dim") ? json.path("head_dim").asInt() : 0;
+        int given = ModelClass.reads(file, "head_dim") ? json.path("head_dim").asInt() : 0;
         int headDim = given == 0 ? hidden / heads : given;
         if (kvHeads < 1 || heads % kvHeads != 0 || headDim < 2 || headDim % 2 != 0) {
             throw refused("has " + heads + " heads, " + kvHeads + " key-value heads and a head_dim of " + headDim + ", which do not go together");
@@ -123,7 +123,7 @@ final class NetworkReader {
         if (!activation.isEmpty() && !usual.contains(activation)) {
             throw refused("asks for the activation '" + activation + "'; the evaluation knows " + (rules.has("activation") ? "gelu" : "silu") + " only in models of this type");
         }
-        if (json.path("partial_rotary_factor").asDouble(1) != 1 && !Layouts.reads(file, "partial_rotary_factor")) {
+        if (json.path("partial_rotary_factor").asDouble(1) != 1 && !ModelClass.reads(file, "partial_rotary_factor")) {
             throw refused("has a partial_rotary_factor, which mlx_lm's " + file.modelType() + " does not read: it would turn all of a head");
         }
         if (json.path("clip_qkv").isNumber()) {
@@ -177,7 +177,7 @@ final class NetworkReader {
     }
 
     private boolean adjacent() {
-        return Layouts.reads(file, "rope_traditional") && json.path("rope_traditional").asBoolean();
+        return ModelClass.reads(file, "rope_traditional") && json.path("rope_traditional").asBoolean();
     }
 
     /// As in mlx_lm, only layers that `layer_types` calls sliding have a window, in families whose class reads that: a `sliding_window` without `layer_types`

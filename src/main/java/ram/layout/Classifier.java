@@ -65,7 +65,7 @@ final class Classifier {
     }
 
     Kind kind(String path) {
-        if (family.head().filter(path::equals).isPresent()) {
+        if (family.head().is(path)) {
             return Kind.HEAD;
         }
         if (embeddings.contains(path)) {
@@ -90,7 +90,7 @@ final class Classifier {
     /// A normalised head is divided again at every load, which would destroy packed codes.
     Optional<String> mustStayDense(String path, TensorView view, JsonNode scope) {
         for (JsonNode step : family.steps()) {
-            boolean head = family.head().filter(path::equals).isPresent();
+            boolean head = family.head().is(path);
             if (head && step.path("do").asText().equals("normalize") && family.name().startsWith("bailing") && scope.path("norm_head").asBoolean(false)) {
                 return Optional.of("mlx_lm normalises the head again at every load");
             }

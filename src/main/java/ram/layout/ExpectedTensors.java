@@ -125,10 +125,7 @@ public final class ExpectedTensors {
 
     /// Known of every class: whether it has a head of its own.
     private void checkHead() {
-        String head = family.head().orElse("");
-        if (!head.isEmpty() && !family.tied(scope) && shapes.keySet().stream().noneMatch(n -> n.startsWith(head + "."))) {
-            missing(head + ".weight");
-        }
+        family.head().module().filter(m -> !family.head().isShared(scope) && shapes.keySet().stream().noneMatch(n -> n.startsWith(m + "."))).ifPresent(m -> missing(m + ".weight"));
     }
 
     /// The three projections of a network come together, experts have a router, and where one layer with attention has such a network, all have.
@@ -192,7 +189,7 @@ public final class ExpectedTensors {
         }
         family.rules().path("modules").forEach(m -> {
             // that of the head is checked already
-            if (!family.head().equals(Optional.of(m.asText()))) {
+            if (!family.head().is(m.asText())) {
                 require(m.asText() + ".weight", layers.longValue());
             }
         });

@@ -32,6 +32,41 @@ record Family(String name, JsonNode rules) {
         }
     }
 
+    /// When a class has an output head beside the embedding.
+    enum Presence {
+        ALWAYS, NEVER, UNLESS_TIED,
+        /// Where one is stored.
+        IF_TENSOR,
+        /// Always, and the embedding cannot stand in for it.
+        MUST_EXIST
+    }
+
+    /// The output head of a class.
+    ///
+    /// @param module its path, empty where there never is one
+    /// @param tieKey the setting that has it share the embedding, empty where none is known
+    /// @param tieDefault the setting's value in the class where config.json lacks it
+    /// @param tieUnsaid its value in transformers where config.json lacks it and a head is stored, if that is another one
+    record Head(Optional<String> module, Presence presence, String tieKey, JsonNode tieDefault, Optional<JsonNode> tieUnsaid) {
+        /// Whether config.json lets the head share the embedding: never for classes that always have one, always for those without.
+        boolean isShared(JsonNode scope) {
+            return switch (presence) {
+                case NEVER, IF_TENSOR -> true;
+                case UNLESS_TIED -> truthy(scope.get(tieKey), tieDefault);
+                case ALWAYS, MUST_EXIST -> false;
+            };
+        }
+
+        /// Whether tensors of a head would be unknown parameters: some classes without one of their own take what is stored.
+        boolean isRefused(JsonNode scope) {
+            return isShared(scope) && presence != Presence.IF_TENSOR;
+        }
+
+        boolean is(String path) {
+            return module.filter(path::equals).isPresent();
+        }
+    }
+
     private static final class Holder {
         static final Map<String, Family> BY_TYPE = load();
 
@@ -108,7 +143,7 @@ record Family(String name, JsonNode rules) {
 
     /// The modules of usual configurations, and the output head, which most of those that share an embedding do not have.
     Paths modules() {
-        return Paths.of(Stream.concat(texts(rules.path("modules")), head().stream()));
+        return Paths.of(Stream.concat(texts(rules.path("modules")), head().module().stream()));
     }
 
     /// Tensors of usual configurations that are no weights of modules.
@@ -137,24 +172,10 @@ record Family(String name, JsonNode rules) {
         return list.valueStream().map(JsonNode::asText);
     }
 
-    /// Path of the output head, empty when the class has none.
-    Optional<String> head() {
-        return Optional.ofNullable(rules.path("head").path("module").asText(null));
-    }
-
-    /// Whether config.json lets the head share the embedding: never for classes that always have one, always for those without.
-    boolean tied(JsonNode scope) {
+    Head head() {
         JsonNode head = rules.path("head");
-        return switch (head.path("present").asText()) {
-            case "never", "if_tensor" -> true;
-            case "unless_tied" -> truthy(scope.get(head.path("tie_key").asText()), head.path("tie_default"));
-            default -> false;
-        };
-    }
-
-    /// Whether tensors of a head would be unknown parameters: some classes without one of their own take what is stored.
-    boolean refusesHead(JsonNode scope) {
-        return tied(scope) && !rules.path("head").path("present").asText().equals("if_tensor");
+        return new Head(Optional.ofNullable(head.path("module").asText(null)), Presence.valueOf(head.path("present").asText().toUpperCase(Locale.ROOT)),
+                head.path("tie_key").asText(), head.path("tie_default"), Optional.ofNullable(head.get("tie_unsaid")));
     }
 
     static boolean truthy(JsonNode value, JsonNode otherwise) {

@@ -3,7 +3,6 @@ package ram.layout;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.HashSet;
@@ -22,7 +21,6 @@ import ram.format.Format;
 import ram.format.QuantizedTensor;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
-import ram.tensor.Rows;
 import ram.tensor.StoredTensor;
 import ram.tensor.TensorView;
 import ram.tensor.Views;
@@ -36,7 +34,6 @@ public final class Layouts {
     private static final Pattern CLASSIFIER = Pattern.compile("For(Sequence|Token)Classification$");
     private static final List<String> LAYER_COUNTS = List.of("num_hidden_layers", "num_layers", "n_layers", "n_layer");
     private static final int MOST_DIGITS = 9;
-    private static final int ROWS_COMPARED = 64;
     private static final Pattern NUMBER = Pattern.compile("\\d+");
 
     private final Checkpoint checkpoint;
@@ -76,23 +73,22 @@ public final class Layouts {
             throw InputException.in(config.file(), "has no text_config, which a " + config.modelType() + " model needs; download it again");
         }
         ObjectNode scope = read.deepCopy();
-        sayWhetherTied(family, scope, tensors);
+        OutputHead head = OutputHead.of(family, checkpoint.folder(), config, scope, tensors.keySet(), assumptions);
         ObjectNode defaults = family.withDefaults(scope);
         Map<String, TensorView> dense = new Sources(config, options, dropped, assumptions).decode(tensors);
-        headToEmbedding(family, dense, family.tied(scope));
-        sayIfHeadDiffers(family, dense, scope);
+        head.toEmbedding(dense);
+        head.sayIfItDiffers(dense);
         Map<String, TensorView> mlx = new Transforms(dense, scope, defaults, dropped).apply(family);
         missingLayer(mlx.keySet(), scope).ifPresent(l -> {
             throw InputException.in(checkpoint.folder(), "has no tensor of layer " + l + ", although config.json counts more layers than that; the checkpoint is incomplete, download it again");
         });
-        dropUnused(family, mlx, scope);
-        embeddingToHead(family, mlx, scope);
-        requireHead(family, mlx, scope);
+        dropUnused(family, head, mlx, scope);
+        head.fromEmbedding(mlx);
+        head.require(mlx);
         if (known.isPresent()) {
             sayWhatIsUnlisted(family, mlx, scope);
         }
-        boolean tied = family.head().map(h -> !mlx.containsKey(h + ".weight")).orElse(true);
-        return assemble(family, known.isPresent(), tied, mlx, scope);
+        return assemble(family, known.isPresent(), !head.isIn(mlx), mlx, scope);
     }
 
     /// Its layers are those of a language model, so that it would load where the head shares the embedding, and say nothing of use.
@@ -102,42 +98,6 @@ public final class Layouts {
                 throw InputException.in(config.file(), "says the model is a classifier (" + a + "), which mlx_lm does not run; give a model that generates text");
             }
         });
-    }
-
-    /// A key that the class looks for in `text_config` may stand at the top alone. Where it is missing altogether, transformers' default may be another than mlx_lm's.
-    private void sayWhetherTied(Family family, ObjectNode scope, Map<String, TensorView> tensors) {
-        JsonNode head = family.rules().path("head");
-        String key = head.path("tie_key").asText();
-        if (key.isEmpty() || scope.has(key)) {
-            return;
-        }
-        if (config.json().has(key)) {
-            scope.set(key, config.json().get(key));
-        } else if (head.has("tie_unsaid") && tensors.containsKey(family.head().orElse("") + ".weight")) {
-            scope.set(key, head.get("tie_unsaid"));
-        }
-    }
-
-    /// Classes that always have a head of their own do not load without one, whatever config.json says.
-    private void embeddingToHead(Family family, Map<String, TensorView> tensors, JsonNode scope) {
-        if (!family.rules().path("head").path("present").asText().equals("always") || family.head().isEmpty() || isStored(tensors, family.head().get())) {
-            return;
-        }
-        List<String> embeddings = tensors.keySet().stream().filter(n -> n.endsWith(".weight") && family.embeddings().contains(path(n)) && !isPacked(tensors, path(n))).toList();
-        boolean shared = Family.truthy(scope.path("tie_word_embeddings").isMissingNode() ? config.json().get("tie_word_embeddings") : scope.get("tie_word_embeddings"), null);
-        if (shared && embeddings.size() == 1) {
-            tensors.put(family.head().get() + ".weight", tensors.get(embeddings.getFirst()));
-            assumptions.add("the head shares the embedding, and mlx_lm's class needs one of its own: " + embeddings.getFirst() + " is written as " + family.head().get() + ".weight too");
-        }
-    }
-
-    /// @throws InputException when config.json says at both places, or the only one, that the head is one of its own, and there is none
-    private void requireHead(Family family, Map<String, TensorView> tensors, JsonNode scope) {
-        String key = family.rules().path("head").path("tie_key").asText();
-        boolean own = scope.path(key).isBoolean() && !scope.path(key).asBoolean() && !config.json().path(key).asBoolean(false);
-        if (own && !family.tied(scope) && !isStored(tensors, family.head().orElseThrow())) {
-            throw InputException.in(checkpoint.folder(), "has no tensor " + family.head().get() + ".weight, but config.json says " + key + " = false; the checkpoint is incomplete, download it again");
-        }
     }
 
     /// @throws InputException when not one tensor is a parameter of the class
@@ -157,27 +117,21 @@ public final class Layouts {
         }
     }
 
-    private static boolean isStored(Map<String, TensorView> tensors, String path) {
-        return tensors.keySet().stream().anyMatch(n -> n.startsWith(path + "."));
-    }
-
     /// mlx_lm refuses tensors that are no parameters, and only some of its classes leave these out themselves.
-    private void dropUnused(Family family, Map<String, TensorView> tensors, JsonNode scope) {
+    private void dropUnused(Family family, OutputHead head, Map<String, TensorView> tensors, JsonNode scope) {
         JsonNode layers = scope.path("num_hidden_layers");
         if (layers.isIntegralNumber() && ExpectedTensors.isPlain(family)) {
             tensors.keySet().stream().filter(n -> layer(n) >= Math.max(0, layers.asLong())).findFirst().ifPresent(n -> {
                 throw InputException.in(config.file(), "counts " + layers + " layers, but the model has the tensor " + n + "; the two do not belong together, download both again");
             });
         }
-        boolean tied = family.head().isPresent() && family.rules().path("head").path("present").asText().equals("unless_tied") && family.tied(scope)
-                && family.steps().findValuesAsText("do").stream().noneMatch("copy"::equals);
         tensors.entrySet().removeIf(e -> {
             String why = null;
             if (ROTARY_TABLE.matcher(e.getKey()).find()) {
                 why = "rotary table, computed anew when the model is loaded";
             } else if (layers.isIntegralNumber() && layer(e.getKey()) >= layers.asLong()) {
                 why = "layer beyond the " + layers + " that config.json counts (multi-token prediction), which mlx_lm does not run";
-            } else if (tied && e.getKey().startsWith(family.head().get() + ".")) {
+            } else if (head.leavesOut(e.getKey())) {
                 why = "the head shares the embedding";
             }
             if (why == null) {
@@ -188,63 +142,7 @@ public final class Layouts {
             }
             return true;
         });
-        JsonNode head = family.rules().path("head");
-        boolean silent = head.path("tie_default").asBoolean(false) && !scope.has(head.path("tie_key").asText());
-        if (silent && family.tied(scope) && dropped.keySet().stream().anyMatch(n -> n.endsWith("lm_head.weight"))) {
-            assumptions.add("config.json does not say whether the head shares the embedding: as in mlx_lm it is assumed to, and the stored lm_head.weight is left out; "
-                    + "if the two differ, set " + head.path("tie_key").asText() + " to false");
-        }
-    }
-
-    /// A head of its own that training changed is lost where config.json has it shared.
-    private void sayIfHeadDiffers(Family family, Map<String, TensorView> tensors, JsonNode scope) {
-        JsonNode rules = family.rules().path("head");
-        Optional<TensorView> head = only(tensors, "lm_head.weight");
-        Optional<TensorView> embedding = only(tensors, "embed_tokens.weight");
-        if (!rules.path("present").asText().equals("unless_tied") || !family.tied(scope) || head.isEmpty() || embedding.isEmpty()) {
-            return;
-        }
-        if (!head.get().shape().equals(embedding.get().shape()) || !sameRows(Rows.of(head.get()), Rows.of(embedding.get()))) {
-            assumptions.add("the stored lm_head.weight differs from the embedding, and is left out, as config.json has the head share the embedding: mlx_lm does the same; "
-                    + "to keep it, set " + rules.path("tie_key").asText() + " to false");
-        }
-    }
-
-    /// The matrix whose name has this end, where there is one and it is stored as numbers.
-    private static Optional<TensorView> only(Map<String, TensorView> tensors, String end) {
-        List<TensorView> found = tensors.entrySet().stream().filter(e -> e.getKey().endsWith(end)).map(Map.Entry::getValue).toList();
-        return found.size() == 1 && isFloat(found.getFirst()) && found.getFirst().shape().rank() == 2 ? Optional.of(found.getFirst()) : Optional.empty();
-    }
-
-    /// Whether a few rows, evenly spread, are equal.
-    private static boolean sameRows(Rows a, Rows b) {
-        float[] x = new float[a.columns()];
-        float[] y = new float[a.columns()];
-        long step = Math.max(1, a.rows() / ROWS_COMPARED);
-        for (long row = 0; row < a.rows(); row += step) {
-            a.read(row, 1, x);
-            b.read(row, 1, y);
-            if (!Arrays.equals(x, y)) {
-                return false;
-            }
-        }
-        return true;
-    }
-
-    /// A tied model may be stored with its head alone.
-    private void headToEmbedding(Family family, Map<String, TensorView> tensors, boolean tied) {
-        if (!tied || family.head().isEmpty() && !family.rules().path("head").path("present").asText().equals("never")) {
-            return;
-        }
-        for (String head : List.of("lm_head.weight", "language_model.lm_head.weight")) {
-            String prefix = head.substring(0, head.length() - "lm_head.weight".length());
-            String embedding = prefix + "model.embed_tokens.weight";
-            boolean stored = tensors.keySet().stream().anyMatch(n -> n.endsWith("embed_tokens.weight") || n.endsWith("embeddings.weight") || n.endsWith("wte.weight"));
-            if (tensors.containsKey(head) && !stored) {
-                tensors.put(embedding, tensors.remove(head));
-                assumptions.add("only " + head + " is stored, and the head shares the embedding: it is taken for " + embedding);
-            }
-        }
+        head.sayIfSharingIsAssumed(dropped.keySet());
     }
 
     /// Decodes what the rules would pass through, when it is to be quantized anew.
@@ -318,7 +216,7 @@ public final class Layouts {
         return new Layout(architecture, modules, plain, prequantized, out, written);
     }
 
-    private static boolean isFloat(TensorView view) {
+    static boolean isFloat(TensorView view) {
         return view.dtype().isMlxFloat() || view.dtype() == DType.F64;
     }
 
@@ -397,50 +295,6 @@ public final class Layouts {
         // a config.json may have several of them, of which its class reads one
         int layers = LAYER_COUNTS.stream().filter(k -> scope.path(k).isInt()).mapToInt(k -> scope.path(k).asInt()).min().orElse(0);
         return IntStream.range(0, layers).filter(l -> !found.contains(l)).findFirst();
-    }
-
-    /// Whether mlx_lm is known to have a class for a model of this type.
-    public static boolean isKnown(ModelConfig config) {
-        return Family.of(config.modelType()).isPresent();
-    }
-
-    /// The part of config.json that the model's class reads; the root for a class that is not known.
-    public static JsonNode scope(ModelConfig config) {
-        return Family.of(config.modelType()).map(f -> f.scope(config.json())).orElse(config.json());
-    }
-
-    /// What config.json says of the language model, with the class's defaults where it says nothing.
-    public static JsonNode settings(Layout layout) {
-        JsonNode text = layout.config().path("text_config");
-        Optional<Family> family = Family.of(layout.architecture().family());
-        JsonNode read = family.map(f -> f.scope(layout.config())).orElse(layout.config());
-        JsonNode own = text.isObject() && !read.has("num_hidden_layers") ? text : read;
-        return family.map(f -> (JsonNode) f.withDefaults(own)).orElse(own);
-    }
-
-    /// The configuration of the language model, with the values of its class for keys that it leaves out.
-    public static ModelConfig withDefaults(ModelConfig config) {
-        return Family.of(config.modelType()).map(f -> new ModelConfig(config.file(), f.withDefaults(f.scope(config.json())))).orElse(config);
-    }
-
-    /// Whether a known class reads this key of the configuration of the language model.
-    public static boolean reads(ModelConfig config, String key) {
-        return Family.of(config.modelType()).filter(f -> f.reads(key)).isPresent();
-    }
-
-    /// Whether the lists of a known class name this path as that of a module.
-    public static boolean isModule(ModelConfig config, String path) {
-        return Family.of(config.modelType()).filter(f -> f.modules().contains(path)).isPresent();
-    }
-
-    /// Whether a known class loads this tensor only as it is, never as codes and scales.
-    public static boolean isRaw(ModelConfig config, String tensor) {
-        return Family.of(config.modelType()).filter(f -> f.raw().contains(tensor)).isPresent();
-    }
-
-    /// Whether mlx_lm's class has no output head of its own with this config.json, and so refuses tensors of one. Of a class that is not known nothing is known.
-    public static boolean refusesHead(ModelConfig config) {
-        return Family.of(config.modelType()).filter(f -> f.refusesHead(f.scope(config.json()))).isPresent();
     }
 
     /// Embeddings, layers, the rest, the head.

@@ -42,9 +42,8 @@ final class OutputKeys {
         }
         unrollRope(out, known(rules.path("required"), rules.path("defaults")));
         complete(out, rules.path("required"));
-        JsonNode head = rules.path("head");
-        if (head.path("present").asText().equals("unless_tied") && family.scope(out) instanceof ObjectNode read) {
-            read.put(head.path("tie_key").asText(), tied);
+        if (family.head().presence() == Family.Presence.UNLESS_TIED && family.scope(out) instanceof ObjectNode read) {
+            read.put(family.head().tieKey(), tied);
         }
         return out;
     }

@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import ram.layout.Layout;
-import ram.layout.Layouts;
+import ram.layout.ModelClass;
 import ram.tensor.Rows;
 import ram.tensor.TensorView;
 
@@ -20,7 +20,7 @@ final class Dense {
         for (Layout.Plain p : layout.plain()) {
             plain.put(p.name(), p.view());
         }
-        config = Layouts.settings(layout);
+        config = ModelClass.settings(layout);
         plusOne = DecoderRules.has("norm_plus_one", layout.architecture().family());
     }
 

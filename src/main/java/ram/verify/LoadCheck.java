@@ -10,6 +10,7 @@ import java.util.regex.Pattern;
 import ram.format.Format;
 import ram.layout.ExpectedTensors;
 import ram.layout.Layouts;
+import ram.layout.ModelClass;
 import ram.layout.ModelConfig;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.Shape;
@@ -45,19 +46,19 @@ public final class LoadCheck {
         SortedMap<String, Format> formats = StoredFormats.read(checkpoint, config, complain);
         head();
         layers();
-        formats.keySet().stream().filter(p -> Layouts.isRaw(config, p + ".weight"))
+        formats.keySet().stream().filter(p -> ModelClass.isRaw(config, p + ".weight"))
                 .forEach(p -> complain.accept("module " + p + " is quantized, which mlx_lm does not do to it; it would refuse the scales"));
         ExpectedTensors.problems(config, decodedShapes(formats)).forEach(complain);
         return formats;
     }
 
     private void head() {
-        boolean tied = Layouts.refusesHead(config);
+        boolean tied = ModelClass.refusesHead(config);
         for (String name : checkpoint.tensors().keySet()) {
             if (tied && name.matches("(language_model\\.)?lm_head\\.(weight|scales|biases)")) {
                 complain.accept("tensor '" + name + "' is stored although config.json ties the head to the embedding; mlx_lm would refuse or ignore it");
             }
-            if (UNSTACKED.matcher(name).find() && !Layouts.isModule(config, name.substring(0, name.lastIndexOf('.')))) {
+            if (UNSTACKED.matcher(name).find() && !ModelClass.isModule(config, name.substring(0, name.lastIndexOf('.')))) {
                 complain.accept("tensor '" + name + "' belongs to a single expert; mlx_lm loads quantized experts only as one stack");
             }
         }
@@ -65,7 +66,7 @@ public final class LoadCheck {
 
     /// That no layer is missing.
     private void layers() {
-        Layouts.missingLayer(checkpoint.tensors().keySet(), Layouts.scope(config)).ifPresent(l -> complain.accept("layer " + l + " is missing, though config.json counts more layers than that; mlx_lm would miss its parameters"));
+        Layouts.missingLayer(checkpoint.tensors().keySet(), ModelClass.scope(config)).ifPresent(l -> complain.accept("layer " + l + " is missing, though config.json counts more layers than that; mlx_lm would miss its parameters"));
     }
 
     /// As a class sees them: a quantized module is its weight.

@@ -67,12 +67,10 @@ class FamiliesJsonTest {
     @ParameterizedTest
     @MethodSource("families")
     void theHeadIsOfAKnownForm(Family family) {
-        JsonNode head = family.rules().path("head");
-        String present = head.path("present").asText();
-        assertTrue(Set.of("always", "must_exist", "never", "unless_tied", "if_tensor").contains(present), present);
-        assertEquals(!present.equals("never"), head.path("module").isTextual());
-        assertTrue(!present.equals("unless_tied") || head.path("tie_key").isTextual() && head.has("tie_default"));
-        assertEquals(Set.of(), minus(keys(head), Set.of("module", "present", "tie_key", "tie_default", "tie_unsaid")));
+        Family.Head head = family.head();
+        assertEquals(head.presence() == Family.Presence.NEVER, head.module().isEmpty());
+        assertTrue(head.presence() != Family.Presence.UNLESS_TIED || !head.tieKey().isEmpty() && !head.tieDefault().isMissingNode());
+        assertEquals(Set.of(), minus(keys(family.rules().path("head")), Set.of("module", "present", "tie_key", "tie_default", "tie_unsaid")));
     }
 
     @ParameterizedTest

@@ -276,7 +276,7 @@ class LayoutsTest {
         decoder(new SafetensorsFile(), "language_model.").write(folder.resolve("model.safetensors"));
         try (Model model = Model.open(folder)) {
             assertEquals(32, model.layout().config().path("vocab_size").asInt());
-            assertEquals("8 heads, 4 of keys", Layouts.settings(model.layout()).path("num_attention_heads") + " heads, " + Layouts.settings(model.layout()).path("num_key_value_heads") + " of keys",
+            assertEquals("8 heads, 4 of keys", ModelClass.settings(model.layout()).path("num_attention_heads") + " heads, " + ModelClass.settings(model.layout()).path("num_key_value_heads") + " of keys",
                     "the wrapper's defaults, which are not those of its text class");
         }
     }
