@@ -79,10 +79,10 @@ public final class Layouts {
         head.toEmbedding(dense);
         head.sayIfItDiffers(dense);
         Map<String, TensorView> mlx = new Transforms(dense, scope, defaults, dropped).apply(family);
+        dropUnused(family, head, mlx, scope);
         missingLayer(mlx.keySet(), scope).ifPresent(l -> {
             throw InputException.in(checkpoint.folder(), "has no tensor of layer " + l + ", although config.json counts more layers than that; the checkpoint is incomplete, download it again");
         });
-        dropUnused(family, head, mlx, scope);
         head.fromEmbedding(mlx);
         head.require(mlx);
         if (known.isPresent()) {

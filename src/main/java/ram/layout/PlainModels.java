@@ -1,7 +1,5 @@
 package ram.layout;
 
-import com.fasterxml.jackson.databind.node.ArrayNode;
-import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
 import java.util.Optional;
@@ -36,13 +34,6 @@ final class PlainModels {
         ObjectNode rules = like.rules().deepCopy();
         boolean head = names.contains("lm_head.weight");
         rules.putObject("head").put("module", "lm_head").put("present", "if_tensor");
-        ArrayNode steps = JsonNodeFactory.instance.arrayNode();
-        like.steps().forEach(s -> {
-            if (!s.path("match").asText().contains("lm_head")) {
-                steps.add(s);
-            }
-        });
-        rules.set("steps", steps);
         rules.remove(List.of("required", "defaults"));
         like.rules().path("defaults").properties().stream().filter(e -> e.getKey().contains("experts")).forEach(e -> rules.withObject("/defaults").set(e.getKey(), e.getValue()));
         Optional<Boolean> tied = config.json().has("tie_word_embeddings") ? Optional.of(config.json().path("tie_word_embeddings").asBoolean()) : Optional.empty();
