@@ -47,6 +47,7 @@ public final class ExpectedTensors {
             return List.of();
         }
         ExpectedTensors expected = new ExpectedTensors(family.get(), family.get().scope(config.json()), shapes);
+        RopeScaling.problem(family.get(), expected.scope, expected.scope).ifPresent(p -> expected.problems.add("config.json " + p + "; mlx_lm would not load the folder"));
         expected.checkHead();
         expected.checkFeedForward();
         if (isPlain(family.get())) {
@@ -125,7 +126,8 @@ public final class ExpectedTensors {
 
     /// Known of every class: whether it has a head of its own.
     private void checkHead() {
-        family.head().module().filter(m -> !family.head().isShared(scope) && shapes.keySet().stream().noneMatch(n -> n.startsWith(m + "."))).ifPresent(m -> missing(m + ".weight"));
+        Family.Head head = family.head();
+        head.module().filter(m -> !head.isShared(scope) && shapes.keySet().stream().noneMatch(n -> n.startsWith(m + "."))).ifPresent(m -> missing(m + ".weight"));
     }
 
     /// The three projections of a network come together, experts have a router, and where one layer with attention has such a network, all have.

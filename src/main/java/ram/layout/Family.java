@@ -97,6 +97,11 @@ record Family(String name, JsonNode rules) {
         return rules.path("flags");
     }
 
+    /// The rule of `rope-scaling.json` that the class follows; empty where none is known.
+    String ropeRule() {
+        return rules.path("rope_scaling").asText();
+    }
+
     /// The part of config.json that the class reads: the root, or `text_config`.
     JsonNode scope(ObjectNode config) {
         return switch (rules.path("config_from").asText("root")) {

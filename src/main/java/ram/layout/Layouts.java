@@ -212,6 +212,9 @@ public final class Layouts {
             throw InputException.in(checkpoint.folder(), "has no tensor that MLX would load for model_type '" + config.modelType() + "'; check config.json, or download the model again");
         }
         ObjectNode written = OutputKeys.of(config, family, tied, tensors, assumptions);
+        RopeScaling.problem(family, family.scope(written), family.scope(config.json())).ifPresent(p -> {
+            throw InputException.in(config.file(), p);
+        });
         Architecture architecture = new Architecture(config.modelType(), family.name(), known, classifier.structure(modules, names), tied, assumptions);
         return new Layout(architecture, modules, plain, prequantized, out, written);
     }

@@ -34,7 +34,7 @@ final class PlainModels {
         ObjectNode rules = like.rules().deepCopy();
         boolean head = names.contains("lm_head.weight");
         rules.putObject("head").put("module", "lm_head").put("present", "if_tensor");
-        rules.remove(List.of("required", "defaults"));
+        rules.remove(List.of("required", "defaults", "rope_scaling"));
         like.rules().path("defaults").properties().stream().filter(e -> e.getKey().contains("experts")).forEach(e -> rules.withObject("/defaults").set(e.getKey(), e.getValue()));
         Optional<Boolean> tied = config.json().has("tie_word_embeddings") ? Optional.of(config.json().path("tie_word_embeddings").asBoolean()) : Optional.empty();
         if (head && tied.orElse(false)) {

@@ -107,6 +107,9 @@ class TamperedTest {
         Path more = edited("config.json", c -> c.put("num_hidden_layers", 5));
         Files.delete(more.resolve("manifest.json"));
         refused("layer 4 is missing, though config.json counts more", "verify", more);
+        Path scaled = edited("config.json", c -> c.putObject("rope_scaling").put("rope_type", "dynamic"));
+        Files.delete(scaled.resolve("manifest.json"));
+        refused("config.json has rope_scaling of the type 'dynamic'", "verify", scaled);
     }
 
     /// Found in the headers, before an analysis.

@@ -395,6 +395,61 @@ class LayoutsTest {
         }
     }
 
+    /// mlx_lm makes the rotary embeddings before it reads a tensor, and stops at what it does not know.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            llama     | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic', and mlx_lm's llama knows only default, linear, llama3, yarn
+            mistral   | {"type":"su","rope_type":"linear","factor":2.0}  | of the type 'su'
+            qwen3     | {"type":"","rope_type":"dynamic"}                | of the type 'dynamic', and mlx_lm's qwen3
+            smollm3   | {"rope_type":null}                               | of the type 'null'
+            qwen2     | {"type":"linear"}                                | of the type 'linear' without factor, which mlx_lm's qwen2 needs
+            olmo2     | {"rope_type":"llama3","factor":null}             | of the type 'llama3' without factor
+            granite   | {"rope_type":"longrope","short_factor":[1.0],"original_max_position_embeddings":8} | of the type 'longrope' without long_factor
+            olmoe     | {"rope_type":"mrope","mrope_section":[1,2]}      | of the type 'mrope' without mrope_section[3]
+            qwen2_moe | {"rope_type":"linear","factor":2.0}              | rope_scaling without type, which mlx_lm's qwen2_moe needs
+            qwen2_moe | {"type":"yarn","factor":2.0}                     | of the type 'yarn', and mlx_lm's qwen2_moe knows only linear
+            qwen2_moe | {"type":"linear"}                                | of the type 'linear' without factor
+            llama     | [1.0]                                            | rope_scaling that is no object, which mlx_lm's llama cannot read
+            """)
+    void rotaryEmbeddingsThatTheClassCannotMakeAreRefused(String type, String scaling, String why) throws IOException {
+        String remedy = "; correct it, or remove it, which leaves the model the context length it was first trained with";
+        List<String> found = problems(type, ",\"rope_scaling\":" + scaling).stream().filter(p -> p.contains("rope_scaling")).toList();
+        assertEquals(1, found.size(), found.toString());
+        String problem = found.getFirst();
+        assertTrue(problem.startsWith("config.json has rope_scaling") && problem.contains(why) && problem.endsWith(remedy + "; mlx_lm would not load the folder"), problem);
+        config("\"model_type\":\"" + type + "\",\"hidden_size\":32,\"num_hidden_layers\":1,\"num_attention_heads\":1,\"vocab_size\":32,"
+                + "\"num_experts\":2,\"tie_word_embeddings\":true,\"rope_scaling\":" + scaling);
+        decoder(new SafetensorsFile()).write(folder.resolve("model.safetensors"));
+        String message = refusal();
+        assertTrue(message.startsWith(folder.resolve("config.json") + ": has rope_scaling") && message.contains(why) && message.endsWith(remedy), message);
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            llama     | null
+            llama     | {}
+            llama     | {"factor":2.0}
+            qwen2     | {"type":"mrope","mrope_section":[1,2,3]}
+            qwen3     | {"type":null,"rope_type":"yarn","factor":2.0}
+            granite   | {"type":"linear","rope_type":"dynamic","factor":2.0}
+            olmo2     | {"rope_type":"longrope","short_factor":[1.0],"long_factor":[1.0],"original_max_position_embeddings":8}
+            qwen2_moe | {"type":"linear","factor":2.0}
+            qwen2_moe | {}
+            mixtral   | {"rope_type":"dynamic"}
+            """)
+    void rotaryEmbeddingsThatItCanMakeAreNot(String type, String scaling) throws IOException {
+        assertEquals(List.of(), problems(type, ",\"rope_scaling\":" + scaling).stream().filter(p -> p.contains("rope_scaling")).toList());
+    }
+
+    /// Transformers 5 keeps them in rope_parameters, from where the output's rope_scaling comes.
+    @Test
+    void rotaryParametersThatTheClassCannotMakeAreRefused() throws IOException {
+        config(QWEN3 + ",\"tie_word_embeddings\":true,\"rope_parameters\":{\"rope_type\":\"dynamic\",\"rope_theta\":7.0,\"factor\":2.0}");
+        decoder(new SafetensorsFile()).write(folder.resolve("model.safetensors"));
+        assertTrue(refusal().startsWith(folder.resolve("config.json") + ": has rope_parameters of the type 'dynamic', and mlx_lm's qwen3 knows only default"), refusal());
+        assertTrue(refusal().endsWith("; correct it, or set its rope_type to default, which leaves the model the context length it was first trained with"), refusal());
+    }
+
     /// Most of their models share the embedding, so that the usual configurations have no head.
     @ParameterizedTest
     @ValueSource(strings = {"smollm3", "granite", "granitemoe", "exaone", "starcoder2", "bitnet", "jamba", "gpt_bigcode"})

@@ -1,0 +1,80 @@
+package ram.layout;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/// Which `rope_scaling` a class of mlx_lm can be made with, by the rules of `rope-scaling.json`. With another one it stops before it reads a tensor.
+final class RopeScaling {
+    private static final String KEY = "rope_scaling";
+    private static final Pattern LENGTH = Pattern.compile("(\\w+)\\[(\\d+)]");
+
+    private static final class Holder {
+        static final JsonNode RULES = load();
+
+        private static JsonNode load() {
+            try (InputStream in = RopeScaling.class.getResourceAsStream("rope-scaling.json")) {
+                return new ObjectMapper().readTree(in);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    private RopeScaling() {
+    }
+
+    /// Whether there is a rule of this name.
+    static boolean isRule(String name) {
+        return Holder.RULES.has(name);
+    }
+
+    /// @param written the part of an output's config.json that the class reads
+    /// @param source the same part of the file that the sentence is about: it may say `rope_parameters`, of which the output's settings come
+    /// @return what the class would stop at and what to do about it, to be read after the name of the file
+    static Optional<String> problem(Family family, JsonNode written, JsonNode source) {
+        boolean own = source.hasNonNull(KEY);
+        JsonNode rule = Holder.RULES.path(family.ropeRule());
+        JsonNode scaling = written.path(KEY);
+        if (rule.isMissingNode() || scaling.isMissingNode() || scaling.isNull() || scaling.isContainerNode() && scaling.isEmpty()) {
+            return Optional.empty();
+        }
+        String key = own ? KEY : "rope_parameters";
+        String without = own ? "remove it" : "set its rope_type to default";
+        return wrong(rule, scaling, family.name())
+                .map(why -> "has " + key + why + "; correct it, or " + without + ", which leaves the model the context length it was first trained with");
+    }
+
+    private static Optional<String> wrong(JsonNode rule, JsonNode scaling, String name) {
+        if (!scaling.isObject()) {
+            return Optional.of(" that is no object, which mlx_lm's " + name + " cannot read");
+        }
+        List<String> keys = rule.path("type_keys").valueStream().map(JsonNode::asText).toList();
+        // as in Python's `or`: an empty value counts as none, except the last one's
+        JsonNode said = keys.stream().map(scaling::path).filter(t -> Family.truthy(t, null)).findFirst().orElse(scaling.path(keys.getLast()));
+        JsonNode type = said.isMissingNode() ? rule.path("unsaid") : said;
+        if (type.isMissingNode()) {
+            return Optional.of(" without " + keys.getLast() + ", which mlx_lm's " + name + " needs");
+        }
+        String known = String.join(", ", rule.path("types").propertyStream().map(Map.Entry::getKey).toList());
+        JsonNode needed = rule.path("types").path(type.asText());
+        if (needed.isMissingNode()) {
+            return Optional.of(" of the type '" + type.asText() + "', and mlx_lm's " + name + " knows only " + known);
+        }
+        return needed.valueStream().map(JsonNode::asText).filter(key -> !has(scaling, key)).findFirst()
+                .map(key -> " of the type '" + type.asText() + "' without " + key + ", which mlx_lm's " + name + " needs");
+    }
+
+    /// @param key as `key[n]` where the value has to be a list of n
+    private static boolean has(JsonNode scaling, String key) {
+        Matcher list = LENGTH.matcher(key);
+        return list.matches() ? scaling.path(list.group(1)).size() == Integer.parseInt(list.group(2)) : scaling.hasNonNull(key);
+    }
+}
