@@ -4,8 +4,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -14,6 +18,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -123,14 +128,29 @@ class PoliciesTest {
         assertTrue(down.format().isDense() && down.why() == Why.CANNOT_QUANTIZE);
     }
 
+    /// A module for everything that can have decided, as each is explained in other words.
+    private static Collection<ModulePlan> oneOfEachReason(Manifest m) {
+        return m.modules().stream().collect(Collectors.toMap(ModulePlan::why, x -> x, (first, _) -> first)).values();
+    }
+
     @ParameterizedTest
     @EnumSource(Policy.class)
-    void everyPolicyPlansAndExplains(Policy policy) {
+    void everyPolicyPlansAndExplains(Policy policy, @TempDir Path folder) throws IOException {
         for (Profile p : List.of(LLAMA, MIXTURE)) {
             PlanRequest request = PlanRequest.defaults().withPolicy(policy, 4, 64);
             Manifest m = Planner.plan(p, policy.isPriced() ? request.within(new Limit.BitsPerWeight(5)) : request);
             assertEquals(policy.label(), m.policy());
-            assertEquals(m, Planner.plan(p, PlanRequest.of(m)));
+            Manifest back = ManifestJson.read(Files.write(folder.resolve("manifest.json"), ManifestJson.write(m)));
+            assertEquals(m, back);
+            PlanRequest again = PlanRequest.of(back);
+            assertEquals(m, Planner.plan(p, again));
+            for (ModulePlan one : oneOfEachReason(m)) {
+                Explain explained = Explain.of(p, again, one.path());
+                assertEquals(one, explained.module());
+                assertEquals(List.of(one.format()), explained.curve().stream().filter(Explain.Point::chosen).map(Explain.Point::format).toList());
+                assertTrue(explained.rule().endsWith("."));
+                assertEquals(policy.isPriced(), explained.atMore().isPresent());
+            }
             assertTrue(m.modules().stream().noneMatch(x -> x.reason().isBlank()));
             if (!policy.isPriced()) {
                 BudgetException e = assertThrows(BudgetException.class, () -> Planner.plan(p, request.withBudget(m.sizes().files() - 1)));
