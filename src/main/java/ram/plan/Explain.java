@@ -56,19 +56,19 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
             throw new UsageException("there is no module '" + path + "'");
         }
         Manifest manifest = Planner.plan(profile, request);
-        PlanProblem prepared = new PlanProblem(profile, request);
+        PlanProblem problem = new PlanProblem(profile, request);
         ModulePlan plan = manifest.modules().get(index);
         ModuleProfile m = profile.modules().get(index);
-        return new Explain(plan, rule(plan, manifest), curve(prepared.choices.get(index), Optional.of(plan.format())), share(profile, index), m.sensitivitySource(), ingredients(m), manifest.damagePrice(),
-                at(prepared, manifest, index, 0.95), at(prepared, manifest, index, 1.05));
+        return new Explain(plan, rule(plan, manifest), curve(problem.choices.get(index), Optional.of(plan.format())), share(profile, index), m.sensitivitySource(), ingredients(m), manifest.damagePrice(),
+                at(problem, manifest, index, 0.95), at(problem, manifest, index, 1.05));
     }
 
     /// The curve of every module, in the order of the profile.
     ///
     /// @param chosen the plan's formats by module path; may be empty
     public static List<List<Point>> curves(Profile profile, PlanRequest request, Map<String, Format> chosen) {
-        PlanProblem prepared = new PlanProblem(profile, request.within(Limit.NONE));
-        return prepared.choices.stream().map(c -> curve(c, Optional.ofNullable(chosen.get(c.module().path())))).toList();
+        PlanProblem problem = new PlanProblem(profile, request.within(Limit.NONE));
+        return problem.choices.stream().map(c -> curve(c, Optional.ofNullable(chosen.get(c.module().path())))).toList();
     }
 
     private static List<Point> curve(Choice choice, Optional<Format> chosen) {
@@ -120,14 +120,14 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
         return out;
     }
 
-    private static Optional<Format> at(PlanProblem prepared, Manifest manifest, int index, double factor) {
-        if (!prepared.request.policy().isPriced()) {
+    private static Optional<Format> at(PlanProblem problem, Manifest manifest, int index, double factor) {
+        if (!problem.request.policy().isPriced()) {
             return Optional.empty();
         }
         try {
             // a plan for a divergence has no other limit than its own size
-            long limit = manifest.limit() instanceof Limit.Divergence ? manifest.sizes().files() : prepared.limit();
-            return Optional.of(prepared.solve((long) (limit * factor)).formats().get(index));
+            long limit = manifest.limit() instanceof Limit.Divergence ? manifest.sizes().files() : problem.limit();
+            return Optional.of(problem.solve((long) (limit * factor)).chosen().get(index).format());
         } catch (BudgetException e) {
             return Optional.empty();
         }

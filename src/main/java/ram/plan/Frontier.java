@@ -67,46 +67,48 @@ public record Frontier(List<Point> points, int knee, List<Machine> machines, lon
         if (n < 2 || n > 100_000) {
             throw new UsageException("the number of budgets must be 2 to 100000, not " + n);
         }
-        PlanProblem prepared = new PlanProblem(profile, request.within(Limit.NONE));
-        long low = request.allowUnsafe() ? prepared.smallestUnsafe : prepared.smallestSafe;
-        long high = Math.max(low, prepared.largest);
+        PlanProblem problem = new PlanProblem(profile, request.within(Limit.NONE));
+        long low = request.allowUnsafe() ? problem.smallestUnsafe : problem.smallestSafe;
+        long high = Math.max(low, problem.largest);
         List<Point> points = new ArrayList<>();
         List<Format> lastFormats = List.of();
         for (int i = 0; i < n; i++) {
             long budget = i == n - 1 ? high : low + (high - low) / (n - 1) * i;
-            PlanProblem.Solved solved = prepared.solve(budget, true);
+            PlanProblem.Solved solved = problem.solve(budget, true);
             Solver.Solution s = solved.solution();
-            if (!points.isEmpty() && (solved.formats().equals(lastFormats) || s.objective() > points.getLast().damage())) {
+            List<Format> formats = solved.formats();
+            if (!points.isEmpty() && (formats.equals(lastFormats) || s.objective() > points.getLast().damage())) {
                 Point last = points.getLast();
                 points.add(new Point(budget, last.bytes, last.bitsPerWeight, last.damage, s.price(), last.proven, last.shares));
                 continue;
             }
-            lastFormats = solved.formats();
-            points.add(point(prepared, budget, solved));
+            lastFormats = formats;
+            points.add(point(problem, budget, solved));
         }
         List<Machine> machines = new ArrayList<>();
         for (int gib : Devices.SHOWN_GIB) {
             long budget = Devices.weightBytes(gib);
-            machines.add(new Machine(gib, budget, budget < low ? Optional.empty() : Optional.of(point(prepared, budget, prepared.solve(budget, true)))));
+            machines.add(new Machine(gib, budget, budget < low ? Optional.empty() : Optional.of(point(problem, budget, problem.solve(budget, true)))));
         }
         return new Frontier(points, knee(points), machines, low, request.policy() != Policy.MINT && profile.modules().stream().anyMatch(m -> m.sensitivity() > 0));
     }
 
-    private static Point point(PlanProblem prepared, long budget, PlanProblem.Solved solved) {
+    private static Point point(PlanProblem problem, long budget, PlanProblem.Solved solved) {
         Solver.Solution s = solved.solution();
-        PlanProblem.Totals totals = prepared.totals(solved.formats());
+        List<Format> formats = solved.formats();
+        PlanProblem.Totals totals = problem.totals(formats);
         SortedMap<Integer, Long> weights = new TreeMap<>();
         long all = 0;
-        for (int i = 0; i < solved.formats().size(); i++) {
-            long own = prepared.choices.get(i).module().parameters();
-            weights.merge(solved.formats().get(i).bits(), own, Long::sum);
+        for (int i = 0; i < formats.size(); i++) {
+            long own = problem.choices.get(i).module().parameters();
+            weights.merge(formats.get(i).bits(), own, Long::sum);
             all += own;
         }
         SortedMap<Integer, Double> shares = new TreeMap<>();
         for (Map.Entry<Integer, Long> e : weights.entrySet()) {
             shares.put(e.getKey(), (double) e.getValue() / all);
         }
-        return new Point(budget, totals.files(), prepared.parameters == 0 ? 0 : 8.0 * totals.data() / prepared.parameters, s.objective(), s.price(), s.proven(), shares);
+        return new Point(budget, totals.files(), problem.parameters == 0 ? 0 : 8.0 * totals.data() / problem.parameters, s.objective(), s.price(), s.proven(), shares);
     }
 
     private static int knee(List<Point> points) {

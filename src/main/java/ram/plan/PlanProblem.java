@@ -30,14 +30,35 @@ final class PlanProblem {
     private final long fixed;
     private final long fixedData;
     private final long fixedCost;
+    /// What the solver chooses from, per module, with the damage that it minimises.
+    private final List<List<Candidate>> open;
     private final Solver solver;
 
     record Totals(long data, long files) {
     }
 
-    /// @param formats one per module
+    /// What the solver chose, and how good that is.
+    ///
+    /// @param chosen one per module, with the damage that was minimised
     /// @param reserved bytes of the limit that the solver was not given
-    record Solved(List<Format> formats, Solution solution, long reserved) {
+    record Solved(List<Candidate> chosen, Solution solution, long reserved) {
+        /// @throws IllegalStateException when the solution is one of other candidates
+        Solved {
+            chosen = List.copyOf(chosen);
+            double damage = 0;
+            for (Candidate c : chosen) {
+                damage += c.damage();
+            }
+            // the same sum in the same order: equal to the last bit
+            if (damage != solution.objective()) {
+                throw new IllegalStateException("a solution of objective " + solution.objective() + " for candidates whose damage is " + damage);
+            }
+        }
+
+        /// One per module.
+        List<Format> formats() {
+            return chosen.stream().map(Candidate::format).toList();
+        }
     }
 
     PlanProblem(Profile profile, PlanRequest request) {
@@ -45,6 +66,7 @@ final class PlanProblem {
         this.request = request;
         this.choices = Candidates.of(profile, Damage.of(profile), request, request.allowUnsafe());
         List<Choice> priced = request.policy() == Policy.MINT ? Candidates.of(profile, Damage.withPriors(profile), request, request.allowUnsafe()) : choices;
+        this.open = priced.stream().map(Choice::allowed).toList();
         this.countData = request.limit() instanceof Limit.BitsPerWeight;
         List<Entry> fixedEntries = OutputSize.fixed(profile);
         this.fixedData = OutputSize.data(fixedEntries);
@@ -62,8 +84,8 @@ final class PlanProblem {
         }
         this.parameters = n;
         List<Item> items = new ArrayList<>();
-        for (Choice c : priced) {
-            items.add(new Item(c.allowed().stream().map(x -> new Option(countData ? x.bytes() : x.cost(), x.damage())).toList()));
+        for (List<Candidate> candidates : open) {
+            items.add(new Item(candidates.stream().map(c -> new Option(countData ? c.bytes() : c.cost(), c.damage())).toList()));
         }
         this.solver = Solver.of(items);
         this.smallestSafe = size(smallest(request.allowUnsafe() ? Candidates.of(profile, Damage.of(profile), request, false) : choices));
@@ -73,11 +95,6 @@ final class PlanProblem {
 
     private static List<Format> smallest(List<Choice> from) {
         return from.stream().map(c -> c.smallest().format()).toList();
-    }
-
-    /// @param chosen an index into the allowed formats of each module
-    private List<Format> formats(int[] chosen) {
-        return IntStream.range(0, chosen.length).mapToObj(i -> choices.get(i).allowed().get(chosen[i]).format()).toList();
     }
 
     /// The fewest bytes whose best plan is predicted to do no more damage than this, found by bisection to the byte.
@@ -150,15 +167,16 @@ final class PlanProblem {
         long capacity = (countData ? limit : OutputSize.capacity(limit)) - fixed;
         long usable = Math.max(capacity, solver.minBytes());
         Solution solution = quickly ? solver.solveQuickly(usable) : solver.solve(usable);
-        List<Format> formats = formats(solution.choices());
+        List<Candidate> chosen = IntStream.range(0, open.size()).mapToObj(i -> open.get(i).get(solution.choices()[i])).toList();
+        Solved solved = new Solved(chosen, solution, countData ? 0 : limit - fixed - capacity);
         if (capacity < solver.minBytes()) {
             // The allowance for several files may be all that is missing.
-            ShardPlan files = OutputSize.of(profile, formats);
+            ShardPlan files = OutputSize.of(profile, solved.formats());
             if ((countData ? files.dataBytes() : files.totalBytes()) > limit) {
                 throw tooSmall(limit);
             }
         }
-        return new Solved(formats, solution, countData ? 0 : limit - fixed - capacity);
+        return solved;
     }
 
     BudgetException tooSmall(long limit) {

@@ -32,11 +32,11 @@ public final class Planner {
             throw new UsageException("--mlx-version " + request.mlxVersion().orElseThrow() + " does not load " + p.format() + ", in which the source stores " + p.path()
                     + "; give a newer version, or analyze with --requantize");
         });
-        PlanProblem prepared = new PlanProblem(profile, request);
+        PlanProblem problem = new PlanProblem(profile, request);
         if (request.policy().isPriced()) {
-            return priced(prepared, prepared.limit());
+            return priced(problem, problem.limit());
         }
-        return ruled(prepared);
+        return ruled(problem);
     }
 
     private static void requireMeasured(Profile profile, PlanRequest request) {
@@ -51,46 +51,46 @@ public final class Planner {
         }
     }
 
-    static Manifest priced(PlanProblem prepared, long limit) {
-        PlanProblem.Solved solved = prepared.solve(limit);
+    static Manifest priced(PlanProblem problem, long limit) {
+        PlanProblem.Solved solved = problem.solve(limit);
         List<Decision> decisions = new ArrayList<>();
-        String reason = "least " + (prepared.request.policy() == Policy.MINT ? "weighted NRMSE" : "predicted damage") + " at the price of a byte";
-        for (int i = 0; i < prepared.choices.size(); i++) {
-            Choice c = prepared.choices.get(i);
-            Format format = solved.formats().get(i);
+        String reason = "least " + (problem.request.policy() == Policy.MINT ? "weighted NRMSE" : "predicted damage") + " at the price of a byte";
+        for (int i = 0; i < problem.choices.size(); i++) {
+            Choice c = problem.choices.get(i);
+            Format format = solved.chosen().get(i).format();
             decisions.add(settled(c).orElseGet(() -> c.floor().isPresent() && format.equals(c.smallest().format())
                     ? new Decision(format, Why.FLOOR, c.floor().get())
                     : new Decision(format, Why.BUDGET, reason)));
         }
         Solver.Solution s = solved.solution();
-        ShardPlan files = OutputSize.of(prepared.profile, solved.formats());
-        long used = prepared.countsData() ? files.dataBytes() : files.totalBytes();
+        ShardPlan files = OutputSize.of(problem.profile, solved.formats());
+        long used = problem.countsData() ? files.dataBytes() : files.totalBytes();
         if (used > limit) {
             throw new IllegalStateException("a plan of " + used + " bytes for a limit of " + limit);
         }
-        return manifest(prepared, decisions, files, List.of(),
+        return manifest(problem, decisions, files, List.of(),
                 new Manifest.SolverReport("knapsack", s.objective(), s.lowerBound(), s.proven(), s.price(), solved.reserved()));
     }
 
-    private static Manifest ruled(PlanProblem prepared) {
-        PlanRequest request = prepared.request;
-        RulePolicies rules = new RulePolicies(prepared.profile, request, prepared.choices);
+    private static Manifest ruled(PlanProblem problem) {
+        PlanRequest request = problem.request;
+        RulePolicies rules = new RulePolicies(problem.profile, request, problem.choices);
         List<Decision> decisions = rules.decide();
-        ShardPlan files = OutputSize.of(prepared.profile, decisions.stream().map(Decision::format).toList());
+        ShardPlan files = OutputSize.of(problem.profile, decisions.stream().map(Decision::format).toList());
         if (request.limit() != Limit.NONE) {
-            long limit = prepared.limit();
-            long used = prepared.countsData() ? files.dataBytes() : files.totalBytes();
+            long limit = problem.limit();
+            long used = problem.countsData() ? files.dataBytes() : files.totalBytes();
             if (used > limit) {
                 throw new BudgetException("policy " + request.policy().label() + " needs " + ByteSize.format(used) + " (" + used + " bytes), more than the budget of "
-                        + ByteSize.format(limit) + " (" + limit + " bytes); policy budget can go down to " + ByteSize.format(prepared.smallestSafe) + " ("
-                        + prepared.smallestSafe + " bytes)", prepared.smallestSafe, prepared.smallestUnsafe);
+                        + ByteSize.format(limit) + " (" + limit + " bytes); policy budget can go down to " + ByteSize.format(problem.smallestSafe) + " ("
+                        + problem.smallestSafe + " bytes)", problem.smallestSafe, problem.smallestUnsafe);
             }
         }
         double damage = 0;
         for (int i = 0; i < decisions.size(); i++) {
-            damage += prepared.choices.get(i).measured(decisions.get(i).format()).orElseThrow().damage();
+            damage += problem.choices.get(i).measured(decisions.get(i).format()).orElseThrow().damage();
         }
-        return manifest(prepared, decisions, files, rules.notes(), new Manifest.SolverReport("rule", damage, 0, false, 0, 0));
+        return manifest(problem, decisions, files, rules.notes(), new Manifest.SolverReport("rule", damage, 0, false, 0, 0));
     }
 
     /// What is settled whatever the policy: modules that cannot be quantized, and the user's rules.
@@ -107,12 +107,12 @@ public final class Planner {
         return Optional.empty();
     }
 
-    private static Manifest manifest(PlanProblem prepared, List<Decision> decisions, ShardPlan files, List<String> policyNotes, Manifest.SolverReport solver) {
-        Profile profile = prepared.profile;
+    private static Manifest manifest(PlanProblem problem, List<Decision> decisions, ShardPlan files, List<String> policyNotes, Manifest.SolverReport solver) {
+        Profile profile = problem.profile;
         List<ModulePlan> modules = new ArrayList<>();
         int unsafe = 0;
         for (int i = 0; i < decisions.size(); i++) {
-            Choice choice = prepared.choices.get(i);
+            Choice choice = problem.choices.get(i);
             Decision d = decisions.get(i);
             Candidate c = choice.measured(d.format()).orElseThrow();
             unsafe += c.safe() ? 0 : 1;
@@ -126,8 +126,8 @@ public final class Planner {
             notes.add(String.format(Locale.ROOT, "Predicted damage is a mean KL divergence in nats per token, right to within a factor of %.0f on small trained models%s.", Damage.TRUST,
                     predicted > Damage.MOST_TRUSTED ? String.format(Locale.ROOT, " up to %.1f; above that, as here, measured divergences were up to four times as large", Damage.MOST_TRUSTED) : ""));
         }
-        if (prepared.request.policy().isPriced() && modules.stream().allMatch(m -> m.format().isDense()) && modules.stream().anyMatch(m -> m.why() == Why.BUDGET)) {
-            notes.add("The whole model fits as it is, so nothing is quantized; set a budget below " + ByteSize.format(prepared.largest) + " to quantize it.");
+        if (problem.request.policy().isPriced() && modules.stream().allMatch(m -> m.format().isDense()) && modules.stream().anyMatch(m -> m.why() == Why.BUDGET)) {
+            notes.add("The whole model fits as it is, so nothing is quantized; set a budget below " + ByteSize.format(problem.largest) + " to quantize it.");
         }
         if (unsafe > 0) {
             notes.add(String.format(Locale.ROOT, "%d of %d modules are below the noise floor of 9 dB.", unsafe, modules.size()));
@@ -136,12 +136,12 @@ public final class Planner {
         if (borrowed > 0) {
             notes.add(borrowed + " of " + modules.size() + " modules have a borrowed sensitivity, because the propagation does not cover them.");
         }
-        prepared.request.mlxVersion().flatMap(v -> v.warning(decisions.stream().map(Decision::format).toList())).ifPresent(notes::add);
+        problem.request.mlxVersion().flatMap(v -> v.warning(decisions.stream().map(Decision::format).toList())).ifPresent(notes::add);
         notes.addAll(OutlyingExperts.of(profile));
-        Manifest.Sizes sizes = new Manifest.Sizes(files.totalBytes(), files.dataBytes(), OutputSize.data(OutputSize.fixed(profile)), files.shards().size(), prepared.parameters,
-                prepared.smallestSafe, prepared.smallestUnsafe, prepared.largest);
-        return new Manifest(profile.toolVersion(), profile.files(), profile.architecture(), profile.layers(), profile.options(), prepared.request.options(),
-                prepared.request.policy().label(), notes, prepared.request.limit(), sizes, solver, modules,
+        Manifest.Sizes sizes = new Manifest.Sizes(files.totalBytes(), files.dataBytes(), OutputSize.data(OutputSize.fixed(profile)), files.shards().size(), problem.parameters,
+                problem.smallestSafe, problem.smallestUnsafe, problem.largest);
+        return new Manifest(profile.toolVersion(), profile.files(), profile.architecture(), profile.layers(), profile.options(), problem.request.options(),
+                problem.request.policy().label(), notes, problem.request.limit(), sizes, solver, modules,
                 Coverage.of(profile, decisions.stream().map(Decision::format).toList(), decisions.stream().map(Decision::reason).toList()), Optional.empty(), Optional.empty(), List.of(), List.of());
     }
 
