@@ -15,6 +15,7 @@ import ram.plan.ByteSize;
 import ram.plan.Limit;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
+import ram.plan.Objective;
 
 /// A plan as a person reads it.
 final class PlanTable {
@@ -50,8 +51,8 @@ final class PlanTable {
         out.println("possible  " + ByteSize.format(sizes.smallestSafe()) + " (smallest safe) to " + ByteSize.format(sizes.dense()) + " (dense)");
         Manifest.SolverReport solver = manifest.solver();
         String policy = String.format(Locale.ROOT, "policy    %s, predicted damage %.4g", manifest.policy(), manifest.predictedDamage());
-        // what mint minimises has a scale of its own
-        String objective = manifest.weighsNrmse() ? String.format(Locale.ROOT, "; weighted NRMSE %.4g", solver.objective()) : "";
+        Objective minimised = manifest.objective();
+        String objective = minimised.isDivergence() ? "" : String.format(Locale.ROOT, "; %s %.4g", minimised.label(), solver.objective());
         String bound = solver.name().equals("rule") ? "" : String.format(Locale.ROOT, ", lower bound %.4g, %s", solver.lowerBound(),
                 solver.proven() ? "proven best" : String.format(Locale.ROOT, "gap %.3g", solver.gap()));
         out.println(policy + objective + bound);

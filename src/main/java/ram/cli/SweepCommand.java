@@ -20,6 +20,7 @@ import ram.plan.Damage;
 import ram.plan.Devices;
 import ram.plan.Frontier;
 import ram.plan.FrontierJson;
+import ram.plan.Policy;
 import ram.profile.ProfileJson;
 
 @Command(name = "sweep", sortOptions = false, description = "Solves the whole frontier of size and predicted damage, from the smallest safe size to dense, and shows its knee.")
@@ -92,7 +93,11 @@ final class SweepCommand implements Callable<Integer> {
         machines.print(out);
         out.println(Devices.RULE);
         out.println(frontier.inNats() ? String.format(Locale.ROOT, "Predicted damage is a mean KL divergence in nats per token; in brackets the range of a factor of %.0f within which it was right on small trained models up to %.1f nats.", Damage.TRUST, Damage.MOST_TRUSTED)
-                : "The objective has no unit: it is what mint minimises, or the profile has no sensitivities.");
+                : "The objective has no unit: it is what " + String.join(" or ", Policy.labels(SweepCommand::hasNoUnit)) + " minimises, or the profile has no sensitivities.");
+    }
+
+    private static boolean hasNoUnit(Policy policy) {
+        return policy.objective().filter(o -> !o.isDivergence()).isPresent();
     }
 
     private static String damage(Frontier frontier, Frontier.Point p) {

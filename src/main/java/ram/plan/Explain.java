@@ -81,7 +81,7 @@ public record Explain(ModulePlan module, String rule, List<Point> curve, double 
     }
 
     private static String rule(ModulePlan m, Manifest manifest) {
-        if (m.why() == Manifest.Why.BUDGET && manifest.weighsNrmse()) {
+        if (m.why() == Manifest.Why.BUDGET && !manifest.objective().isDivergence()) {
             return "The policy weighs errors its own way: " + m.reason() + ".";
         }
         return switch (m.why()) {

@@ -61,9 +61,8 @@ public record Frontier(List<Point> points, int knee, List<Machine> machines, lon
     /// @param request its limit is not used
     /// @throws UsageException when the policy is not priced or `n` is not 2 to 100,000
     public static Frontier solve(Profile profile, PlanRequest request, int n) {
-        if (!request.policy().isPriced()) {
-            throw new UsageException("--policy " + request.policy().label() + " has no frontier; use budget or mint");
-        }
+        Objective objective = request.policy().objective().orElseThrow(() -> new UsageException(
+                "--policy " + request.policy().label() + " has no frontier; use " + String.join(" or ", Policy.labels(Policy::isPriced))));
         if (n < 2 || n > 100_000) {
             throw new UsageException("the number of budgets must be 2 to 100000, not " + n);
         }
@@ -90,7 +89,7 @@ public record Frontier(List<Point> points, int knee, List<Machine> machines, lon
             long budget = Devices.weightBytes(gib);
             machines.add(new Machine(gib, budget, budget < low ? Optional.empty() : Optional.of(point(problem, budget, problem.solve(budget, true)))));
         }
-        return new Frontier(points, knee(points), machines, low, request.policy() != Policy.MINT && profile.modules().stream().anyMatch(m -> m.sensitivity() > 0));
+        return new Frontier(points, knee(points), machines, low, objective.isDivergence() && profile.modules().stream().anyMatch(m -> m.sensitivity() > 0));
     }
 
     private static Point point(PlanProblem problem, long budget, PlanProblem.Solved solved) {

@@ -181,14 +181,16 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
         return modules.stream().mapToDouble(ModulePlan::damage).sum();
     }
 
-    /// Whether the solver's numbers are weighted NRMSEs, as `mint` has them, and not damage.
-    public boolean weighsNrmse() {
-        return policy.equals(Policy.MINT.label());
+    /// What the solver's numbers are of; damage of a policy that minimises nothing.
+    ///
+    /// @throws UsageException when the policy is none
+    public Objective objective() {
+        return Policy.named(policy).objective().orElse(Objective.DAMAGE);
     }
 
     /// Predicted damage that one more byte saves at the margin; 0 of a policy that does not minimise it.
     double damagePrice() {
-        return weighsNrmse() ? 0 : solver.price();
+        return objective().isDivergence() ? solver.price() : 0;
     }
 
     /// Written by this quantizer, which is noted where it is not the one that the profile was measured with.

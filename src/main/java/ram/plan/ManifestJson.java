@@ -124,10 +124,10 @@ public final class ManifestJson {
                 d.has("refinement") ? Optional.of(d.tree("refinement")) : Optional.empty(),
                 readFiles(d, "source_files"), readFiles(d, "files"));
         double damage = m.predictedDamage();
-        if (!m.weighsNrmse() && Math.abs(damage - solver.objective()) > ROUNDING * damage) {
-            throw d.wrong("solver", "has an objective of " + solver.objective() + ", but the damage of the modules comes to " + damage);
-        }
         try {
+            if (m.objective().isDivergence() && Math.abs(damage - solver.objective()) > ROUNDING * damage) {
+                throw d.wrong("solver", "has an objective of " + solver.objective() + ", but the damage of the modules comes to " + damage);
+            }
             if (PlanRequest.of(m).policy().isPriced() && limit == Limit.NONE) {
                 throw d.wrong("limit", "is empty, which policy " + m.policy() + " cannot be planned for");
             }

@@ -20,7 +20,7 @@ import ram.safetensors.ShardPlan.Entry;
 final class PlanProblem {
     final Profile profile;
     final PlanRequest request;
-    /// With the damage of policy `budget`, as it is reported.
+    /// With the damage that is reported, whatever is minimised.
     final List<Choice> choices;
     final long parameters;
     final long smallestSafe;
@@ -65,7 +65,8 @@ final class PlanProblem {
         this.profile = profile;
         this.request = request;
         this.choices = Candidates.of(profile, Damage.of(profile), request, request.allowUnsafe());
-        List<Choice> priced = request.policy() == Policy.MINT ? Candidates.of(profile, Damage.withPriors(profile), request, request.allowUnsafe()) : choices;
+        Objective objective = request.policy().objective().orElse(Objective.DAMAGE);
+        List<Choice> priced = objective == Objective.DAMAGE ? choices : Candidates.of(profile, objective.of(profile), request, request.allowUnsafe());
         this.open = priced.stream().map(Choice::allowed).toList();
         this.countData = request.limit() instanceof Limit.BitsPerWeight;
         List<Entry> fixedEntries = OutputSize.fixed(profile);

@@ -54,7 +54,7 @@ public final class Planner {
     static Manifest priced(PlanProblem problem, long limit) {
         PlanProblem.Solved solved = problem.solve(limit);
         List<Decision> decisions = new ArrayList<>();
-        String reason = "least " + (problem.request.policy() == Policy.MINT ? "weighted NRMSE" : "predicted damage") + " at the price of a byte";
+        String reason = "least " + problem.request.policy().objective().orElseThrow().label() + " at the price of a byte";
         for (int i = 0; i < problem.choices.size(); i++) {
             Choice c = problem.choices.get(i);
             Format format = solved.chosen().get(i).format();
@@ -74,7 +74,7 @@ public final class Planner {
 
     private static Manifest ruled(PlanProblem problem) {
         PlanRequest request = problem.request;
-        RulePolicies rules = new RulePolicies(problem.profile, request, problem.choices);
+        UnpricedPolicies rules = new UnpricedPolicies(problem.profile, request, problem.choices);
         List<Decision> decisions = rules.decide();
         ShardPlan files = OutputSize.of(problem.profile, decisions.stream().map(Decision::format).toList());
         if (request.limit() != Limit.NONE) {

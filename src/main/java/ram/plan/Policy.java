@@ -3,15 +3,16 @@ package ram.plan;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
-import java.util.stream.Collectors;
+import java.util.Optional;
+import java.util.function.Predicate;
 import ram.UsageException;
 
 /// The ways to choose formats.
 public enum Policy {
     /// Least predicted damage within the budget.
-    BUDGET("budget"),
+    BUDGET("budget", Objective.DAMAGE),
     /// Least weighted NRMSE within the budget, with soft priors by role.
-    MINT("mint"),
+    MINT("mint", Objective.WEIGHTED_NRMSE),
     /// One format everywhere, with the architecture's own exceptions.
     UNIFORM("uniform"),
     /// mlx_lm's recipe of 2 and 6 bits.
@@ -36,9 +37,16 @@ public enum Policy {
     V4("v4");
 
     private final String label;
+    private final Optional<Objective> objective;
 
     Policy(String label) {
         this.label = label;
+        this.objective = Optional.empty();
+    }
+
+    Policy(String label, Objective objective) {
+        this.label = label;
+        this.objective = Optional.of(objective);
     }
 
     /// The name on the command line and in documents.
@@ -46,9 +54,14 @@ public enum Policy {
         return label;
     }
 
-    /// Whether it needs a budget.
+    /// What it minimises; empty when it decides module by module.
+    public Optional<Objective> objective() {
+        return objective;
+    }
+
+    /// Whether it needs a budget, because it minimises something.
     public boolean isPriced() {
-        return this == BUDGET || this == MINT;
+        return objective.isPresent();
     }
 
     /// @throws UsageException when there is no such policy; `auto` is `v4`
@@ -67,6 +80,11 @@ public enum Policy {
 
     /// The names of all policies, without aliases.
     public static List<String> labels() {
-        return Arrays.stream(values()).map(Policy::label).collect(Collectors.toUnmodifiableList());
+        return labels(_ -> true);
+    }
+
+    /// The names of those policies that are asked for, without aliases.
+    public static List<String> labels(Predicate<Policy> wanted) {
+        return Arrays.stream(values()).filter(wanted).map(Policy::label).toList();
     }
 }

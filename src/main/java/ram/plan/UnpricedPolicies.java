@@ -14,7 +14,7 @@ import ram.plan.ModuleScores.Score;
 import ram.profile.Profile;
 
 /// The policies that decide module by module and not by a budget.
-final class RulePolicies {
+final class UnpricedPolicies {
     private static final int SENSITIVE_BITS = 8;
     private static final int PLAIN_BITS = 4;
     private static final int TOUGH_BITS = 2;
@@ -28,7 +28,7 @@ final class RulePolicies {
     private record Thresholds(double dense, double sensitive, double tough) {
     }
 
-    RulePolicies(Profile profile, PlanRequest request, List<Choice> choices) {
+    UnpricedPolicies(Profile profile, PlanRequest request, List<Choice> choices) {
         this.profile = profile;
         this.request = request;
         this.choices = choices;
@@ -49,7 +49,7 @@ final class RulePolicies {
             case V2_OPT -> adaptive(false, true);
             case V3 -> adaptive(true, false);
             case V3_OPT -> adaptive(true, true);
-            case V4, BUDGET, MINT -> throw new IllegalStateException(policy + " decides otherwise");
+            default -> throw new IllegalStateException(policy + " decides otherwise");
         };
     }
 
