@@ -9,9 +9,9 @@ import java.util.Map;
 import java.util.Optional;
 import ram.format.Format;
 import ram.plan.ByteSize;
-import ram.plan.Limit;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
+import ram.plan.PlanRequest;
 import ram.profile.AnalysisOptions;
 
 /// The README.md of an output folder, with front matter that the Hugging Face hub understands.
@@ -64,10 +64,15 @@ public final class ModelCard {
         return out.toString();
     }
 
-    /// A rule as the manifest has it, in quotes, for a shell: quotes within it are taken out of them.
-    private static String quoted(String rule) {
-        int first = rule.indexOf('\'');
-        return rule.substring(0, first + 1) + rule.substring(first + 1, rule.length() - 1).replace("'", "'\\''") + "'";
+    /// Words of a command line for a shell. Patterns are in quotes, and quotes within them are taken out of these.
+    private static String words(List<String> arguments) {
+        StringBuilder out = new StringBuilder();
+        boolean pattern = false;
+        for (String word : arguments) {
+            out.append(' ').append(pattern ? "'" + word.replace("'", "'\\''") + "'" : word);
+            pattern = word.equals("--keep") || word.equals("--set");
+        }
+        return out.toString();
     }
 
     private static String command(Manifest manifest) {
@@ -84,31 +89,11 @@ public final class ModelCard {
         StringBuilder command = new StringBuilder();
         manifest.predictedFor().ifPresent(measured -> command.append("ram analyze MODEL -o PROFILE --quantizer ").append(measured).append(analysis).append("\n    "));
         command.append("ram quantize MODEL -o OUT").append(manifest.predictedFor().isPresent() ? " --profile PROFILE" : "");
-        switch (manifest.limit()) {
-            case Limit.Budget(long bytes) -> command.append(" --budget ").append(bytes);
-            case Limit.BitsPerWeight(double bits) -> command.append(" --bpw ").append(bits);
-            case Limit.Divergence(double nats) -> command.append(" --max-kl ").append(nats);
-            case Limit.None _ -> { }
-        }
-        if (!manifest.policy().equals("budget")) {
-            command.append(" --policy ").append(manifest.policy());
-        }
-        command.append(" --quantizer ").append(manifest.planning().getOrDefault("quantizer", "mse")).append(analysis);
+        PlanRequest request = PlanRequest.of(manifest);
+        List<String> goal = request.goal();
+        List<String> arguments = request.arguments();
+        command.append(words(goal)).append(" --quantizer ").append(manifest.planning().getOrDefault("quantizer", "mse")).append(analysis);
         manifest.refinement().ifPresent(r -> command.append(" --refine ").append(r.path("text").asText().replaceFirst("^tokens:", "tokens:FILE:")));
-        manifest.planning().forEach((key, value) -> {
-            switch (key) {
-                case "mlx_version" -> command.append(" --mlx-version ").append(value);
-                case "bits" -> command.append(" --bits ").append(value);
-                case "group_size" -> command.append(" --group ").append(value);
-                case "formats" -> command.append(value.equals("affine") ? "" : " --formats " + value);
-                case "allow_unsafe" -> command.append(value.equals("true") ? " --allow-unsafe" : "");
-                default -> {
-                    if (key.startsWith("rule_")) {
-                        command.append(' ').append(quoted(value));
-                    }
-                }
-            }
-        });
-        return command.toString();
+        return command.append(words(arguments.subList(goal.size(), arguments.size()))).toString();
     }
 }

@@ -1,5 +1,6 @@
 package ram.plan;
 
+import java.util.List;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 import ram.UsageException;
@@ -42,6 +43,23 @@ public record FormatRule(String option, Pattern pattern, Format format) {
             return set(text.substring("--set '".length(), text.length() - 1));
         }
         throw new IllegalArgumentException(text);
+    }
+
+    /// The words that give it on a command line, not quoted.
+    List<String> arguments() {
+        int quote = option.indexOf('\'');
+        return List.of(option.substring(0, quote - 1), option.substring(quote + 1, option.length() - 1));
+    }
+
+    /// Patterns have no equality of their own; the option says all.
+    @Override
+    public boolean equals(Object o) {
+        return o instanceof FormatRule r && option.equals(r.option);
+    }
+
+    @Override
+    public int hashCode() {
+        return option.hashCode();
     }
 
     private static Pattern compile(String option, String regex) {

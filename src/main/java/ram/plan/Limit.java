@@ -1,5 +1,6 @@
 package ram.plan;
 
+import java.util.List;
 import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import ram.UsageException;
@@ -41,6 +42,16 @@ public sealed interface Limit {
                 throw new UsageException("--max-kl: must be more than 0 nats");
             }
         }
+    }
+
+    /// The words that ask for it on a command line.
+    default List<String> arguments() {
+        return switch (this) {
+            case None _ -> List.of();
+            case Budget(long bytes) -> List.of("--budget", String.valueOf(bytes));
+            case BitsPerWeight(double bits) -> List.of("--bpw", String.valueOf(bits));
+            case Divergence(double nats) -> List.of("--max-kl", String.valueOf(nats));
+        };
     }
 
     /// The bytes of a [Budget].

@@ -10,7 +10,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
-import java.util.TreeSet;
 import java.util.stream.Collectors;
 import ram.UsageException;
 import ram.format.Format;
@@ -143,10 +142,43 @@ public record PlanRequest(Limit limit, Policy policy, int bits, int groupSize, S
         return mlxVersion.isEmpty() || mlxVersion.get().loads(format);
     }
 
+    /// The words that ask for it on a command line, not quoted: those of [#goal()], then settings that differ from the defaults.
+    public List<String> arguments() {
+        List<String> out = new ArrayList<>(goal());
+        if (allowUnsafe) {
+            out.add("--allow-unsafe");
+        }
+        if (policy == Policy.UNIFORM) {
+            out.addAll(List.of("--bits", String.valueOf(bits)));
+        }
+        if (!modes.equals(defaults().modes)) {
+            out.addAll(List.of("--formats", modes.isEmpty() ? Format.Mode.DENSE.mlxName() : modeNames()));
+        }
+        if (!policy.isPriced()) {
+            out.addAll(List.of("--group", String.valueOf(groupSize)));
+        }
+        mlxVersion.ifPresent(v -> out.addAll(List.of("--mlx-version", v.toString())));
+        rules.forEach(r -> out.addAll(r.arguments()));
+        return List.copyOf(out);
+    }
+
+    /// The first of [#arguments()]: limit and policy.
+    public List<String> goal() {
+        List<String> out = new ArrayList<>(limit.arguments());
+        if (policy != Policy.BUDGET) {
+            out.addAll(List.of("--policy", policy.label()));
+        }
+        return List.copyOf(out);
+    }
+
+    private String modeNames() {
+        return modes.stream().map(Format.Mode::mlxName).sorted().collect(Collectors.joining(","));
+    }
+
     /// The settings that influence numbers, by name; the limit and the policy are not among them.
     SortedMap<String, String> options() {
         SortedMap<String, String> out = new TreeMap<>();
-        out.put("formats", modes.stream().map(Format.Mode::mlxName).collect(Collectors.toCollection(TreeSet::new)).stream().collect(Collectors.joining(",")));
+        out.put("formats", modeNames());
         out.put("allow_unsafe", String.valueOf(allowUnsafe));
         mlxVersion.ifPresent(v -> out.put("mlx_version", v.toString()));
         for (int i = 0; i < rules.size(); i++) {
