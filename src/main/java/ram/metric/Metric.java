@@ -1,6 +1,7 @@
 package ram.metric;
 
-/// The numbers that are measured on every matrix, by the name under which they are reported. All are 0 for an all-zero matrix.
+/// The numbers that are measured on every matrix, by the name under which they are reported. For an all-zero matrix the share of zero rows and
+/// the mark of an exact spectrum are 1, all others 0.
 public enum Metric {
     FROBENIUS("frobenius", "square root of the sum of squares"),
     MAX_ABS("max_abs", "largest magnitude"),

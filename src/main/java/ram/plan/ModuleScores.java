@@ -6,7 +6,9 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import ram.UsageException;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
+import ram.metric.Metric;
 import ram.numeric.Quantiles;
 import ram.plan.Candidates.Choice;
 import ram.profile.ModuleProfile;
@@ -20,12 +22,37 @@ final class ModuleScores {
     // A metric whose robust range is below this part of its median is the same everywhere.
     private static final double MIN_RELATIVE_RANGE = 0.05;
 
+    /// What `v1` adds up: each is 0 to 1 on a range that is the same for every model.
+    private static final List<Part> FIXED = List.of(
+            new Part("svd", 0.3, (m, _) -> between(m.mean(Metric.SVD_CONCENTRATION.label()), 0.1, 0.9)),
+            new Part("kurtosis", 0.2, (m, _) -> between(m.mean(Metric.EXCESS_KURTOSIS.label()), 0, 10)),
+            new Part("noise", 0.3, (m, _) -> between(StrictMath.log10(Math.max(0, m.mean(Metric.OUTPUT_NOISE.label()))), -2, 1)),
+            new Part("position", 0.2, ModuleScores::position));
+
+    /// What `v2` and all after it add up, each on the range that it has in the model.
+    private static final List<Part> ADAPTIVE = List.of(
+            new Part("svd", 0.2, (m, _) -> m.mean(Metric.SVD_CONCENTRATION.label())),
+            new Part("kurtosis", 0.45, (m, _) -> m.mean(Metric.EXCESS_KURTOSIS.label())),
+            new Part("noise", 0.15, (m, _) -> m.mean(Metric.OUTPUT_NOISE.label())),
+            new Part("error", 0.2, (m, _) -> m.mean(TensorProfile.ERROR_4_128)));
+
     private final Profile profile;
     private final List<Choice> choices;
     private final List<String> notes = new ArrayList<>();
 
     /// A module's score, and how it came about.
     record Score(double value, String words) {
+    }
+
+    private interface Measure {
+        double of(ModuleProfile module, int layers);
+    }
+
+    /// A summand of a score.
+    ///
+    /// @param name in the words of a score
+    /// @param weight those of a score come to 1
+    private record Part(String name, double weight, Measure measure) {
     }
 
     ModuleScores(Profile profile, List<Choice> choices) {
@@ -47,23 +74,15 @@ final class ModuleScores {
                 out.add(new Score(0, ""));
                 continue;
             }
-            double svd = clamp((metric(m, "svd_concentration") - 0.1) / 0.8);
-            double kurtosis = clamp(metric(m, "excess_kurtosis") / 10);
-            double noise = noise(m);
-            double position = position(m, profile.layers());
-            double score = 0.3 * svd + 0.2 * kurtosis + 0.3 * noise + 0.2 * position;
-            out.add(new Score(score, words("svd", svd, "kurtosis", kurtosis, "noise", noise, "position", position)));
+            double[] values = FIXED.stream().mapToDouble(p -> p.measure().of(m, profile.layers())).toArray();
+            out.add(new Score(sum(FIXED, values), words(FIXED, values)));
         }
         return out;
     }
 
-    private static double clamp(double x) {
-        return Math.min(1, Math.max(0, x));
-    }
-
-    private static double noise(ModuleProfile m) {
-        double amplification = metric(m, "output_noise");
-        return amplification > 0 ? clamp((StrictMath.log10(amplification) + 2) / 3) : 0;
+    /// Where `x` lies from `low` to `high`, 0 to 1.
+    private static double between(double x, double low, double high) {
+        return Math.min(1, Math.max(0, (x - low) / (high - low)));
     }
 
     /// 1 at both ends of the stack and outside of it, 0 in its middle.
@@ -71,23 +90,21 @@ final class ModuleScores {
         return m.layer() < 0 || layers < 2 ? 1 : Math.abs(2.0 * m.layer() / (layers - 1) - 1);
     }
 
-    private static String words(Object... namesAndValues) {
-        StringBuilder out = new StringBuilder();
-        for (int i = 0; i < namesAndValues.length; i += 2) {
-            out.append(i == 0 ? "" : ", ").append(namesAndValues[i]).append(String.format(Locale.ROOT, " %.2f", (Double) namesAndValues[i + 1]));
+    /// @param values one per part
+    private static double sum(List<Part> parts, double[] values) {
+        double sum = 0;
+        for (int i = 0; i < values.length; i++) {
+            sum += parts.get(i).weight() * values[i];
         }
-        return out.toString();
+        return sum;
     }
 
-    /// Mean of a metric over the matrices of a module, weighted by their sizes.
-    private static double metric(ModuleProfile m, String name) {
-        double sum = 0;
-        double weight = 0;
-        for (TensorProfile t : m.tensors()) {
-            sum += metric(t, name) * t.parameters();
-            weight += t.parameters();
-        }
-        return weight == 0 ? 0 : sum / weight;
+    private static String words(List<Part> parts, double[] values) {
+        return IntStream.range(0, values.length).mapToObj(i -> words(parts.get(i).name(), values[i])).collect(Collectors.joining(", "));
+    }
+
+    private static String words(String name, double value) {
+        return String.format(Locale.ROOT, "%s %.2f", name, value);
     }
 
     /// A weighted sum of metrics that are each mapped by the range that they have in this model; 0 of a module that is settled already.
@@ -100,14 +117,9 @@ final class ModuleScores {
                 open.add(i);
             }
         }
-        double[] svd = normalised(open, "svd_concentration");
-        double[] kurtosis = normalised(open, "excess_kurtosis");
-        double[] noise = normalised(open, "output_noise");
-        double[] error = normalised(open, "error_4_128");
-        double[] score = new double[open.size()];
-        for (int k = 0; k < score.length; k++) {
-            score[k] = 0.2 * svd[k] + 0.45 * kurtosis[k] + 0.15 * noise[k] + 0.2 * error[k];
-        }
+        List<double[]> normalised = ADAPTIVE.stream().map(p -> normalised(open, p.measure())).toList();
+        List<double[]> values = IntStream.range(0, open.size()).mapToObj(k -> normalised.stream().mapToDouble(of -> of[k]).toArray()).toList();
+        double[] score = values.stream().mapToDouble(v -> sum(ADAPTIVE, v)).toArray();
         double span = percentile(score, 0.95) - percentile(score, 0.05);
         boolean separates = span >= MIN_SPAN;
         notes.add(String.format(Locale.ROOT, "Scores of the model span %.3f (5th to 95th percentile), %s.", span,
@@ -115,8 +127,7 @@ final class ModuleScores {
         Score[] scores = new Score[choices.size()];
         Arrays.fill(scores, new Score(0, ""));
         for (int k = 0; k < score.length; k++) {
-            scores[open.get(k)] = new Score(separates ? score[k] : 0.5,
-                    words("svd", svd[k], "kurtosis", kurtosis[k], "noise", noise[k], "error", error[k]) + (separates ? "" : ", not used"));
+            scores[open.get(k)] = new Score(separates ? score[k] : 0.5, words(ADAPTIVE, values.get(k)) + (separates ? "" : ", not used"));
         }
         if (withFallback) {
             fallBack(open, score, separates, scores);
@@ -126,29 +137,21 @@ final class ModuleScores {
 
     /// Modules in the middle of the scores, or all when the model does not separate, are ranked by reconstruction error and share of the model's norm.
     private void fallBack(List<Integer> open, double[] score, boolean separates, Score[] scores) {
-        double[] errorRank = ranks(open.stream().mapToDouble(i -> metric(choices.get(i).module(), "error_4_128")).toArray());
+        double[] errorRank = ranks(open.stream().mapToDouble(i -> choices.get(i).module().mean(TensorProfile.ERROR_4_128)).toArray());
         double[] normRank = ranks(open.stream().mapToDouble(i -> norm(choices.get(i).module())).toArray());
         for (int k = 0; k < score.length; k++) {
             if (!separates || score[k] > 0.35 && score[k] < 0.65) {
                 double value = (errorRank[k] + normRank[k]) / 2;
                 // Ranks always cover 0 to 1, so only the highest may raise bits and none may lower them.
-                scores[open.get(k)] = new Score(Math.max(0.5, 0.65 * value / 0.9), words("error rank", errorRank[k], "norm rank", normRank[k]));
+                scores[open.get(k)] = new Score(Math.max(0.5, 0.65 * value / 0.9), words("error rank", errorRank[k]) + ", " + words("norm rank", normRank[k]));
             }
         }
-    }
-
-    private static double metric(TensorProfile t, String name) {
-        Double value = t.metrics().get(name);
-        if (value == null) {
-            throw new UsageException("--policy: the profile holds no " + name + " for " + t.name() + "; analyze the model again with this version");
-        }
-        return value;
     }
 
     private static double norm(ModuleProfile m) {
         double sum = 0;
         for (TensorProfile t : m.tensors()) {
-            double norm = metric(t, "frobenius");
+            double norm = t.metric(Metric.FROBENIUS.label());
             sum += norm * norm;
         }
         return sum;
@@ -169,13 +172,13 @@ final class ModuleScores {
         return Arrays.stream(values).map(rank::get).toArray();
     }
 
-    /// A metric of the open modules mapped to [0, 1] by its 5th and 95th percentile over them; 0.5 for all when it is nearly the same everywhere.
-    private double[] normalised(List<Integer> open, String name) {
-        double[] values = open.stream().mapToDouble(i -> metric(choices.get(i).module(), name)).toArray();
+    /// What is measured on the open modules, mapped to [0, 1] by its 5th and 95th percentile over them; 0.5 for all when it is nearly the same everywhere.
+    private double[] normalised(List<Integer> open, Measure measure) {
+        double[] values = open.stream().mapToDouble(i -> measure.of(choices.get(i).module(), profile.layers())).toArray();
         double low = percentile(values, 0.05);
         double high = percentile(values, 0.95);
         boolean flat = high - low <= MIN_RELATIVE_RANGE * Math.abs(percentile(values, 0.5));
-        return Arrays.stream(values).map(v -> flat ? 0.5 : clamp((v - low) / (high - low))).toArray();
+        return Arrays.stream(values).map(v -> flat ? 0.5 : between(v, low, high)).toArray();
     }
 
     /// Of values in any order; 0 of nothing.

@@ -19,9 +19,6 @@ import ram.tensor.Rows;
 
 /// Measures one matrix: its metrics, its error in every format, and the damage that its error does where the importance of places is known.
 final class MatrixAnalysis {
-    /// Normalised root mean square error of rounding to nearest with 4 bits in groups of 128, or of the largest group that divides a row; 0 when none does.
-    static final String ERROR_4_128 = "error_4_128";
-
     /// A sample is doubled until the estimated relative standard error of every format is at most this, or until it holds one row in [#LARGEST_SHARE].
     static final double SAMPLING_ERROR = 0.005;
     private static final int LARGEST_SHARE = 2;
@@ -51,7 +48,7 @@ final class MatrixAnalysis {
 
     /// The errors of a matrix, before its norm is known.
     ///
-    /// @param coarseError relative squared error of the format of [#ERROR_4_128]
+    /// @param coarseError relative squared error of the format of [TensorProfile#ERROR_4_128]
     /// @param weighted per term: Σ row·(w − ŵ)²·col over Σ (w − ŵ)² in the reference format; empty when no group size divides a row
     record Errors(List<CurvePoint> curve, double coarseError, Optional<double[]> weighted) {
     }
@@ -89,7 +86,7 @@ final class MatrixAnalysis {
 
     static Result combine(MetricReport report, Errors errors, List<Term> terms) {
         SortedMap<String, Double> metrics = new TreeMap<>(report.values());
-        metrics.put(ERROR_4_128, Math.sqrt(errors.coarseError()));
+        metrics.put(TensorProfile.ERROR_4_128, Math.sqrt(errors.coarseError()));
         double energy = report.value(Metric.FROBENIUS) * report.value(Metric.FROBENIUS);
         return new Result(metrics, errors.curve(), errors.weighted().map(weighted -> sensitivity(weighted, energy, terms)), ingredients(terms));
     }

@@ -36,6 +36,20 @@ public record ModuleProfile(String path, Kind kind, int layer, Shape shape, DTyp
         return shape.elements();
     }
 
+    /// Mean of a metric over its matrices, weighted by their sizes.
+    ///
+    /// @param metric its name
+    /// @throws ram.UsageException when it was not measured on all of them
+    public double mean(String metric) {
+        double sum = 0;
+        double weight = 0;
+        for (TensorProfile t : tensors) {
+            sum += t.metric(metric) * t.parameters();
+            weight += t.parameters();
+        }
+        return weight == 0 ? 0 : sum / weight;
+    }
+
     /// Sum of the sensitivities of its tensors.
     public double sensitivity() {
         double sum = 0;

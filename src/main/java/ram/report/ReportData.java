@@ -129,7 +129,7 @@ public final class ReportData {
                 manifest.flatMap(Manifest::refinement).map(r -> r.path("modules").path(path).path("output_error_ratio")).filter(JsonNode::isNumber).ifPresent(r -> o.put("refined", round(r.asDouble())));
             });
             m.ifPresent(x -> {
-                o.put("sensitivity", all == 0 ? 0 : round(x.sensitivity() / all)).put("source", x.sensitivitySource()).put("kurtosis", round(weighted(x, Metric.EXCESS_KURTOSIS)));
+                o.put("sensitivity", all == 0 ? 0 : round(x.sensitivity() / all)).put("source", x.sensitivitySource()).put("kurtosis", round(x.mean(Metric.EXCESS_KURTOSIS.label())));
                 ArrayNode curve = o.putArray("curve");
                 curves.get(path).forEach(c -> curve.addArray().add(c.format().toString()).add(c.bytes()).add(round(c.relativeError())).add(round(c.damage())).add(c.allowed() ? 1 : 0));
             });
@@ -140,14 +140,6 @@ public final class ReportData {
     private int row(Kind kind, Optional<ModuleProfile> m) {
         String name = kind.label() + (m.isPresent() && m.get().expert() ? " (experts)" : m.isPresent() && m.get().sharedExpert() ? " (shared)" : "");
         return rows.computeIfAbsent(name, _ -> rows.size());
-    }
-
-    private static double weighted(ModuleProfile m, Metric metric) {
-        double sum = 0;
-        for (TensorProfile t : m.tensors()) {
-            sum += t.metrics().getOrDefault(metric.label(), 0.0) * t.parameters() / m.parameters();
-        }
-        return sum;
     }
 
     private ObjectNode frontier(Profile p) {
@@ -197,7 +189,6 @@ public final class ReportData {
         return out;
     }
 
-    /// Linear between neighbours, as in R's type 7.
     /// Per layer and expert, over the expert's matrices: sensitivity (share of the model's), relative error in the chosen format (root mean square over its
     /// matrices), largest excess kurtosis.
     private Optional<ObjectNode> experts(Profile p) {
@@ -216,7 +207,7 @@ public final class ReportData {
                 TensorProfile t = m.tensors().get(e);
                 cells[e][0] += all == 0 ? 0 : t.sensitivity() / all;
                 cells[e][1] += point < 0 ? 0 : t.curve().get(point).relativeError();
-                cells[e][2] = Math.max(cells[e][2], t.metrics().getOrDefault(Metric.EXCESS_KURTOSIS.label(), 0.0));
+                cells[e][2] = Math.max(cells[e][2], t.metric(Metric.EXCESS_KURTOSIS.label()));
                 cells[e][3]++;
             }
         }

@@ -10,6 +10,7 @@ import ram.format.Format;
 import ram.layout.Architecture;
 import ram.layout.Kind;
 import ram.layout.Layout;
+import ram.metric.Metric;
 import ram.profile.CurvePoint;
 import ram.profile.ModuleProfile;
 import ram.profile.Profile;
@@ -44,9 +45,12 @@ final class Profiles {
         for (long e = 0; e < experts; e++) {
             String name = experts == 1 ? path + ".weight" : path.replace("switch_mlp", "experts." + e) + ".weight";
             List<CurvePoint> curve = formats.stream().map(f -> new CurvePoint(f, error(f), 0.01)).toList();
-            Map<String, Double> metrics = new TreeMap<>(Map.of("frobenius", 10 * random.nextDouble(), "max_abs", 1.0, "mean", 0.0, "std", 0.02,
-                    "excess_kurtosis", Math.exp(random.nextGaussian()), "svd_concentration", 0.2 + 0.5 * random.nextDouble(), "output_noise", 0.3 * random.nextDouble(),
-                    "error_4_128", 0.09 + 0.02 * random.nextDouble()));
+            Map<String, Double> metrics = new TreeMap<>(Map.of(Metric.FROBENIUS.label(), 10 * random.nextDouble(), Metric.MEAN.label(), 0.0, Metric.STD.label(), 0.02,
+                    Metric.EXCESS_KURTOSIS.label(), Math.exp(random.nextGaussian()), Metric.SVD_CONCENTRATION.label(), 0.2 + 0.5 * random.nextDouble(), Metric.OUTPUT_NOISE.label(), 0.3 * random.nextDouble(),
+                    TensorProfile.ERROR_4_128, 0.09 + 0.02 * random.nextDouble()));
+            for (Metric m : Metric.values()) {
+                metrics.putIfAbsent(m.label(), 1.0);
+            }
             tensors.add(new TensorProfile(name, shape.rows() / experts, shape.columns(), new TreeMap<>(metrics), Math.exp(random.nextGaussian()), new TreeMap<>(Map.of("row", 0.1 + random.nextDouble())), curve));
             sources.add(name);
         }
