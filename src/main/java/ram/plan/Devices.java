@@ -26,13 +26,13 @@ public final class Devices {
     /// Most bytes of weights on a machine with this memory; 0 when none are left.
     ///
     /// @param gib its memory, 1 to 1,000,000
-    public static long weightBytes(int gib) {
+    static long weightBytes(int gib) {
         long memory = gib * GIB;
         return withoutContext(gib <= LARGEST_OF_TWO_THIRDS_GIB ? memory / 3 * 2 : memory / 4 * 3);
     }
 
     /// The same on a phone.
-    public static long phoneWeightBytes(int gib) {
+    static long phoneWeightBytes(int gib) {
         return withoutContext(gib * GIB / 2);
     }
 

@@ -48,7 +48,7 @@ public record Frontier(List<Point> points, int knee, List<Machine> machines, lon
     /// The point of the knee, the budget of `--target knee`.
     ///
     /// @throws UsageException when there is none
-    public Point atKnee() {
+    Point atKnee() {
         if (knee < 0) {
             throw new UsageException("--target knee: the frontier of this model has no knee; give a --budget");
         }

@@ -51,7 +51,7 @@ public final class OutputSize {
     /// The stored tensors of one module.
     ///
     /// @throws IllegalArgumentException when the format does not fit the shape
-    public static List<Entry> entries(String path, Shape shape, DType dtype, Format format) {
+    static List<Entry> entries(String path, Shape shape, DType dtype, Format format) {
         return format.components(shape, dtype).stream().map(c -> new Entry(path + "." + c.suffix(), c.dtype(), c.shape())).toList();
     }
 

@@ -15,7 +15,7 @@ import java.util.List;
 ///
 /// Ties: of solutions with the same damage the one found first in the fixed order of the search, which is not always the one with the fewest
 /// bytes. Options that cost at least as much as another without doing less damage are never chosen; of equal ones the first is kept.
-public final class Solver {
+final class Solver {
     // A pass with few states finds a good solution, which leaves the next, wider one much less to search.
     private static final int[] MAX_STATES = {5_000, 40_000, 200_000};
     private static final int MANY_ITEMS = 2_000;
@@ -34,8 +34,8 @@ public final class Solver {
     ///
     /// @param bytes 0 or more
     /// @param damage finite, 0 or more
-    public record Option(long bytes, double damage) {
-        public Option {
+    record Option(long bytes, double damage) {
+        Option {
             if (bytes < 0 || !(damage >= 0 && damage < Double.POSITIVE_INFINITY)) {
                 throw new IllegalArgumentException("an option of " + bytes + " bytes and damage " + damage);
             }
@@ -45,8 +45,8 @@ public final class Solver {
     /// A decision to make.
     ///
     /// @param options at least one
-    public record Item(List<Option> options) {
-        public Item {
+    record Item(List<Option> options) {
+        Item {
             options = List.copyOf(options);
             if (options.isEmpty()) {
                 throw new IllegalArgumentException("an item without options");
@@ -59,9 +59,9 @@ public final class Solver {
     /// @param lowerBound no solution within the capacity has less damage than this
     /// @param proven whether no solution is better, up to rounding; then `lowerBound` equals `objective`
     /// @param price λ: how much damage one more byte of capacity saves at the margin, 0 when everything is at its best
-    public record Solution(int[] choices, long bytes, double objective, double lowerBound, boolean proven, double price) {
+    record Solution(int[] choices, long bytes, double objective, double lowerBound, boolean proven, double price) {
         /// What a better solution could save at most.
-        public double gap() {
+        double gap() {
             return objective - lowerBound;
         }
 
@@ -166,22 +166,22 @@ public final class Solver {
     }
 
     /// Prepares items for any number of capacities.
-    public static Solver of(List<Item> items) {
+    static Solver of(List<Item> items) {
         return new Solver(items.stream().map(Hull::of).toList());
     }
 
     /// The smallest capacity that can be met.
-    public long minBytes() {
+    long minBytes() {
         return minBytes;
     }
 
     /// The capacity from which on every item is at its best.
-    public long maxBytes() {
+    long maxBytes() {
         return maxBytes;
     }
 
     /// @throws IllegalArgumentException when even the smallest options exceed the capacity; ask [#minBytes()] first
-    public Solution solve(long capacity) {
+    Solution solve(long capacity) {
         return solve(capacity, MAX_STATES);
     }
 

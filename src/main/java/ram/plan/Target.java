@@ -46,7 +46,7 @@ public record Target(String name, int memoryGib, boolean phone) {
     }
 
     /// Whether it is the knee of the curve of size and damage, and no machine.
-    public boolean isKnee() {
+    boolean isKnee() {
         return memoryGib == 0 && name.equals("knee");
     }
 

@@ -168,9 +168,8 @@ class SolverTest {
     @Test
     void solvesModelsOfRealSize() {
         for (int count : new int[] {400, 5_000, 20_000}) {
-            List<Item> items = modelLike(count, count);
+            Solver solver = Solver.of(modelLike(count, count));
             for (double bits : new double[] {3.1, 4.4, 4.6, 7.3}) {
-                Solver solver = Solver.of(items);
                 Solution s = solver.solve((long) (solver.maxBytes() * bits / 16));
                 assertTrue(s.proven() || count > 400);
                 assertTrue(s.gap() <= 1e-5 * s.objective());
