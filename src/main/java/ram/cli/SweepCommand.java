@@ -93,7 +93,8 @@ final class SweepCommand implements Callable<Integer> {
         machines.print(out);
         out.println(Devices.RULE);
         out.println(frontier.inNats() ? String.format(Locale.ROOT, "Predicted damage is a mean KL divergence in nats per token; in brackets the range of a factor of %.0f within which it was right on small trained models up to %.1f nats.", Damage.TRUST, Damage.MOST_TRUSTED)
-                : "The objective has no unit: it is what " + String.join(" or ", Policy.labels(SweepCommand::hasNoUnit)) + " minimises, or the profile has no sensitivities.");
+                : "The objective has no unit: it is what " + String.join(" or ", Policy.labels(SweepCommand::hasNoUnit))
+                        + " minimises, or the profile has no sensitivities.");
     }
 
     private static boolean hasNoUnit(Policy policy) {

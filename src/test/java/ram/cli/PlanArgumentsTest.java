@@ -24,7 +24,8 @@ class PlanArgumentsTest {
         PlanRequest everything = new PlanRequest(new Limit.BitsPerWeight(4.25), Policy.UNIFORM, 3, 128, EnumSet.of(Format.Mode.AFFINE, Format.Mode.MXFP8), rules, true,
                 Optional.of(MlxVersion.parse("0.30.1")));
         return Stream.of(everything, PlanRequest.ofBudget(123_456_789), PlanRequest.defaults().within(new Limit.Divergence(0.02)),
-                PlanRequest.ofBudget(1).withPolicy(Policy.MINT, 4, 64), PlanRequest.defaults().withPolicy(Policy.V2, 4, 32), PlanRequest.ofBudget(1).withModes(EnumSet.noneOf(Format.Mode.class)));
+                PlanRequest.ofBudget(1).withPolicy(Policy.MINT, 4, 64), PlanRequest.defaults().withPolicy(Policy.V2, 4, 32),
+                PlanRequest.ofBudget(1).withModes(EnumSet.noneOf(Format.Mode.class)));
     }
 
     @ParameterizedTest

@@ -59,7 +59,8 @@ class PoliciesTest {
     @ParameterizedTest
     @CsvSource({"16,'0,1,4,7,10,13,14,15'", "28,'0,1,2,5,8,11,14,17,20,23,24,25,26,27'", "32,'0,1,2,3,6,9,12,15,18,21,24,27,28,29,30,31'"})
     void recipesPreferTheSameLayers(int layers, String expected) {
-        assertEquals(expected, IntStream.range(0, layers).filter(i -> UnpricedPolicies.getsMoreBits(i, layers)).mapToObj(String::valueOf).collect(Collectors.joining(",")));
+        assertEquals(expected,
+                IntStream.range(0, layers).filter(i -> UnpricedPolicies.getsMoreBits(i, layers)).mapToObj(String::valueOf).collect(Collectors.joining(",")));
     }
 
     private static double metric(Profile p, String path, String name) {

@@ -46,7 +46,8 @@ final class Profiles {
             String name = experts == 1 ? path + ".weight" : path.replace("switch_mlp", "experts." + e) + ".weight";
             List<CurvePoint> curve = formats.stream().map(f -> new CurvePoint(f, error(f), 0.01)).toList();
             Map<String, Double> metrics = new TreeMap<>(Map.of(Metric.FROBENIUS.label(), 10 * random.nextDouble(), Metric.MEAN.label(), 0.0, Metric.STD.label(), 0.02,
-                    Metric.EXCESS_KURTOSIS.label(), Math.exp(random.nextGaussian()), Metric.SVD_CONCENTRATION.label(), 0.2 + 0.5 * random.nextDouble(), Metric.OUTPUT_NOISE.label(), 0.3 * random.nextDouble(),
+                    Metric.EXCESS_KURTOSIS.label(), Math.exp(random.nextGaussian()), Metric.SVD_CONCENTRATION.label(), 0.2 + 0.5 * random.nextDouble(),
+                    Metric.OUTPUT_NOISE.label(), 0.3 * random.nextDouble(),
                     TensorProfile.ERROR_4_128, 0.09 + 0.02 * random.nextDouble()));
             for (Metric m : Metric.values()) {
                 metrics.putIfAbsent(m.label(), 1.0);
