@@ -15,6 +15,7 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.jar.JarOutputStream;
 import java.util.jar.Manifest;
@@ -252,6 +253,27 @@ class LauncherTest {
         assertEquals(1, r.exitCode());
         assertEquals("", r.out());
         assertTrue(r.err().contains("Error occurred during initialization of VM"), r.err());
+    }
+
+    /// The awk of macOS takes less than others do, and whatever `awk` is, the size has to be found.
+    @Test
+    void findsTheMemoryInDefaultsWithEveryAwk() throws Exception {
+        Path defaults = Files.writeString(folder.resolve("ram.yaml"), "memory: 1GB # of 8\nquantize:\n  memory: 3.2GB\n  refine: self\n");
+        Path shows = program(folder.resolve("shows/bin/java"), "#!/bin/sh\necho \"$*\"\n");
+        Files.writeString(folder.resolve("shows/release"), "JAVA_VERSION=\"25\"\n");
+        for (String awk : List.of("awk", "original-awk", "mawk", "gawk", "busybox")) {
+            Optional<Path> installed = Stream.of("/bin", "/usr/bin").map(d -> Path.of(d, awk)).filter(Files::isExecutable).findFirst();
+            if (installed.isPresent()) {
+                Path link = folder.resolve("bin/awk");
+                Files.deleteIfExists(link);
+                Files.createSymbolicLink(link, installed.get());
+                Map<String, String> variables = Map.of("RAM_JAVA", shows.toString(), "RAM_CONFIG", defaults.toString());
+                Result all = end(awk, start(awk, List.of(), variables, "plan", "p"));
+                assertTrue(all.exitCode() == 0 && all.out().contains(" -Xmx625m "), awk + ": " + all);
+                Result own = end(awk, start(awk, List.of(), variables, "quantize", "m"));
+                assertTrue(own.exitCode() == 0 && own.out().contains(" -Xmx2000m -Xms2000m "), awk + ": " + own);
+            }
+        }
     }
 
     @Test
