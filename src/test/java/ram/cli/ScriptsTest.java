@@ -8,6 +8,7 @@ import static org.junit.jupiter.params.provider.Arguments.arguments;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -44,6 +45,15 @@ class ScriptsTest {
         Process process = builder.start();
         assertTrue(process.waitFor(40, TimeUnit.SECONDS));
         return new Result(process.exitValue(), Files.readString(text));
+    }
+
+    private Path program(String name, String text) throws IOException {
+        Path file = Files.createDirectories(folder.resolve("bin")).resolve(name);
+        return Files.setPosixFilePermissions(Files.writeString(file, text), PosixFilePermissions.fromString("rwxr-xr-x"));
+    }
+
+    private Map<String, String> path() {
+        return Map.of("PATH", folder.resolve("bin") + ":/usr/local/bin:/usr/bin:/bin");
     }
 
     static List<Arguments> awkPrograms() throws IOException {
@@ -93,5 +103,15 @@ class ScriptsTest {
                 assertTrue(r.exitCode() == 0 || r.text().toLowerCase(Locale.ROOT).contains("division by zero"), file + ", " + awk + ": " + r.text());
             }
         }
+    }
+
+    @Test
+    void fuzzingFailsWithItsTests() throws Exception {
+        program("mvn", "#!/bin/sh\necho '[ERROR] seed 7, case 12'\nexit 1\n");
+        Result finding = run(path(), "scripts/fuzz", "1", "7");
+        assertEquals(1, finding.exitCode());
+        assertEquals("[ERROR] seed 7, case 12\na finding; the lines above name its seed and case\n", finding.text());
+        program("mvn", "#!/bin/sh\n");
+        assertEquals(new Result(0, ""), run(path(), "scripts/fuzz", "1", "7"));
     }
 }
