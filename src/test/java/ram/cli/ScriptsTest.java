@@ -114,4 +114,22 @@ class ScriptsTest {
         program("mvn", "#!/bin/sh\n");
         assertEquals(new Result(0, ""), run(path(), "scripts/fuzz", "1", "7"));
     }
+
+    /// Two clones, each built with what stands for Maven, in a place without `sha256sum`, as macOS is.
+    @Test
+    void reproducibleComparesTheJarsThemselves() throws Exception {
+        program("git", "#!/bin/sh\n[ \"$1\" = clone ] && mkdir \"$4\" || echo abcdef0\n");
+        program("mvn", "#!/bin/sh\nmkdir target\necho same >target/ram.jar\n");
+        program("shasum", "#!/bin/sh\n[ \"$*\" = '-a 256' ] && cat >/dev/null && echo '0123  -'\n");
+        for (String tool : List.of("sh", "dirname", "mktemp", "rm", "cmp", "mkdir", "cat", "tail")) {
+            Path real = Stream.of("/usr/bin", "/bin").map(d -> Path.of(d, tool)).filter(Files::isExecutable).findFirst().orElseThrow();
+            Files.createSymbolicLink(folder.resolve("bin").resolve(tool), real);
+        }
+        Map<String, String> only = Map.of("PATH", folder.resolve("bin").toString());
+        assertEquals(new Result(0, "0123  ram.jar of abcdef0, built twice\n"), run(only, "scripts/reproducible"));
+        program("mvn", "#!/bin/sh\nmkdir target\npwd >target/ram.jar\n");
+        Result different = run(only, "scripts/reproducible");
+        assertEquals(1, different.exitCode());
+        assertTrue(different.text().endsWith("two builds of abcdef0 gave different jars\n"), different.text());
+    }
 }
