@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -237,6 +238,56 @@ class LauncherTest {
         Path script = program(folder.resolve("bin/new-java"), "#!/bin/sh\n[ \"$1\" != -version ] || exec echo 'openjdk version \"26-ea\" 2026-03-17'\nexec \"" + java + "\" \"$@\"\n");
         for (String right : List.of(link.toString(), script.toString(), "new-java")) {
             assertWhole(end("right", start("right", List.of(), Map.of("RAM_JAVA", right))));
+        }
+    }
+
+    /// A version that no machine has, so that what is installed here is passed over.
+    @Test
+    void findsWhatAVersionManagerInstalled() throws Exception {
+        Path script = home.resolve("scripts/ram");
+        Files.writeString(script, Files.readString(script).replace("need=25\n", "need=999\n"));
+        Map<String, String> variables = Map.of("RAM_JAVA", "", "RAM_SHOW_JAVA", "yes", "HOME", folder.toString());
+        Result none = end("none", start("none", List.of(), variables));
+        assertEquals(1, none.exitCode());
+        assertTrue(none.err().startsWith("ram: needs a JDK 999 or newer, and none was found") && none.err().lines().count() == 1, none.err());
+        for (String place : List.of(".asdf/installs/java/temurin-999", ".local/share/mise/installs/java/999", ".jdks/999", ".sdkman/candidates/java/999")) {
+            Path found = jdk(place, "999.0.1");
+            assertEquals(new Result(0, found + "\n", ""), end("found", start("found", List.of(), variables)));
+            Files.delete(found);
+        }
+        assertFalse(Files.exists(home.resolve("builds")));
+    }
+
+    /// The first process is another user's, unless the superuser asks; the `ps` of busybox refuses `-p`.
+    @Test
+    void aBuildOfAnotherUserIsWaitedForWherePsKnowsNoOptions() throws Exception {
+        assumeTrue(Files.isDirectory(Path.of("/proc/1")), "there is no /proc");
+        boolean superuser = System.getProperty("user.name").equals("root");
+        assumeTrue(!superuser || Files.isExecutable(Path.of("/usr/bin/setpriv")), "the superuser may send signals to everyone, and there is no setpriv");
+        program(folder.resolve("bin/ps"), "#!/bin/sh\nexit 1\n");
+        Path lock = Files.createDirectory(home.resolve(".build-lock"));
+        Files.writeString(lock.resolve("pid"), "1 " + new String(new ProcessBuilder("uname", "-n").start().getInputStream().readAllBytes(), StandardCharsets.UTF_8));
+        if (superuser) {
+            try (Stream<Path> all = Files.walk(folder)) {
+                for (Path path : all.toList()) {
+                    Files.setPosixFilePermissions(path, PosixFilePermissions.fromString("rwxrwxrwx"));
+                }
+            }
+        }
+        Process waits = start("waits", superuser ? List.of("setpriv", "--reuid=65534", "--clear-groups") : List.of(), Map.of());
+        Thread.sleep(1500);
+        assertTrue(waits.isAlive(), () -> read("waits.err"));
+        assertFalse(Files.exists(home.resolve("builds")));
+        Files.delete(lock.resolve("pid"));
+        Files.delete(lock);
+        assertWhole(end("waits", waits));
+    }
+
+    private String read(String name) {
+        try {
+            return Files.readString(folder.resolve(name));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
     }
 
