@@ -24,8 +24,8 @@ public final class LogbackConfiguration extends ContextAwareBase implements Conf
         var root = context.getLogger("ROOT");
         root.setLevel(Level.WARN);
         root.addAppender(appender);
-        // the tokenizer's library warns where there is no GPU, which nobody has asked for
-        context.getLogger("ai.djl").setLevel(Level.ERROR);
+        // The tokenizer's library warns where there is no GPU, which nobody has asked for, and prints a stack trace for what is told in a sentence.
+        context.getLogger("ai.djl").setLevel(Level.OFF);
         return ExecutionStatus.DO_NOT_INVOKE_NEXT_IF_ANY;
     }
 }

@@ -1,6 +1,10 @@
 package ram.eval;
 
+import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
+import ai.djl.huggingface.tokenizers.jni.LibUtils;
+import ai.djl.util.Platform;
+import ai.djl.util.Utils;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.CharacterCodingException;
@@ -8,25 +12,31 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Map;
+import java.util.stream.Stream;
 import ram.InputException;
 
 /// Turns text into tokens with a model's own `tokenizer.json`.
 ///
 /// The tokenizers library is native code. It comes with the program and is unpacked at the first use into `ENGINE_CACHE_DIR`, by default
-/// `~/.cache/ram`; nothing is fetched from the network.
+/// `~/.cache/ram`, or for one run into the system's folder of temporary files where that cannot be written; nothing is fetched from the network.
 public final class TextTokens {
     private static final long MAX_BYTES = 500_000_000;
+    private static final String LIBRARY = "tokenizers";
+    private static final String FILE = System.mapLibraryName(LIBRARY);
+    private static final String OVERRIDE = "RUST_LIBRARY_PATH";
+    private static final String CACHE = "ENGINE_CACHE_DIR";
+    private static final String INSTEAD = "give token ids with --tokens FILE (with quantize, --eval-tokens FILE), which works everywhere";
+    /// Whether the user says where the library is to lie.
+    private static final boolean CHOSEN = Utils.getEnvOrSystemProperty(CACHE) != null || Utils.getEnvOrSystemProperty("DJL_CACHE_DIR") != null;
 
     static {
         // the library would otherwise ask the network for GPU builds of itself, and report that it is used
         System.setProperty("ai.djl.offline", "true");
         System.setProperty("OPT_OUT_TRACKING", "true");
-        boolean chosen = System.getenv("ENGINE_CACHE_DIR") != null || System.getenv("DJL_CACHE_DIR") != null
-                || System.getProperty("ENGINE_CACHE_DIR") != null || System.getProperty("DJL_CACHE_DIR") != null;
-        if (!chosen) {
+        if (!CHOSEN) {
             String cache = System.getenv("XDG_CACHE_HOME");
             Path base = cache == null || cache.isEmpty() ? Path.of(System.getProperty("user.home"), ".cache") : Path.of(cache);
-            System.setProperty("ENGINE_CACHE_DIR", base.resolve("ram").toString());
+            System.setProperty(CACHE, base.resolve("ram").toString());
         }
     }
 
@@ -43,14 +53,75 @@ public final class TextTokens {
             throw InputException.in(folder, "holds no tokenizer.json; give token ids with --tokens instead of a text, or add the file from the model's source");
         }
         String content = content(text);
+        load();
         try (HuggingFaceTokenizer tokenizer = HuggingFaceTokenizer.newInstance(file, Map.of("addSpecialTokens", "false", "truncation", "false", "padding", "false"))) {
             return Arrays.stream(tokenizer.encode(content, false, false).getIds()).mapToInt(Math::toIntExact).toArray();
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
-        } catch (UnsatisfiedLinkError e) {
-            throw new InputException("the tokenizers library does not load on this machine (" + e.getMessage() + "); give token ids with --tokens instead of a text", e);
         } catch (RuntimeException e) {
             throw new InputException(file + ": cannot be used as a tokenizer (" + e.getMessage() + "); give token ids with --tokens instead of a text", e);
+        }
+    }
+
+    /// Loads the native library by itself, so that a fault of it or of the place for it is not taken for one of the tokenizer.
+    ///
+    /// @throws UncheckedIOException when it does not load
+    private static void load() {
+        Path own = null;
+        if (Utils.getEnvOrSystemProperty(OVERRIDE) == null && !CHOSEN && !canBeUsed(Utils.getEngineCacheDir(LIBRARY))) {
+            own = temporary(Utils.getEngineCacheDir(LIBRARY));
+            System.setProperty(CACHE, own.toString());
+            // Of a library that the library uses.
+            System.setProperty("jna.tmpdir", own.toString());
+        }
+        try {
+            LibUtils.checkStatus();
+        } catch (EngineException e) {
+            String platform = Platform.detectPlatform(LIBRARY).getClassifier();
+            if (HuggingFaceTokenizer.class.getClassLoader().getResource("native/lib/" + platform + "/cpu/" + FILE) == null) {
+                throw unusable("there is none for " + platform, e);
+            }
+            // Its own words tell of another place where it looked afterwards.
+            throw new UncheckedIOException(Utils.getEngineCacheDir(LIBRARY) + ": the tokenizers library cannot be unpacked there",
+                    new IOException("free some space, choose another folder with XDG_CACHE_HOME, or " + INSTEAD, e));
+        } catch (LinkageError | AssertionError e) {
+            throw unusable(e.getMessage(), e);
+        } finally {
+            if (own != null) {
+                // The system keeps what is loaded.
+                Utils.deleteQuietly(own);
+            }
+        }
+    }
+
+    private static UncheckedIOException unusable(String why, Throwable cause) {
+        return new UncheckedIOException("the tokenizers library does not load on this machine", new IOException(why + "; " + INSTEAD, cause));
+    }
+
+    /// Whether the library can be unpacked there, or someone who may has done so. The home of a user without one is a relative name.
+    private static boolean canBeUsed(Path folder) {
+        try {
+            if (!folder.isAbsolute()) {
+                return false;
+            }
+            if (Files.isWritable(Files.createDirectories(folder))) {
+                return true;
+            }
+            try (Stream<Path> versions = Files.list(folder)) {
+                return versions.anyMatch(v -> Files.isReadable(v.resolve(FILE)));
+            }
+        } catch (IOException e) {
+            return false;
+        }
+    }
+
+    /// A folder that nobody else can write to: what it is for will be run.
+    private static Path temporary(Path folder) {
+        try {
+            return Files.createTempDirectory("ram-");
+        } catch (IOException e) {
+            throw new UncheckedIOException("neither " + folder + " nor " + System.getProperty("java.io.tmpdir") + " can be written to, and the tokenizers library has to be unpacked",
+                    new IOException("choose another folder with XDG_CACHE_HOME, or " + INSTEAD, e));
         }
     }
 

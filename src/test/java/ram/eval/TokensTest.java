@@ -2,6 +2,7 @@ package ram.eval;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -13,10 +14,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import ram.InputException;
+import ram.Jvm;
+import ram.cli.Main;
 
 class TokensTest {
     @TempDir
@@ -35,6 +40,45 @@ class TokensTest {
         assertTrue(assertThrows(InputException.class, () -> TextTokens.read(folder, text)).getMessage().contains("tokenizer.json"));
         Files.writeString(folder.resolve("tokenizer.json"), "{}");
         assertTrue(assertThrows(InputException.class, () -> TextTokens.read(folder, text)).getMessage().contains("tokenizer.json"));
+    }
+
+    /// A process of its own, as the library is loaded once: where its folder cannot be made, it is unpacked for one run, and nothing is left of it.
+    @Test
+    void theLibraryIsUnpackedElsewhereWhereTheCacheCannotBeWritten() throws Exception {
+        Path temporary = Files.createDirectory(folder.resolve("tmp"));
+        for (String home : List.of("/dev/null/home", "?")) {
+            assertEquals("0: ", inProcess("-Duser.home=" + home, "-Djava.io.tmpdir=" + temporary));
+            try (Stream<Path> left = Files.list(temporary)) {
+                assertEquals(List.of(), left.toList());
+            }
+        }
+        assertFalse(Files.exists(Path.of("?")));
+    }
+
+    @Test
+    void aLibraryThatCannotBeUnpackedOrLoadedIsToldInASentence() throws Exception {
+        String instead = "give token ids with --tokens FILE (with quantize, --eval-tokens FILE), which works everywhere\n";
+        assertEquals("1: ram: neither /dev/null/home/.cache/ram/tokenizers nor /dev/null/tmp can be written to, and the tokenizers library has to be unpacked: "
+                + "choose another folder with XDG_CACHE_HOME, or " + instead, inProcess("-Duser.home=/dev/null/home", "-Djava.io.tmpdir=/dev/null/tmp"));
+        assertEquals("1: ram: /dev/null/x/tokenizers: the tokenizers library cannot be unpacked there: "
+                + "free some space, choose another folder with XDG_CACHE_HOME, or " + instead, inProcess("-DENGINE_CACHE_DIR=/dev/null/x"));
+        assertEquals("1: ram: the tokenizers library does not load on this machine: Unsupported platform: Darwin; " + instead, inProcess("-Dos.name=Darwin"));
+        assertEquals("1: ram: the tokenizers library does not load on this machine: there is none for osx-x86_64; " + instead, inProcess("-Dos.name=Mac OS X", "-Dos.arch=x86_64"));
+        Path broken = Files.writeString(folder.resolve(System.mapLibraryName("tokenizers")), "not a library");
+        String refused = inProcess("-DRUST_LIBRARY_PATH=" + broken);
+        // The virtual machine has a word about it, too.
+        assertTrue(refused.startsWith("1: ") && refused.lines().toList().getLast().startsWith("ram: the tokenizers library does not load on this machine: " + broken)
+                && refused.endsWith("; " + instead), refused);
+    }
+
+    /// Of which the virtual machine has its own to say.
+    private String inProcess(String... options) throws IOException, InterruptedException {
+        ProcessBuilder builder = new ProcessBuilder(Jvm.command(Jvm.withVectors(options), Main.class, "eval", "examples/tiny-qwen3", "--text", "src/test/resources/ram/eval/held-out.txt",
+                "--samples", 1, "--seq-len", 2, "--quiet")).redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(folder.resolve("err").toFile());
+        List.of("XDG_CACHE_HOME", "ENGINE_CACHE_DIR", "DJL_CACHE_DIR", "RUST_LIBRARY_PATH").forEach(builder.environment()::remove);
+        Process process = builder.start();
+        assertTrue(process.waitFor(60, TimeUnit.SECONDS));
+        return process.exitValue() + ": " + Files.readString(folder.resolve("err")).replaceAll("(?m)^WARNING: .*\\R", "");
     }
 
     @Test
