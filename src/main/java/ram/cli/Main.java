@@ -26,6 +26,7 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
 import ram.InputException;
+import ram.Stage;
 import ram.UsageException;
 import ram.format.Format;
 import ram.plan.BudgetException;
@@ -123,6 +124,10 @@ public final class Main {
 
     private static int recorded(CommandLine.ParseResult parsed, GlobalOptions global) {
         CommandLine command = parsed.commandSpec().commandLine();
+        if (!Stage.RECORDABLE) {
+            UsageException e = new UsageException("--profile-run needs the Java module " + Stage.MODULE + ", which this Java runtime is made without; give a whole JDK with RAM_JAVA, or leave the option out");
+            throw new CommandLine.ExecutionException(command, e.getMessage(), e);
+        }
         try (RunProfile _ = RunProfile.start(global.profileRun, global.quiet ? null : command.getErr())) {
             return new CommandLine.RunLast().execute(parsed);
         } catch (UsageException | IOException | ParseException e) {
