@@ -16,6 +16,8 @@ import ram.plan.ModelFamily;
 final class OwnOutput {
     /// What the systems' file managers leave everywhere.
     private static final Set<String> INCIDENTAL = Set.of(".DS_Store", "Thumbs.db");
+    /// What macOS keeps of a file where the file system has no place for it, as on exFAT and SMB: beside `config.json` lies `._config.json`.
+    private static final String ASIDE = "._";
     private static final String MANIFEST = "manifest.json";
     private static final String FAMILY = "family.json";
 
@@ -45,11 +47,11 @@ final class OwnOutput {
     }
 
     static boolean isIncidental(String name) {
-        return INCIDENTAL.contains(name);
+        return INCIDENTAL.contains(name) || name.startsWith(ASIDE);
     }
 
     private static List<String> names(Path folder) {
-        return SideFiles.names(folder).filter(n -> !isIncidental(Path.of(n).getFileName().toString())).toList();
+        return SideFiles.names(folder).toList();
     }
 
     /// The names in a document of any version of this program; empty when it is none.

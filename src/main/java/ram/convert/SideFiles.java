@@ -40,7 +40,7 @@ final class SideFiles {
         return carried.stream().filter(name -> Files.isRegularFile(model.resolve(name))).toList();
     }
 
-    /// The names of what lies in a model's folder, sorted, with what lies in the folder of templates in place of that.
+    /// The names of what lies in a model's folder, sorted, with what lies in the folder of templates in place of that; without what the system put there.
     static Stream<String> names(Path model) {
         return list(model).flatMap(name -> name.equals(TEMPLATES) && Files.isDirectory(model.resolve(name))
                 ? list(model.resolve(name)).map(template -> TEMPLATES + "/" + template) : Stream.of(name));
@@ -48,7 +48,7 @@ final class SideFiles {
 
     private static Stream<String> list(Path folder) {
         try (Stream<Path> files = Files.list(folder)) {
-            return files.map(f -> f.getFileName().toString()).sorted().toList().stream();
+            return files.map(f -> f.getFileName().toString()).filter(name -> !OwnOutput.isIncidental(name)).sorted().toList().stream();
         } catch (IOException e) {
             throw new UncheckedIOException(folder + ": cannot be listed", e);
         }

@@ -68,7 +68,8 @@ public final class Checkpoint implements AutoCloseable {
         if (Files.exists(single)) {
             return List.of(single);
         }
-        for (String glob : List.of("model*.safetensors", "*.safetensors")) {
+        // Not the hidden ones, which macOS makes beside every file on some disks.
+        for (String glob : List.of("model*.safetensors", "[!.]*.safetensors")) {
             List<Path> files = new ArrayList<>();
             try (DirectoryStream<Path> stream = Files.newDirectoryStream(folder, glob)) {
                 stream.forEach(files::add);

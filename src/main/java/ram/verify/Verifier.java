@@ -150,6 +150,8 @@ public final class Verifier {
             List<String> names = new ArrayList<>();
             files.forEach(f -> names.add(f.getFileName().toString()));
             Collections.sort(names);
+            // macOS keeps such a file beside every file on some disks; no loader looks at it.
+            names.removeIf(n -> n.startsWith("._"));
             for (String name : names) {
                 if (!name.startsWith("model")) {
                     problems.add(name + " is not named model*.safetensors; mlx_lm would not find it");

@@ -117,6 +117,12 @@ class QuantizeTest {
         for (int i = 0; i < 2; i++) {
             assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force", "--quiet").exitCode());
         }
+        for (String name : List.of("._config.json", "._model.safetensors", "._tokenizer.json", ".DS_Store")) {
+            Files.writeString(out.resolve(name), "of the system");
+        }
+        assertEquals(0, Cli.run("verify", out, "--no-progress").exitCode());
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force", "--quiet").exitCode());
+        assertFalse(Files.exists(out.resolve("._config.json")));
         Files.writeString(out.resolve("notes.txt"), "x");
         Cli.Result noted = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "-o", out, "--force");
         assertEquals("ram: " + out + " holds notes.txt, which is not part of an output of ram, so --force does not replace it; choose another output folder, or remove it by hand", noted.sentence());
