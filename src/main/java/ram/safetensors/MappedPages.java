@@ -19,7 +19,7 @@ import java.util.regex.Pattern;
 /// limit counts as, memory in use; beyond the limit they are handed back. The system's file cache keeps them, so reading one again costs little,
 /// and a page that is being read comes back at once: when they are released influences no result.
 ///
-/// Where the system has no `madvise`, nothing is released and the system decides alone.
+/// Where the system has no `madvise`, or no `/proc` that tells how much is resident, nothing is released and the system decides alone.
 public final class MappedPages {
     private static final long CHECK_EVERY = 16 << 20;
     /// A page that is needed comes with its neighbours.
@@ -70,11 +70,15 @@ public final class MappedPages {
 
     private static void check() {
         synchronized (LOCK) {
-            long bytes = residentFileBytes();
-            if (bytes < 0 || bytes - before > limit) {
+            if (isOver(residentFileBytes(), before, limit)) {
                 MAPPINGS.forEach(Release::release);
             }
         }
+    }
+
+    /// Not where it is unknown: pages handed back at every check would be read again and again.
+    static boolean isOver(long resident, long before, long limit) {
+        return resident >= 0 && resident - before > limit;
     }
 
     /// Unknown (−1) where there is no /proc.
