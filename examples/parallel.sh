@@ -24,8 +24,9 @@ mkdir -p "$out"
 parts=()
 missing=()
 for ((i = 1; i <= count; i++)); do
-    parts+=("$out/part-$i-of-$count.json")
-    [ -f "${parts[-1]}" ] || missing+=("$i")
+    part=$out/part-$i-of-$count.json
+    parts+=("$part")
+    [ -f "$part" ] || missing+=("$i")
 done
 if [ ${#missing[@]} -gt 0 ]; then
     parallel --quote --halt soon,fail=1 "$@" "$ram" analyze "$model" --part "{}/$count" -o "$out/part-{}-of-$count.json" --no-progress ::: "${missing[@]}"

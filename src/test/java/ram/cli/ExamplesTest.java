@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
@@ -131,6 +132,14 @@ class ExamplesTest {
         Outcome r = run(Map.of(), "bash", "-n", EXAMPLES.resolve(name).toString());
         assertEquals(0, r.exitCode(), r.err());
         assertTrue(Files.isExecutable(EXAMPLES.resolve(name)));
+    }
+
+    /// The bash of macOS is 3.2: it knows no subscripts from the end, no `mapfile`, no arrays by name and no `${name,,}`.
+    @ParameterizedTest
+    @ValueSource(strings = {"pipeline.sh", "parallel.sh", "slurm.sh"})
+    void scriptsAskForNoNewBash(String name) throws IOException {
+        String script = Files.readString(EXAMPLES.resolve(name));
+        assertFalse(Pattern.compile("\\[-\\d+]|\\b(mapfile|readarray)\\b|(declare|local|typeset) -[a-zA-Z]*[An]|\\$\\{\\w+(,|\\^|@)|\\|&|&>>|\\bwait -n\\b").matcher(script).find(), name);
     }
 
     @Test
