@@ -89,9 +89,6 @@ final class NetworkReader {
         if (!known.isArray()) {
             return known.asBoolean(true) ? scaling : MissingNode.getInstance();
         }
-        if (scaling.isObject() && !(scaling.has("type") && scaling.has("long_factor"))) {
-            throw refused("has a rope_scaling without a type or a long_factor, with which mlx_lm does not load a model of this type");
-        }
         boolean read = known.valueStream().anyMatch(t -> t.asText().equals(scaling.path("type").asText()));
         // such a class reads the length of its training beside it
         return read ? ((ObjectNode) scaling).deepCopy().set(CONTEXT, json.path(CONTEXT)) : MissingNode.getInstance();
@@ -124,7 +121,7 @@ final class NetworkReader {
             throw refused("asks for the activation '" + activation + "'; the evaluation knows " + (rules.has("activation") ? "gelu" : "silu") + " only in models of this type");
         }
         if (json.path("partial_rotary_factor").asDouble(1) != 1 && !ModelClass.reads(file, "partial_rotary_factor")) {
-            throw refused("has a partial_rotary_factor, which mlx_lm's " + file.modelType() + " does not read: it would turn all of a head");
+            throw refused("has a partial_rotary_factor, which mlx_lm's " + file.modelType() + " does not read: it turns all of a head; remove it if the model was trained so");
         }
         if (json.path("clip_qkv").isNumber()) {
             throw refused("asks for clip_qkv, which the evaluation does not know");
@@ -159,11 +156,11 @@ final class NetworkReader {
 
     private List<NetworkShape.Positions> positions(int layers, int headDim) {
         if (rules.path("windows").asText().equals("sliding_window_pattern") && number("sliding_window_pattern") > layers) {
-            throw refused("has no layer without a window, as its sliding_window_pattern is larger than the number of layers; mlx_lm does not run such a model");
+            throw refused("has no layer without a window, as its sliding_window_pattern is larger than the number of layers; mlx_lm does not run such a model, correct it");
         }
         JsonNode types = rules.path("windows").asText().equals("layer_types") ? json.path("layer_types") : MissingNode.getInstance();
         if (types.isArray() && (types.size() != layers || types.valueStream().noneMatch(t -> t.asText().equals("full_attention")))) {
-            throw refused("has layer_types that do not name one type for each layer, or none with full attention; mlx_lm does not run such a model");
+            throw refused("has layer_types that do not name one type for each layer, or none with full attention; mlx_lm does not run such a model, correct them");
         }
         Optional<Rope> global = Optional.of(Rope.of(config, headDim, json.path("rope_theta").asDouble(10_000), scaling(), adjacent()));
         Optional<Rope> local = !rules.has("window_rope_theta") ? global

@@ -1,6 +1,7 @@
 package ram.layout;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.MissingNode;
 import java.util.Collection;
 import java.util.HashSet;
 import java.util.LinkedHashSet;
@@ -18,7 +19,11 @@ import ram.safetensors.Shape;
 /// What a class has to find in its files. mlx_lm stops at a parameter that is missing, at one that it does not know, and at one of another shape. All of that is judged
 /// for plain decoders, whose layers all have the same seven projections; of classes whose layers differ only the head is, and what a feed-forward network cannot be without.
 public final class ExpectedTensors {
-    private static final Set<String> PROJECTIONS = Set.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj");
+    /// The projections of a layer of the plain kinds: each for itself, or some fused.
+    private static final Set<Set<String>> PROJECTIONS = Set.of(
+            Set.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"),
+            Set.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"),
+            Set.of("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"));
     private static final String LAYER = "{N}";
     /// Norms that no setting takes away.
     private static final Pattern ALWAYS = Pattern.compile(".*(?<!query_)(?<!key_)(layernorm|model\\.norm)\\.weight");
@@ -121,7 +126,7 @@ public final class ExpectedTensors {
                 found.add(m.asText().substring(layer + LAYER.length()).replaceFirst("^\\.", ""));
             }
         });
-        return found.equals(PROJECTIONS);
+        return PROJECTIONS.contains(found);
     }
 
     /// Known of every class: whether it has a head of its own.
@@ -252,14 +257,17 @@ public final class ExpectedTensors {
         long hidden = scope.path("hidden_size").asLong();
         long inner = scope.path("intermediate_size").asLong();
         long heads = scope.path("num_attention_heads").asLong();
-        long length = scope.path("head_dim").asLong(heads > 0 && !isDefaulted("head_dim") ? hidden / heads : 0);
+        JsonNode own = family.reads("head_dim") ? scope.path("head_dim") : MissingNode.getInstance();
+        long length = own.asLong(heads > 0 && !isDefaulted("head_dim") ? hidden / heads : 0);
         long keys = scope.path("num_key_value_heads").asLong(isDefaulted("num_key_value_heads") ? 0 : heads);
         String end = name.replaceFirst("^.*\\{N}\\.", "");
         return switch (end) {
             case "self_attn.q_proj.weight" -> of(Math.multiplyExact(heads, length), hidden);
             case "self_attn.k_proj.weight", "self_attn.v_proj.weight" -> of(Math.multiplyExact(keys, length), hidden);
+            case "self_attn.qkv_proj.weight" -> keys == 0 ? Optional.empty() : of(Math.multiplyExact(Math.addExact(heads, 2 * keys), length), hidden);
             case "self_attn.o_proj.weight" -> of(hidden, Math.multiplyExact(heads, length));
             case "mlp.gate_proj.weight", "mlp.up_proj.weight" -> of(inner, hidden);
+            case "mlp.gate_up_proj.weight" -> of(2 * inner, hidden);
             case "mlp.down_proj.weight" -> of(hidden, inner);
             default -> end.endsWith("embed_tokens.weight") ? of(scope.path("vocab_size").asLong(), hidden) : end.endsWith("norm.weight") && !QUERY_OR_KEY_NORM.matcher(name).find() ? of(hidden) : Optional.empty();
         };

@@ -122,10 +122,10 @@ record Family(String name, JsonNode rules) {
         return all;
     }
 
-    /// Whether the class has a setting of this name for the language model.
+    /// Whether the class has a setting of this name.
     boolean reads(String key) {
-        boolean text = !rules.path("config_from").asText("root").equals("root");
-        return texts(rules.path(text ? "text_required" : "required")).anyMatch(key::equals) || rules.path(text ? "text_defaults" : "defaults").has(key);
+        return Stream.of("required", "text_required").flatMap(list -> texts(rules.path(list))).anyMatch(key::equals)
+                || rules.path("defaults").has(key) || rules.path("text_defaults").has(key);
     }
 
     List<Preset> presets() {

@@ -64,7 +64,8 @@ final class RopeScaling {
             return Optional.of(" without " + keys.getLast() + ", which mlx_lm's " + name + " needs");
         }
         String known = String.join(", ", rule.path("types").propertyStream().map(Map.Entry::getKey).toList());
-        JsonNode needed = rule.path("types").path(type.asText());
+        // what a class does not know it may ignore
+        JsonNode needed = rule.path("types").has(type.asText()) ? rule.path("types").path(type.asText()) : rule.path("others");
         if (needed.isMissingNode()) {
             return Optional.of(" of the type '" + type.asText() + "', and mlx_lm's " + name + " knows only " + known);
         }

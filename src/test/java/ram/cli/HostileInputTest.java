@@ -74,7 +74,7 @@ class HostileInputTest {
         SyntheticModel.writeTiny(false, dir.resolve("dense"));
         change(dir.resolve("dense/config.json"), c -> c.put("num_hidden_layers", Integer.MAX_VALUE));
         Path tokens = Files.write(dir.resolve("tokens.i32"), new byte[64]);
-        refused("config.json: has no usable num_hidden_layers; download it again", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);
+        refused("has no tensor of layer 1, although config.json counts more layers than that; the checkpoint is incomplete, download it again", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);
         change(dir.resolve("dense/config.json"), c -> c.put("num_hidden_layers", -1));
         refused("counts -1 layers, but the model has the tensor model.layers.0.input_layernorm.weight; the two do not belong together, download both again", "quantize", dir.resolve("dense"), "--budget", "150kB", "-o", dir.resolve("out"));
     }
@@ -212,7 +212,7 @@ class HostileInputTest {
         Path tokens = Files.write(dir.resolve("tokens.i32"), new byte[64]);
         for (double partial : new double[] {2, -1, 0, 1e-9}) {
             change(dir.resolve("dense/config.json"), c -> c.put("partial_rotary_factor", partial));
-            refused("download it again", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);
+            refused("has a partial_rotary_factor, which mlx_lm's qwen3 does not read: it turns all of a head; remove it if the model was trained so", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);
         }
         change(dir.resolve("dense/config.json"), c -> c.put("partial_rotary_factor", 1).putObject("rope_scaling").put("type", "linear").put("factor", 0));
         refused("has a rope scaling without a 'factor' above 0; download it again", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);

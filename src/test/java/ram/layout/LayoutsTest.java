@@ -11,6 +11,7 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -312,6 +313,21 @@ class LayoutsTest {
         }
     }
 
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            olmo2 | true  | q_proj k_proj v_proj        | self_attn.o_proj.bias' is missing
+            olmo2 | false | o_proj                      | self_attn.o_proj.bias' is no parameter of olmo2
+            glm4  | true  | q_proj k_proj               | self_attn.v_proj.bias' is missing
+            glm4  | true  | q_proj k_proj v_proj o_proj | self_attn.o_proj.bias' is no parameter of glm4
+            phi3  | true  | qkv_proj                    | self_attn.qkv_proj.bias' is no parameter of phi3
+            """)
+    void biasesAreThoseThatTheSettingsAskFor(String type, boolean asked, String biased, String why) throws IOException {
+        String[] biases = Arrays.stream(biased.split(" ")).map(m -> m + ".bias").toArray(String[]::new);
+        List<String> found = problems(type, ",\"attention_bias\":" + asked, biases).stream().filter(p -> p.contains(".bias'")).toList();
+        assertEquals(1, found.size(), found.toString());
+        assertTrue(found.getFirst().contains(why), found.toString());
+    }
+
     private List<String> problems(String type, String settings, String... more) throws IOException {
         config("\"model_type\":\"" + type + "\"," + (settings.contains("num_hidden_layers") ? "" : "\"num_hidden_layers\":1,") + "\"hidden_size\":32,\"intermediate_size\":32,\"num_attention_heads\":1,\"vocab_size\":32,\"tie_word_embeddings\":true" + settings);
         Map<String, Shape> shapes = new TreeMap<>();
@@ -406,6 +422,9 @@ class LayoutsTest {
             olmo2     | {"rope_type":"llama3","factor":null}             | of the type 'llama3' without factor
             granite   | {"rope_type":"longrope","short_factor":[1.0],"original_max_position_embeddings":8} | of the type 'longrope' without long_factor
             olmoe     | {"rope_type":"mrope","mrope_section":[1,2]}      | of the type 'mrope' without mrope_section[3]
+            phi3      | {"rope_type":"longrope","long_factor":[1.0],"short_factor":[1.0]} | rope_scaling without type, which mlx_lm's phi3 needs
+            phi3      | {"type":"su","long_factor":[1.0]}                | of the type 'su' without short_factor
+            phi3      | {"type":"yarn","factor":2.0}                     | of the type 'yarn' without long_factor
             qwen2_moe | {"rope_type":"linear","factor":2.0}              | rope_scaling without type, which mlx_lm's qwen2_moe needs
             qwen2_moe | {"type":"yarn","factor":2.0}                     | of the type 'yarn', and mlx_lm's qwen2_moe knows only linear
             qwen2_moe | {"type":"linear"}                                | of the type 'linear' without factor
