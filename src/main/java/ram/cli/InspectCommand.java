@@ -140,7 +140,7 @@ final class InspectCommand implements Callable<Integer> {
         if (!problems.isEmpty()) {
             out.println();
             problems.forEach(p -> out.println("problem: " + p));
-            out.println(model + ": " + problems.size() + (problems.size() == 1 ? " problem" : " problems") + "; config.json does not fit the tensors, download both again");
+            out.println(model + ": " + problems.size() + (problems.size() == 1 ? " problem" : " problems") + "; correct config.json, or download both again");
         }
     }
 

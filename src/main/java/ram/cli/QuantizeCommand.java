@@ -157,7 +157,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
         List<String> problems = ExpectedTensors.problems(m.layout(), m.config());
         if (!problems.isEmpty()) {
             throw InputException.in(model, problems.getFirst() + (problems.size() > 1 ? " (and " + (problems.size() - 1) + " more, which `ram inspect` lists)" : "")
-                    + "; config.json does not fit the tensors, download both again");
+                    + "; correct config.json, or download both again");
         }
     }
 

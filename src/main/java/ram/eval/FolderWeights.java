@@ -49,7 +49,7 @@ final class FolderWeights implements WeightSource {
             return;
         }
         Layout layout = Layouts.of(checkpoint, config);
-        require(ExpectedTensors.problems(layout, config), "config.json does not fit the tensors, download both again");
+        require(ExpectedTensors.problems(layout, config), "correct config.json, or download both again");
         // what an output would say: the keys that mlx_lm's class reads
         this.config = new ModelConfig(config.file(), layout.config());
         notes = Stream.concat(layout.architecture().assumptions().stream(), NetworkReader.notes(this.config).stream()).toList();

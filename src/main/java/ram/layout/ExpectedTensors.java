@@ -114,7 +114,8 @@ public final class ExpectedTensors {
         layout.modules().forEach(m -> shapes.put(m.path() + ".weight", m.weight().shape()));
         layout.plain().forEach(p -> shapes.put(p.name(), p.view().shape()));
         layout.prequantized().forEach(p -> shapes.put(p.path() + ".weight", p.shape()));
-        return problems(new ModelConfig(source.file(), layout.config()), shapes);
+        ModelConfig written = new ModelConfig(source.file(), layout.config());
+        return Stream.concat(ModelClass.missingKeys(written).stream(), problems(written, shapes).stream()).toList();
     }
 
     /// Whether the lists of a family name all that there can be.

@@ -128,6 +128,13 @@ record Family(String name, JsonNode rules) {
                 || rules.path("defaults").has(key) || rules.path("text_defaults").has(key);
     }
 
+    /// Keys without a default that config.json lacks; those of the language model inside as `text_config.KEY`.
+    List<String> missingKeys(ObjectNode config) {
+        Stream<String> text = rules.path("config_from").asText().equals("text")
+                ? texts(rules.path("text_required")).filter(key -> !config.path("text_config").has(key)).map(key -> "text_config." + key) : Stream.empty();
+        return Stream.concat(texts(rules.path("required")).filter(key -> !config.has(key)), text).toList();
+    }
+
     List<Preset> presets() {
         List<Preset> out = new ArrayList<>();
         for (JsonNode p : rules.path("presets")) {

@@ -1,6 +1,7 @@
 package ram.layout;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.util.List;
 import java.util.Optional;
 
 /// What is known of mlx_lm's class for a model, of whose type there may be none.
@@ -30,6 +31,12 @@ public final class ModelClass {
     /// The configuration of the language model, with the values of its class for keys that it leaves out.
     public static ModelConfig withDefaults(ModelConfig config) {
         return Family.of(config.modelType()).map(f -> new ModelConfig(config.file(), f.withDefaults(f.scope(config.json())))).orElse(config);
+    }
+
+    /// One sentence for each key that config.json lacks and without which the class cannot be made.
+    public static List<String> missingKeys(ModelConfig config) {
+        return Family.of(config.modelType()).stream().flatMap(f -> f.missingKeys(config.json()).stream())
+                .map(key -> "config.json lacks " + key + "; mlx_lm would not load the folder without it").toList();
     }
 
     /// Whether a known class reads this key of the configuration of the language model.

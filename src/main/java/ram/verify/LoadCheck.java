@@ -44,6 +44,7 @@ public final class LoadCheck {
 
     private SortedMap<String, Format> run() {
         SortedMap<String, Format> formats = StoredFormats.read(checkpoint, config, complain);
+        ModelClass.missingKeys(config).forEach(complain);
         head();
         layers();
         formats.keySet().stream().filter(p -> ModelClass.isRaw(config, p + ".weight"))

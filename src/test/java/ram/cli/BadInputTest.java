@@ -86,6 +86,12 @@ class BadInputTest {
     }
 
     @Test
+    void configWithoutAKeyOfItsClass() throws IOException {
+        config(c -> c.remove("max_position_embeddings"));
+        refused(5, "config.json lacks max_position_embeddings; mlx_lm would not load the folder without it");
+    }
+
+    @Test
     void configThatIsNotJson() throws IOException {
         Files.writeString(model.resolve("config.json"), "{\"model_type\": ");
         refused(5, "config.json: is not valid JSON");

@@ -101,6 +101,9 @@ class TamperedTest {
             Files.delete(copy.resolve("manifest.json"));
             refused("config.json has " + change.getKey() + " = ", "verify", copy, "--source", Cli.TINY);
         }
+        Path less = edited("config.json", c -> c.remove("rope_theta"));
+        Files.delete(less.resolve("manifest.json"));
+        refused("config.json lacks rope_theta; mlx_lm would not load the folder without it", "verify", less);
         Path fewer = edited("config.json", c -> c.put("num_hidden_layers", 3));
         Files.delete(fewer.resolve("manifest.json"));
         refused("is of a layer beyond the 3 that config.json counts; mlx_lm would refuse it", "verify", fewer);
@@ -127,7 +130,7 @@ class TamperedTest {
         Cli.Result r = Cli.run("quantize", model, "--budget", "1MB", "-o", folder.resolve("lacking-out"));
         assertEquals(5, r.exitCode());
         assertEquals("ram: " + model + ": tensor 'model.layers.2.self_attn.o_proj.weight' is missing; mlx_lm would not load the folder without it; "
-                + "config.json does not fit the tensors, download both again", r.err().strip());
+                + "correct config.json, or download both again", r.err().strip());
         Cli.Result inspected = Cli.run("inspect", model);
         assertEquals(5, inspected.exitCode());
         assertTrue(inspected.out().contains("problem: tensor 'model.layers.2.self_attn.o_proj.weight' is missing; mlx_lm would not load the folder without it\n" + model + ": 1 problem; "),

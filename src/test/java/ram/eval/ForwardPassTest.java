@@ -166,11 +166,11 @@ class ForwardPassTest {
         String config = Files.readString(folder.resolve("config.json"));
         refused(config.replace("\"llama\"", "\"gemma4\""), "gemma4");
         refused(config.replace("\"silu\"", "\"gelu\""), "gelu");
-        refused(config.replace("\"intermediate_size\":48", "\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1],\"long_factor\":[1],\"original_max_position_embeddings\":9}"), "long_factor");
-        refused(config.replace("\"intermediate_size\":48", "\"rope_scaling\":{\"rope_type\":\"dynamic\"}"), "dynamic");
-        refused(config.replace("\"intermediate_size\":48", "\"partial_rotary_factor\":0.5"), "partial_rotary_factor");
-        refused(config.replace("\"intermediate_size\":48", "\"sliding_window\":5,\"layer_types\":[\"sliding_attention\",\"sliding_attention\"]"), "layer_types");
-        refused(config.replace("\"intermediate_size\":48", "\"rope_theta\":0").replace("\"rope_theta\":10000.0,", ""), "makes no rotation");
+        refused(config.replace("\"intermediate_size\":48", "\"intermediate_size\":48,\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1],\"long_factor\":[1],\"original_max_position_embeddings\":9}"), "long_factor");
+        refused(config.replace("\"intermediate_size\":48", "\"intermediate_size\":48,\"rope_scaling\":{\"rope_type\":\"dynamic\"}"), "dynamic");
+        refused(config.replace("\"intermediate_size\":48", "\"intermediate_size\":48,\"partial_rotary_factor\":0.5"), "partial_rotary_factor");
+        refused(config.replace("\"intermediate_size\":48", "\"intermediate_size\":48,\"sliding_window\":5,\"layer_types\":[\"sliding_attention\",\"sliding_attention\"]"), "layer_types");
+        refused(config.replace("\"intermediate_size\":48", "\"intermediate_size\":48,\"rope_theta\":0").replace("\"rope_theta\":10000.0,", ""), "makes no rotation");
         refused(config.replace("\"hidden_size\":32", "\"hidden_size\":64"), "model.embed_tokens");
         refused(config.replace("\"num_hidden_layers\":2", "\"num_hidden_layers\":3"), "layer 2");
         refused(config.replace("\"vocab_size\":600", "\"vocab_size\":500"), "500");

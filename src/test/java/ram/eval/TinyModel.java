@@ -38,7 +38,7 @@ public final class TinyModel {
         config = (ObjectNode) new ObjectMapper().readTree("""
                 {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 48,
                  "vocab_size": 600, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "max_position_embeddings": 64,
-                 "num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "model_type": "%s" %s}"""
+                 "num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "shared_expert_intermediate_size": 64, "model_type": "%s" %s}"""
                 .formatted(WRAPPED.getOrDefault(type, type), settings.isEmpty() ? "" : ", " + settings));
         if (config.has("rope_parameters")) {
             config.remove("rope_theta");
