@@ -1,6 +1,7 @@
 package ram;
 
 import java.nio.file.Path;
+import java.util.List;
 
 /// The input cannot be used: corrupt, truncated, non-finite or unsupported.
 /// The message is one sentence that names the file, the tensor where there is one, and what to do.
@@ -15,6 +16,13 @@ public final class InputException extends RuntimeException {
     /// @param cause shown with `-vv` only
     public InputException(String message, Throwable cause) {
         super(message, cause);
+    }
+
+    /// The first of some problems, and how many more there are.
+    ///
+    /// @param others what is said of these, to be read after their number; may be empty
+    public static String firstOf(List<String> problems, String others) {
+        return problems.getFirst() + (problems.size() > 1 ? " (and " + (problems.size() - 1) + " more" + others + ")" : "");
     }
 
     /// @param file the file that is at fault; its path opens the message

@@ -156,8 +156,7 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
     private void requireLoadable(Model m) {
         List<String> problems = ExpectedTensors.problems(m.layout(), m.config());
         if (!problems.isEmpty()) {
-            throw InputException.in(model, problems.getFirst() + (problems.size() > 1 ? " (and " + (problems.size() - 1) + " more, which `ram inspect` lists)" : "")
-                    + "; correct config.json, or download both again");
+            throw InputException.in(model, InputException.firstOf(problems, ", which `ram inspect` lists") + "; correct config.json, or download both again");
         }
     }
 

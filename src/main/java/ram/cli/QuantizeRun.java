@@ -278,8 +278,7 @@ record QuantizeRun(Path model, Path profile, Target target, PlanOptions plan, An
 
     private void requireSound(List<String> problems) {
         if (!problems.isEmpty()) {
-            throw InputException.in(model, "does not give a sound output: " + problems.getFirst() + (problems.size() > 1 ? " (and " + (problems.size() - 1) + " more)" : "")
-                    + "; its config.json may not fit its tensors, otherwise report this");
+            throw InputException.in(model, "does not give a sound output: " + InputException.firstOf(problems, "") + "; its config.json may not fit its tensors, otherwise report this");
         }
     }
 }

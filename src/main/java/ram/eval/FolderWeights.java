@@ -67,7 +67,7 @@ final class FolderWeights implements WeightSource {
 
     private void require(List<String> problems, String remedy) {
         if (!problems.isEmpty()) {
-            throw InputException.in(checkpoint.folder(), problems.getFirst() + (problems.size() > 1 ? " (and " + (problems.size() - 1) + " more)" : "") + "; " + remedy);
+            throw InputException.in(checkpoint.folder(), InputException.firstOf(problems, "") + "; " + remedy);
         }
     }
 

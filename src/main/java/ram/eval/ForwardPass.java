@@ -16,7 +16,6 @@ import ram.tensor.Rows;
 ///
 ///     new ForwardPass(weights, workers).run(sequences, 4096, (layer, layers) -> { })
 public final class ForwardPass {
-    private final WeightSource weights;
     private final NetworkShape shape;
     private final Workers workers;
     private final Linears linears;
@@ -29,7 +28,6 @@ public final class ForwardPass {
     }
 
     ForwardPass(WeightSource weights, Workers workers, Projection projection) {
-        this.weights = weights;
         this.shape = NetworkShape.of(weights.config());
         this.workers = workers;
         this.linears = new Linears(weights, projection);
@@ -238,9 +236,14 @@ public final class ForwardPass {
         return linears.matrix(path);
     }
 
+    /// Whether the head shares the embedding: MLX has no head of its own then.
+    public boolean tied() {
+        return !linears.has(shape.head());
+    }
+
     /// The output head, for some states after the last layer.
     Head.Input head(String name, List<float[]> states) {
-        String path = weights.tied() ? shape.embedding() : shape.head();
+        String path = tied() ? shape.embedding() : shape.head();
         return new Head.Input(name, linears.matrix(path, shape.vocabulary(), shape.hidden()), headInputs(states), shape.factors().logitCap());
     }
 

@@ -94,10 +94,10 @@ public final class Noise {
     ///
     /// @throws ram.InputException for a family that cannot be run
     public static List<String> modules(WeightSource source) {
-        NetworkShape shape = NetworkShape.of(source.config());
-        List<String> out = new ArrayList<>(List.of(shape.embedding()));
         try (Workers one = new Workers(1)) {
             ForwardPass pass = new ForwardPass(source, one);
+            NetworkShape shape = pass.shape();
+            List<String> out = new ArrayList<>(List.of(shape.embedding()));
             for (int l = 0; l < shape.layers(); l++) {
                 out.addAll(pass.attentionReaders(l));
                 out.add(shape.attention(l) + ".o_proj");
@@ -113,10 +113,10 @@ public final class Noise {
                     }
                 }
             }
+            if (!pass.tied()) {
+                out.add(shape.head());
+            }
+            return List.copyOf(out);
         }
-        if (!source.tied()) {
-            out.add(shape.head());
-        }
-        return List.copyOf(out);
     }
 }

@@ -22,11 +22,6 @@ public interface WeightSource extends AutoCloseable {
     /// @return empty when the model has no such tensor
     Optional<float[]> vector(String name);
 
-    /// Whether the head shares the embedding: MLX has no head of its own then.
-    default boolean tied() {
-        return matrix(NetworkShape.of(config()).head()).isEmpty();
-    }
-
     /// What was assumed of the model, or is left out as mlx_lm leaves it out, a sentence each.
     default List<String> notes() {
         return List.of();

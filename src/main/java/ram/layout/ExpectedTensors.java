@@ -102,10 +102,7 @@ public final class ExpectedTensors {
     }
 
     private static Stream<String> settings(Family family, String part) {
-        JsonNode rules = family.rules();
-        Stream<String> required = Stream.of("required", "text_required").flatMap(list -> rules.path(list).valueStream()).map(JsonNode::asText);
-        Stream<String> optional = Stream.of("defaults", "text_defaults").flatMap(list -> rules.path(list).propertyStream()).map(Map.Entry::getKey);
-        return Stream.concat(required, optional).filter(k -> k.contains(part));
+        return family.settings().filter(k -> k.contains(part));
     }
 
     /// What mlx_lm would stop at in what is written of a source, a sentence each.
@@ -258,7 +255,7 @@ public final class ExpectedTensors {
         long hidden = scope.path("hidden_size").asLong();
         long inner = scope.path("intermediate_size").asLong();
         long heads = scope.path("num_attention_heads").asLong();
-        JsonNode own = family.reads("head_dim") ? scope.path("head_dim") : MissingNode.getInstance();
+        JsonNode own = family.settings().anyMatch("head_dim"::equals) ? scope.path("head_dim") : MissingNode.getInstance();
         long length = own.asLong(heads > 0 && !isDefaulted("head_dim") ? hidden / heads : 0);
         long keys = scope.path("num_key_value_heads").asLong(isDefaulted("num_key_value_heads") ? 0 : heads);
         String end = name.replaceFirst("^.*\\{N}\\.", "");

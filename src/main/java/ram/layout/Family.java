@@ -122,10 +122,10 @@ record Family(String name, JsonNode rules) {
         return all;
     }
 
-    /// Whether the class has a setting of this name.
-    boolean reads(String key) {
-        return Stream.of("required", "text_required").flatMap(list -> texts(rules.path(list))).anyMatch(key::equals)
-                || rules.path("defaults").has(key) || rules.path("text_defaults").has(key);
+    /// The keys of config.json that the class reads.
+    Stream<String> settings() {
+        Stream<String> required = Stream.of("required", "text_required").flatMap(list -> texts(rules.path(list)));
+        return Stream.concat(required, Stream.of("defaults", "text_defaults").flatMap(list -> rules.path(list).propertyStream()).map(Map.Entry::getKey));
     }
 
     /// Keys without a default that config.json lacks; those of the language model inside as `text_config.KEY`.

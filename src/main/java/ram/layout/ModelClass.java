@@ -41,7 +41,7 @@ public final class ModelClass {
 
     /// Whether a known class reads this key of the configuration of the language model.
     public static boolean reads(ModelConfig config, String key) {
-        return Family.of(config.modelType()).filter(f -> f.reads(key)).isPresent();
+        return Family.of(config.modelType()).filter(f -> f.settings().anyMatch(key::equals)).isPresent();
     }
 
     /// Whether the lists of a known class name this path as that of a module.

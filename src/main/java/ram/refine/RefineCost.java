@@ -61,7 +61,7 @@ public record RefineCost(double operations, long statistics, long files) {
                 }
             }
             double streams = how.drift() > 0 ? 1.5 : 1;
-            double passes = (how.file().isPresent() ? 0 : text.passes()) + streams + (source.tied() && targets.containsKey(shape.embedding()) ? 1 : 0);
+            double passes = (how.file().isPresent() ? 0 : text.passes()) + streams + (pass.tied() && targets.containsKey(shape.embedding()) ? 1 : 0);
             return new RefineCost(passes * forward - streams * unread + coding, statistics, codes + 4 * text.tokens() * (3L * shape.hidden() + widest));
         }
     }

@@ -57,7 +57,6 @@ public final class Refiner {
     private final ForwardPass coded;
     private final ModuleCoding coding;
     private final NetworkShape shape;
-    private final boolean tied;
     private final Workers workers;
     private final RefineStore store;
     private final long memory;
@@ -74,7 +73,6 @@ public final class Refiner {
         this.coded = model.coded();
         this.coding = model.coding();
         this.shape = model.shape();
-        this.tied = source.tied();
         this.workers = workers;
         this.store = store;
         this.memory = memory;
@@ -178,7 +176,7 @@ public final class Refiner {
     /// Whether there is an embedding to refine: as the output head that it is too.
     private boolean tiedEmbedding() {
         Target target = model.target(shape.embedding());
-        return target != null && tied && target.refinable();
+        return target != null && exact.tied() && target.refinable();
     }
 
     private void embedding(Pieces pieces, DoubleConsumer progress) {

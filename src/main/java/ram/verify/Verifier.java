@@ -22,7 +22,6 @@ import java.util.regex.Pattern;
 import ram.InputException;
 import ram.convert.Converter;
 import ram.format.Format;
-import ram.layout.Layouts;
 import ram.layout.Model;
 import ram.layout.ModelConfig;
 import ram.numeric.Decoder;
