@@ -16,13 +16,18 @@ public final class MatrixMetrics {
     /// @throws ArithmeticException when the matrix has 2³¹ rows or more
     public static MetricReport measure(Rows rows, MetricOptions options) {
         Moments moments = new Moments(rows.rows());
-        Blocks.forEach(rows, moments::add);
+        Optional<Spectrum.FirstStep> first = Spectrum.FirstStep.of(rows, options);
+        Blocks.forEach(rows, (firstRow, count, columns, block) -> {
+            moments.add(firstRow, count, columns, block);
+            first.ifPresent(f -> f.add(count, columns, block));
+        });
         SortedMap<String, Double> values = new TreeMap<>();
         if (moments.nonFinite().isPresent()) {
             return new MetricReport(values, moments.nonFinite());
         }
         double energy = moments.energy();
-        Spectrum spectrum = Spectrum.of(rows, energy, options);
+        Outliers outliers = new Outliers(rows, moments);
+        Spectrum spectrum = Spectrum.of(outliers.watched(), energy, options, first);
         for (Metric metric : Metric.values()) {
             values.put(metric.label(), switch (metric) {
                 case FROBENIUS -> Math.sqrt(energy);
@@ -30,7 +35,7 @@ public final class MatrixMetrics {
                 case MEAN -> moments.mean();
                 case STD -> Math.sqrt(moments.variance());
                 case EXCESS_KURTOSIS -> moments.excessKurtosis();
-                case OUTLIER_SHARE -> Outliers.share(rows, moments);
+                case OUTLIER_SHARE -> outliers.share();
                 case ZERO_ROW_SHARE -> moments.zeroRowShare();
                 case SPECTRAL_NORM -> spectrum.norm();
                 case STABLE_RANK -> spectrum.stableRank(energy);

@@ -32,14 +32,69 @@ record Spectrum(double[] squares, boolean exact) {
     /// Share of the distance to the next value that the residual of a converged one may have.
     private static final double CONVERGED = 0.3;
 
-    static Spectrum of(Rows rows, double energy, MetricOptions options) {
-        long side = Math.min(rows.rows(), rows.columns());
+    /// @param first what was found while the energy was
+    static Spectrum of(Rows rows, double energy, MetricOptions options, Optional<FirstStep> first) {
+        int side = (int) Math.min(rows.rows(), rows.columns());
         if (energy == 0 || side == 0) {
-            return new Spectrum(new double[(int) side], true);
+            return new Spectrum(new double[side], true);
         }
-        long elements = rows.rows() * rows.columns();
-        boolean small = side <= options.exactSide() && elements <= options.exactElements();
-        return (small ? exact(rows) : Optional.<Spectrum>empty()).orElseGet(() -> estimate(rows, energy, options));
+        return (isSmall(rows, options) ? exact(rows) : Optional.<Spectrum>empty()).orElseGet(() -> estimate(rows, energy, options, first));
+    }
+
+    private static boolean isSmall(Rows rows, MetricOptions options) {
+        return Math.min(rows.rows(), rows.columns()) <= options.exactSide() && rows.rows() * rows.columns() <= options.exactElements();
+    }
+
+    /// The product with the start vector, which can be gathered in the pass that finds the energy.
+    static final class FirstStep {
+        /// Powers of two between the largest weights of two blocks that sums in float32 allow for.
+        private static final int SPAN = 40;
+
+        private final double[] start;
+        private final float[] input;
+        private final double[] sums;
+        private final float[] partial;
+        private int exponent = Integer.MIN_VALUE;
+        private boolean lost;
+
+        private FirstStep(int columns, long seed) {
+            start = start(columns, seed);
+            input = floats(start);
+            sums = new double[columns];
+            partial = new float[columns];
+        }
+
+        /// Empty where the matrix is to be decomposed in full.
+        static Optional<FirstStep> of(Rows rows, MetricOptions options) {
+            return isSmall(rows, options) ? Optional.empty() : Optional.of(new FirstStep(rows.columns(), options.seed()));
+        }
+
+        void add(int count, int columns, float[] block) {
+            float largest = Kernels.maxMagnitude(block, 0, count * columns);
+            if (largest == 0 || lost) {
+                return;
+            }
+            if (exponent == Integer.MIN_VALUE) {
+                exponent = Math.getExponent(largest);
+            }
+            if (Math.abs(exponent) > SPAN || Math.getExponent(largest) > exponent + SPAN) {
+                lost = true;
+            } else {
+                addGram(count, columns, block, input, Math.scalb(1.0, -2 * exponent), partial, sums);
+            }
+        }
+
+        /// WᵀW times the start vector and `scale`.
+        private double[] product(Rows rows, double scale) {
+            if (lost) {
+                return gramTimes(rows, start, scale);
+            }
+            double[] out = new double[sums.length];
+            for (int j = 0; j < out.length; j++) {
+                out[j] = sums[j] * Math.scalb(scale, 2 * exponent);
+            }
+            return out;
+        }
     }
 
     /// Empty where the decomposition does not converge, as it may when weights differ by dozens of orders of magnitude.
@@ -103,7 +158,7 @@ record Spectrum(double[] squares, boolean exact) {
         return values;
     }
 
-    private static Spectrum estimate(Rows rows, double energy, MetricOptions options) {
+    private static Spectrum estimate(Rows rows, double energy, MetricOptions options, Optional<FirstStep> first) {
         int n = rows.columns();
         int steps = Math.min(options.lanczosSteps(), n);
         // Brings WᵀW to a mean eigenvalue of 1, so that no sum leaves the range of float32.
@@ -114,7 +169,7 @@ record Spectrum(double[] squares, boolean exact) {
         int done = 0;
         double last = 0;
         while (done < steps) {
-            double[] z = gramTimes(rows, basis[done], scale);
+            double[] z = done == 0 && first.isPresent() ? first.get().product(rows, scale) : gramTimes(rows, basis[done], scale);
             tridiagonal.set(done, done, dot(basis[done], z));
             done++;
             // Twice, because one pass of orthogonalisation leaves what rounding brought back.
@@ -230,23 +285,32 @@ record Spectrum(double[] squares, boolean exact) {
     }
 
     private static double[] gramTimes(Rows rows, double[] v, double scale) {
-        int n = v.length;
-        float[] x = new float[n];
-        for (int j = 0; j < n; j++) {
-            x[j] = (float) v[j];
+        float[] input = floats(v);
+        double[] sums = new double[v.length];
+        float[] partial = new float[v.length];
+        Blocks.forEach(rows, (_, count, columns, block) -> addGram(count, columns, block, input, scale, partial, sums));
+        return sums;
+    }
+
+    /// Adds WᵀW · input · scale of a block of rows.
+    ///
+    /// @param partial room, all zeros before and after
+    private static void addGram(int count, int columns, float[] block, float[] input, double scale, float[] partial, double[] sums) {
+        for (int i = 0; i < count; i++) {
+            double u = Kernels.dot(block, i * columns, input, 0, columns) * scale;
+            Kernels.addScaled((float) u, block, i * columns, partial, 0, columns);
         }
-        double[] out = new double[n];
-        float[] partial = new float[n];
-        Blocks.forEach(rows, (_, count, columns, block) -> {
-            for (int i = 0; i < count; i++) {
-                double u = Kernels.dot(block, i * columns, x, 0, columns) * scale;
-                Kernels.addScaled((float) u, block, i * columns, partial, 0, columns);
-            }
-            for (int j = 0; j < n; j++) {
-                out[j] += partial[j];
-            }
-            Arrays.fill(partial, 0);
-        });
+        for (int j = 0; j < columns; j++) {
+            sums[j] += partial[j];
+        }
+        Arrays.fill(partial, 0);
+    }
+
+    private static float[] floats(double[] v) {
+        float[] out = new float[v.length];
+        for (int j = 0; j < out.length; j++) {
+            out[j] = (float) v[j];
+        }
         return out;
     }
 

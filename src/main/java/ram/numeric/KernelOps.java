@@ -25,6 +25,8 @@ interface KernelOps {
 
     int nonFinite(float[] a, int from, int count);
 
+    int outside(float[] a, int from, int count, float low, float high);
+
     void addSquares(float[] a, int from, int count, double[] sums);
 
     void addScaled(float factor, float[] x, int xFrom, float[] y, int yFrom, int count);

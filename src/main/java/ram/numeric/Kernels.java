@@ -56,6 +56,11 @@ public final class Kernels {
         return OPS.maxMagnitudeBits(a, from, count) < 0x7f800000 ? 0 : OPS.nonFinite(a, from, count);
     }
 
+    /// Number of values below `low` or above `high`.
+    public static int outside(float[] a, int from, int count, float low, float high) {
+        return OPS.outside(a, from, count, low, high);
+    }
+
     /// Adds to `sums[c]` the squares of column `c` of a block of whole rows that starts at `a[0]`, row by row.
     public static void addColumnSquares(float[] a, int rows, int columns, double[] sums) {
         for (int r = 0; r < rows; r++) {

@@ -106,6 +106,15 @@ class ScalarKernels implements KernelOps {
     }
 
     @Override
+    public int outside(float[] a, int from, int count, float low, float high) {
+        int found = 0;
+        for (int i = from; i < from + count; i++) {
+            found += a[i] < low || a[i] > high ? 1 : 0;
+        }
+        return found;
+    }
+
+    @Override
     public void addSquares(float[] a, int from, int count, double[] sums) {
         for (int i = 0; i < count; i++) {
             double v = a[from + i];

@@ -93,17 +93,38 @@ final class VectorKernels extends ScalarKernels {
         int whole = count / RANGE * RANGE;
         double total = 0;
         for (int start = from; start < from + whole; start += RANGE) {
-            FloatVector low = FloatVector.fromArray(F, a, start);
-            FloatVector high = low;
+            IntVector low = inOrder(a, start);
+            IntVector high = low;
             for (int i = VL; i < RANGE; i += VL) {
-                FloatVector v = FloatVector.fromArray(F, a, start + i);
-                low = low.blend(v, v.compare(VectorOperators.LT, low));
-                high = high.blend(v, v.compare(VectorOperators.GT, high));
+                IntVector v = inOrder(a, start + i);
+                low = low.min(v);
+                high = high.max(v);
             }
-            double range = (double) high.reduceLanes(VectorOperators.MAX) - low.reduceLanes(VectorOperators.MIN);
+            double range = (double) fromOrder(high.reduceLanes(VectorOperators.MAX)) - fromOrder(low.reduceLanes(VectorOperators.MIN));
             total += range * range;
         }
         return whole == count ? total : total + super.squaredRanges(a, from + whole, count - whole);
+    }
+
+    @Override
+    public int outside(float[] a, int from, int count, float low, float high) {
+        int found = 0;
+        int i = 0;
+        for (; i <= count - VL; i += VL) {
+            FloatVector v = FloatVector.fromArray(F, a, from + i);
+            found += v.compare(VectorOperators.LT, low).or(v.compare(VectorOperators.GT, high)).trueCount();
+        }
+        return found + super.outside(a, from + i, count - i, low, high);
+    }
+
+    /// Floats as integers of the same order, whose minimum is one instruction where that of floats, which cares for NaN and signs of zero, is many.
+    private static IntVector inOrder(float[] a, int from) {
+        IntVector bits = FloatVector.fromArray(F, a, from).reinterpretAsInts();
+        return bits.lanewise(VectorOperators.XOR, bits.lanewise(VectorOperators.ASHR, 31).and(0x7fffffff));
+    }
+
+    private static float fromOrder(int ordered) {
+        return Float.intBitsToFloat(ordered ^ ordered >> 31 & 0x7fffffff);
     }
 
     @Override

@@ -63,20 +63,21 @@ final class MatrixAnalysis {
         return report;
     }
 
+    /// @param statistics of the rows, where they are known already
     /// @param terms what an error costs by its place; empty when that is not known
     /// @param matrices how many of them make up the module
-    static Errors errors(Rows rows, int matrices, List<Format> formats, Quantizer quantizer, DType stored, boolean exact, List<Term> terms) {
+    static Errors errors(Rows rows, Optional<RowSample.Statistics> statistics, int matrices, List<Format> formats, Quantizer quantizer, DType stored, boolean exact, List<Term> terms) {
         ErrorSums sums = new ErrorSums(rows, formats, quantizer, stored, terms);
         if (RowSample.whole(rows.rows(), rows.columns(), exact)) {
             sums.measureAll();
             return sums.result();
         }
-        RowSample.Statistics statistics = RowSample.Statistics.of(rows, sums.perBlock());
+        RowSample.Statistics known = statistics.orElseGet(() -> RowSample.Statistics.of(rows, sums.perBlock()));
         long most = rows.rows() / LARGEST_SHARE;
         double start = 0.5;
         int coarser = matrices >= MANY ? 2 : 1;
         for (long wanted = RowSample.fewest(rows.rows(), rows.columns()) / coarser;; wanted *= 2) {
-            sums.measure(RowSample.of(statistics, (int) wanted, start));
+            sums.measure(RowSample.of(known, (int) wanted, start));
             start = 0;
             if (wanted * 2 > most || sums.largestSamplingError() <= SAMPLING_ERROR * coarser) {
                 return sums.result();

@@ -5,9 +5,9 @@ import java.util.Comparator;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.function.LongConsumer;
-import java.util.stream.Stream;
 import ram.Stage;
 import ram.layout.Module;
 import ram.layout.OutputTypes;
@@ -24,6 +24,8 @@ import ram.tensor.Rows;
 final class Measurement implements AutoCloseable {
     /// Small results that may wait for those of an embedding, which takes as long as a hundred other matrices.
     private static final int WAITING = 200;
+    /// Matrices of which all are begun before the first is gone on with.
+    private static final int TOGETHER = 8;
 
     private final Workers workers;
     private final AnalysisOptions options;
@@ -53,6 +55,8 @@ final class Measurement implements AutoCloseable {
         final Module.Part part;
         /// Several numbers per row and column: given up once they are of no more use, as a model of many experts has gigabytes of them.
         List<Term> terms;
+        /// What is gathered for the errors while the metrics are measured.
+        volatile RowSample.Pass pass;
         MetricReport metrics;
         MatrixAnalysis.Errors errors;
         MatrixAnalysis.Result result;
@@ -105,8 +109,14 @@ final class Measurement implements AutoCloseable {
             }
         }
         // Metrics and errors of a matrix are separate steps, and the largest matrices come first, so that at the end no core is left alone with a large one.
-        List<Step> steps = added.stream().filter(t -> t.result == null).sorted(Comparator.comparingLong(Task::elements).reversed())
-                .flatMap(t -> Stream.of(new Step(t, true), new Step(t, false))).toList();
+        // The errors of some come after their metrics, whose first pass finds what the errors would need one of their own for.
+        List<Task> missing = added.stream().filter(t -> t.result == null).sorted(Comparator.comparingLong(Task::elements).reversed()).toList();
+        List<Step> steps = new ArrayList<>();
+        for (int first = 0; first < missing.size(); first += TOGETHER) {
+            List<Task> some = missing.subList(first, Math.min(missing.size(), first + TOGETHER));
+            some.forEach(t -> steps.add(new Step(t, true)));
+            some.forEach(t -> steps.add(new Step(t, false)));
+        }
         if (workers.threads() == 1) {
             measure(steps);
         } else if (!handoff.give(steps)) {
@@ -163,6 +173,7 @@ final class Measurement implements AutoCloseable {
             task.result = MatrixAnalysis.combine(task.metrics, task.errors, task.terms);
             finished.add(task.module, task.part, task.result);
             task.terms = List.of();
+            task.pass = null;
             task.metrics = null;
             task.errors = null;
         }
@@ -170,7 +181,12 @@ final class Measurement implements AutoCloseable {
 
     private MetricReport metrics(Task task) {
         try (Stage _ = Stage.of("metrics", task.module.path())) {
-            MetricReport report = MatrixAnalysis.metrics(task.part.name(), task.rows());
+            Rows rows = task.rows();
+            if (!RowSample.whole(rows.rows(), rows.columns(), options.exact())) {
+                task.pass = new RowSample.Pass(rows);
+                rows = task.pass.watched();
+            }
+            MetricReport report = MatrixAnalysis.metrics(task.part.name(), rows);
             progress.accept(task.bytes());
             return report;
         }
@@ -179,7 +195,8 @@ final class Measurement implements AutoCloseable {
     private MatrixAnalysis.Errors errors(Task task) {
         Module module = task.module;
         try (Stage _ = Stage.of("errors", module.path())) {
-            return MatrixAnalysis.errors(task.rows(), module.parts().size(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms);
+            RowSample.Pass pass = task.pass;
+            return MatrixAnalysis.errors(task.rows(), pass == null ? Optional.empty() : pass.found(), module.parts().size(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms);
         }
     }
 

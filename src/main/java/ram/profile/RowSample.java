@@ -1,6 +1,7 @@
 package ram.profile;
 
 import java.util.Arrays;
+import java.util.Optional;
 import ram.numeric.Kernels;
 import ram.tensor.Rows;
 
@@ -32,20 +33,13 @@ record RowSample(int[] rows, double[] factor, int[] line, double energy) {
     /// @param order the rows by the ratio of the two
     record Statistics(double[] energy, double[] ranges, int[] order) {
         static Statistics of(Rows matrix, int perBlock) {
-            int count = Math.toIntExact(matrix.rows());
-            int columns = matrix.columns();
-            double[] energy = new double[count];
-            double[] ranges = new double[count];
-            float[] values = new float[Math.multiplyExact(perBlock, columns)];
-            for (int first = 0; first < count; first += perBlock) {
-                int n = Math.min(perBlock, count - first);
-                matrix.read(first, n, values);
-                for (int i = 0; i < n; i++) {
-                    energy[first + i] = Kernels.sumOfSquares(values, i * columns, columns);
-                    ranges[first + i] = Kernels.squaredRanges(values, i * columns, columns);
-                }
+            Pass pass = new Pass(matrix);
+            Rows watched = pass.watched();
+            float[] values = new float[Math.multiplyExact(perBlock, matrix.columns())];
+            for (long first = 0; first < matrix.rows(); first += perBlock) {
+                watched.read(first, (int) Math.min(perBlock, matrix.rows() - first), values);
             }
-            return new Statistics(energy, ranges, order(energy, ranges));
+            return pass.found().orElseThrow();
         }
 
         /// By the ratios in float32, rows of the same ratio by their number, as long numbers: sorting objects took a fiftieth of an analysis, and compiling that a
@@ -63,6 +57,47 @@ record RowSample(int[] rows, double[] factor, int[] line, double energy) {
                 order[k] = (int) keys[k];
             }
             return order;
+        }
+    }
+
+    /// Gathers the statistics of a matrix while somebody, in one thread, reads it from its first row to its last.
+    static final class Pass {
+        private final Rows matrix;
+        private final double[] energy;
+        private final double[] ranges;
+        private long next;
+        private volatile Statistics found;
+
+        Pass(Rows matrix) {
+            this.matrix = matrix;
+            this.energy = new double[Math.toIntExact(matrix.rows())];
+            this.ranges = new double[energy.length];
+        }
+
+        /// The matrix, to be read in place of itself.
+        Rows watched() {
+            return matrix.changed(this::gather);
+        }
+
+        private void gather(long firstRow, int count, float[] values) {
+            if (firstRow != next || found != null) {
+                return;
+            }
+            int columns = matrix.columns();
+            for (int i = 0; i < count; i++) {
+                int row = (int) firstRow + i;
+                energy[row] = Kernels.sumOfSquares(values, i * columns, columns);
+                ranges[row] = Kernels.squaredRanges(values, i * columns, columns);
+            }
+            next += count;
+            if (next == energy.length) {
+                found = new Statistics(energy, ranges, Statistics.order(energy, ranges));
+            }
+        }
+
+        /// Empty before the last row was read. May be asked by any thread.
+        Optional<Statistics> found() {
+            return Optional.ofNullable(found);
         }
     }
 

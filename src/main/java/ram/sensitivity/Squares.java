@@ -50,7 +50,9 @@ final class Squares {
             }
         }
         int together = Math.clamp(blocks.size() / (workers.threads() * TASKS_PER_THREAD), 1, BLOCKS_PER_TASK);
-        workers.forEach(IntStream.iterate(0, b -> b < blocks.size(), b -> b + together).mapToObj(b -> blocks.subList(b, Math.min(blocks.size(), b + together))).toList(), task -> {
+        // One block at first, while the code for it may have to be compiled.
+        workers.forEachAfterFirst(IntStream.iterate(0, b -> b < blocks.size(), b -> b == 0 ? 1 : b + together)
+                .mapToObj(b -> blocks.subList(b, Math.min(blocks.size(), b == 0 ? 1 : b + together))).toList(), task -> {
             try (Stage _ = Stage.of("importance", module.path())) {
                 float[] room = new float[Math.multiplyExact(perBlock, columns)];
                 return task.stream().map(b -> new Partial(b.part, sums(rows, b, room, rowSums, rowWeight, columnSums))).toList();

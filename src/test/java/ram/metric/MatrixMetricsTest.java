@@ -128,9 +128,53 @@ class MatrixMetricsTest {
         for (int i = 57; i < d.data.length; i += 9001) {
             d.data[i] = planted++ % 2 == 0 ? 1 : -1;
         }
-        MetricReport r = MatrixMetrics.measure(d, MetricOptions.DEFAULT);
-        assertEquals(planted / 40000.0, r.value(Metric.OUTLIER_SHARE), 1e-15);
-        assertTrue(r.value(Metric.EXCESS_KURTOSIS) > 10);
+        for (MetricOptions options : new MetricOptions[] {MetricOptions.DEFAULT, ESTIMATE}) {
+            MetricReport r = MatrixMetrics.measure(d, options);
+            assertEquals(planted / 40000.0, r.value(Metric.OUTLIER_SHARE), 1e-15);
+            assertTrue(r.value(Metric.EXCESS_KURTOSIS) > 10);
+        }
+    }
+
+    /// Its only direction is found in the first pass, so nobody reads it again.
+    @Test
+    void outliersOfAMatrixOfRankOneAreCountedToo() {
+        float[] w = new float[300 * 320];
+        for (int i = 0; i < w.length; i++) {
+            w[i] = i / 320 == 7 && i % 320 >= 315 ? 1 : 0;
+        }
+        assertEquals(5.0 / w.length, MatrixMetrics.measure(new Dense(300, 320, w), ESTIMATE).value(Metric.OUTLIER_SHARE), 1e-15);
+    }
+
+    @Test
+    void aPassForEachStepIsAllThatIsRead() {
+        Dense d = gaussian(2000, 600, 0.02, 4);
+        d.data[999_999] = 1;
+        long[] read = new long[1];
+        Rows counting = d.changed((_, count, _) -> read[0] += count);
+        assertTrue(MatrixMetrics.measure(counting, ESTIMATE).value(Metric.OUTLIER_SHARE) > 0);
+        assertEquals(ESTIMATE.lanczosSteps() * d.rows, read[0]);
+    }
+
+    /// Nothing is known of the size of the weights when the first product is formed.
+    @ParameterizedTest
+    @CsvSource({"50", "-60", "30", "-30"})
+    void theSpectrumDoesNotDependOnTheSizeOfWeights(int exponent) {
+        Dense d = gaussian(500, 400, 1, 6);
+        MetricReport plain = MatrixMetrics.measure(d, ESTIMATE);
+        float[] scaled = new float[d.data.length];
+        float[] growing = new float[d.data.length];
+        for (int i = 0; i < scaled.length; i++) {
+            scaled[i] = Math.scalb(d.data[i], exponent);
+            // Further from its first block than sums in float32 allow for.
+            growing[i] = i < 400 * 200 ? Math.scalb(d.data[i], -50) : d.data[i];
+        }
+        MetricReport r = MatrixMetrics.measure(new Dense(500, 400, scaled), ESTIMATE);
+        assertEquals(Math.scalb(plain.value(Metric.SPECTRAL_NORM), exponent), r.value(Metric.SPECTRAL_NORM), Math.scalb(1e-5, exponent) * plain.value(Metric.SPECTRAL_NORM));
+        assertEquals(plain.value(Metric.EFFECTIVE_RANK), r.value(Metric.EFFECTIVE_RANK), 1e-3);
+        float[] late = new float[growing.length];
+        System.arraycopy(growing, 400 * 200, late, 400 * 200, late.length - 400 * 200);
+        assertEquals(MatrixMetrics.measure(new Dense(500, 400, late), ESTIMATE).value(Metric.SPECTRAL_NORM),
+                MatrixMetrics.measure(new Dense(500, 400, growing), ESTIMATE).value(Metric.SPECTRAL_NORM), 1e-4);
     }
 
     @Test

@@ -287,4 +287,37 @@ class KernelsTest {
             assertEquals(0, ops.squaredRanges(a, 100, 0));
         }
     }
+
+    @Test
+    void rangesAndOutlyingValuesOfAnySignAreTheSameInVectors() {
+        Random random = new Random(9);
+        float[] a = new float[1003];
+        for (int i = 0; i < a.length; i++) {
+            // Groups of one sign, of both, of zeros of both signs, and of the smallest numbers.
+            a[i] = (float) random.nextGaussian() * (i / 100 % 2 == 0 ? 1 : 0);
+            a[i] = i / 200 % 3 == 0 ? Math.abs(a[i]) : i / 200 % 3 == 1 ? -Math.abs(a[i]) : i % 7 == 0 ? Float.MIN_VALUE : a[i];
+        }
+        for (int from : new int[] {0, 3}) {
+            for (int count : new int[] {0, 1, 63, 64, 65, 500, 1000}) {
+                double ranges = 0;
+                for (int start = from; start < from + count; start += 64) {
+                    double low = Double.POSITIVE_INFINITY;
+                    double high = Double.NEGATIVE_INFINITY;
+                    for (int i = start; i < Math.min(from + count, start + 64); i++) {
+                        low = Math.min(low, a[i]);
+                        high = Math.max(high, a[i]);
+                    }
+                    ranges += (high - low) * (high - low);
+                }
+                int outside = 0;
+                for (int i = from; i < from + count; i++) {
+                    outside += a[i] < -0.5f || a[i] > 1 ? 1 : 0;
+                }
+                for (KernelOps ops : new KernelOps[] {SCALAR, BEST}) {
+                    assertEquals(ranges, ops.squaredRanges(a, from, count));
+                    assertEquals(outside, ops.outside(a, from, count, -0.5f, 1));
+                }
+            }
+        }
+    }
 }

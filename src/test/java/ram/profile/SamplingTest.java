@@ -1,10 +1,12 @@
 package ram.profile;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -90,8 +92,8 @@ class SamplingTest {
         float[] weights = Shape.LOUD_ROWS.weights(8192, 768);
         for (int e = 0; e < 4; e++) {
             Rows expert = rows(Arrays.copyOfRange(weights, e * 2048 * 768, (e + 1) * 2048 * 768), 768);
-            List<CurvePoint> s = MatrixAnalysis.errors(expert, 128, FORMATS, Quantizer.RTN, DType.BF16, false, List.of()).curve();
-            List<CurvePoint> x = MatrixAnalysis.errors(expert, 128, FORMATS, Quantizer.RTN, DType.BF16, true, List.of()).curve();
+            List<CurvePoint> s = MatrixAnalysis.errors(expert, Optional.empty(), 128, FORMATS, Quantizer.RTN, DType.BF16, false, List.of()).curve();
+            List<CurvePoint> x = MatrixAnalysis.errors(expert, Optional.empty(), 128, FORMATS, Quantizer.RTN, DType.BF16, true, List.of()).curve();
             for (int f = 0; f < sampled.length; f++) {
                 sampled[f] += s.get(f).relativeError();
                 exact[f] += x.get(f).relativeError();
@@ -105,7 +107,7 @@ class SamplingTest {
     }
 
     private static List<CurvePoint> errors(Rows rows, boolean exact) {
-        return MatrixAnalysis.errors(rows, 1, FORMATS, Quantizer.MSE, DType.BF16, exact, List.of()).curve();
+        return MatrixAnalysis.errors(rows, Optional.empty(), 1, FORMATS, Quantizer.MSE, DType.BF16, exact, List.of()).curve();
     }
 
     /// A matrix of zeros but for one row is that row.
@@ -140,6 +142,25 @@ class SamplingTest {
         RowSample.Statistics statistics = RowSample.Statistics.of(rows(Shape.ALIKE.weights(2048, 768), 768), 64);
         int[] twice = RowSample.of(statistics, 200, 0).rows();
         assertTrue(Arrays.stream(RowSample.of(statistics, 100, 0.5).rows()).allMatch(r -> Arrays.binarySearch(twice, r) >= 0));
+    }
+
+    /// However many rows are read at a time, and whatever is read afterwards.
+    @Test
+    void statisticsAreGatheredWhileAnotherReads() {
+        Rows rows = rows(Shape.LOUD_ROWS.weights(2048, 768), 768);
+        RowSample.Statistics own = RowSample.Statistics.of(rows, 64);
+        RowSample.Pass pass = new RowSample.Pass(rows);
+        Rows watched = pass.watched();
+        float[] out = new float[85 * 768];
+        for (int first = 0; first < 2048; first += 85) {
+            assertTrue(pass.found().isEmpty());
+            watched.read(first, Math.min(85, 2048 - first), out);
+        }
+        watched.read(0, 85, out);
+        RowSample.Statistics found = pass.found().orElseThrow();
+        assertArrayEquals(own.energy(), found.energy());
+        assertArrayEquals(own.ranges(), found.ranges());
+        assertArrayEquals(own.order(), found.order());
     }
 
     @Test
