@@ -18,8 +18,8 @@ public final class MatrixMetrics {
         Moments moments = new Moments(rows.rows());
         Optional<Spectrum.FirstStep> first = Spectrum.FirstStep.of(rows, options);
         Blocks.forEach(rows, (firstRow, count, columns, block) -> {
-            moments.add(firstRow, count, columns, block);
-            first.ifPresent(f -> f.add(count, columns, block));
+            float largest = moments.add(firstRow, count, columns, block);
+            first.ifPresent(f -> f.add(largest, count, columns, block));
         });
         SortedMap<String, Double> values = new TreeMap<>();
         if (moments.nonFinite().isPresent()) {

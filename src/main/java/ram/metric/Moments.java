@@ -26,8 +26,9 @@ final class Moments {
         rowMaxAbs = new float[Math.toIntExact(rows)];
     }
 
-    /// Adds `rows` rows from `firstRow`, which lie one after the other in `block`.
-    void add(long firstRow, int rows, int columns, float[] block) {
+    /// Adds `rows` rows from `firstRow`, which lie one after the other in `block`, and returns the largest magnitude among them, NaN or infinite if there is
+    /// a weight that is.
+    float add(long firstRow, int rows, int columns, float[] block) {
         float largest = 0;
         long before = nonFinite;
         for (int i = 0; i < rows; i++) {
@@ -48,6 +49,7 @@ final class Moments {
         if (nonFinite == before) {
             join(rows * columns, block, largest);
         }
+        return largest;
     }
 
     private void locate(long index, float[] block, int from, int columns) {

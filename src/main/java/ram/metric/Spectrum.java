@@ -69,8 +69,8 @@ record Spectrum(double[] squares, boolean exact) {
             return isSmall(rows, options) ? Optional.empty() : Optional.of(new FirstStep(rows.columns(), options.seed()));
         }
 
-        void add(int count, int columns, float[] block) {
-            float largest = Kernels.maxMagnitude(block, 0, count * columns);
+        /// @param largest magnitude in the block
+        void add(float largest, int count, int columns, float[] block) {
             if (largest == 0 || lost) {
                 return;
             }
