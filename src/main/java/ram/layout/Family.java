@@ -130,9 +130,9 @@ record Family(String name, JsonNode rules) {
 
     /// Keys without a default that config.json lacks; those of the language model inside as `text_config.KEY`.
     List<String> missingKeys(ObjectNode config) {
-        Stream<String> text = rules.path("config_from").asText().equals("text")
-                ? texts(rules.path("text_required")).filter(key -> !config.path("text_config").has(key)).map(key -> "text_config." + key) : Stream.empty();
-        return Stream.concat(texts(rules.path("required")).filter(key -> !config.has(key)), text).toList();
+        JsonNode scope = scope(config);
+        Stream<String> text = texts(rules.path("text_required")).filter(key -> scope.isObject() && !scope.has(key)).map(key -> scope == config ? key : "text_config." + key);
+        return Stream.concat(texts(rules.path("required")).filter(key -> !config.has(key)), text).distinct().toList();
     }
 
     List<Preset> presets() {

@@ -31,11 +31,11 @@ final class OutputKeys {
         ObjectNode out = config.json().deepCopy();
         out.remove(List.of("_name_or_path", "vision_config", "quantization", "quantization_config"));
         JsonNode rules = family.rules();
-        if (out.path("text_config") instanceof ObjectNode text) {
-            text.remove(List.of("_name_or_path", "quantization_config"));
-            unrollRope(text, known(rules.path("text_required"), rules.path("text_defaults")));
-            complete(text, rules.path("text_required"));
-        }
+        // Wrappers of some classes take the root for it where there is none.
+        ObjectNode text = out.path("text_config") instanceof ObjectNode inner ? inner : out;
+        text.remove(List.of("_name_or_path", "quantization_config"));
+        unrollRope(text, known(rules.path("text_required"), rules.path("text_defaults")));
+        complete(text, rules.path("text_required"));
         if (rules.path("config_from").asText().equals("text") && rules.path("defaults").has("vocab_size") && !out.hasNonNull("vocab_size") && out.at("/text_config/vocab_size").isNumber()) {
             // the wrapper's own default would overrule that of text_config
             out.set("vocab_size", out.at("/text_config/vocab_size"));

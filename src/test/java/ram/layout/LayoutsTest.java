@@ -67,6 +67,23 @@ class LayoutsTest {
         return model.layout().modules().stream().filter(m -> m.path().equals(path)).findFirst().orElseThrow();
     }
 
+    /// A wrapper's language model is made from `text_config`, and needs keys of its own there, or, in some classes, from the root.
+    @Test
+    void keysOfALanguageModelInside() throws IOException {
+        String qwen2 = "\"hidden_size\":32,\"num_hidden_layers\":1,\"intermediate_size\":32,\"num_attention_heads\":1,\"num_key_value_heads\":1,\"rms_norm_eps\":1e-6,\"vocab_size\":32";
+        assertEquals(List.of(), missingKeys("\"model_type\":\"qwen2_vl\"," + qwen2));
+        assertEquals(List.of("config.json lacks vocab_size; mlx_lm would not load the folder without it"), missingKeys("\"model_type\":\"qwen2_vl\"," + qwen2.replace("vocab_size", "vocabulary")));
+        assertEquals(List.of(), missingKeys("\"model_type\":\"qwen2_vl\",\"text_config\":{\"model_type\":\"qwen2_vl_text\"," + qwen2 + "}"));
+        assertEquals(List.of("config.json lacks text_config.model_type; mlx_lm would not load the folder without it"), missingKeys("\"model_type\":\"qwen2_vl\",\"text_config\":{" + qwen2 + "}"));
+        assertEquals(List.of("config.json lacks text_config.model_type; mlx_lm would not load the folder without it"), missingKeys("\"model_type\":\"gemma3\",\"text_config\":{}"));
+        assertEquals(List.of("config.json lacks text_config; mlx_lm would not load the folder without it"), missingKeys("\"model_type\":\"gemma3\""));
+    }
+
+    private List<String> missingKeys(String settings) throws IOException {
+        config(settings);
+        return ModelClass.missingKeys(ModelConfig.read(folder));
+    }
+
     /// mlx_lm's class for Qwen3 knows nothing of 8-bit sources; ram decodes them for every class.
     @Test
     void eightBitFloatsWithBlocksAreDecodedForAnyFamily() throws IOException {
