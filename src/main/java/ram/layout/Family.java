@@ -22,6 +22,9 @@ import java.util.stream.Stream;
 /// @param name of the class
 /// @param rules the resource's entry: steps, flags, head, presets and lists of module paths, in which `{N}` stands for any number
 record Family(String name, JsonNode rules) {
+    /// What the names of lists about the language model inside a wrapper begin with.
+    static final String TEXT = "text_";
+
     /// A wish of the class for the format of some modules.
     ///
     /// @param suffix whether `text` must end the path; otherwise it must occur in it
@@ -124,15 +127,26 @@ record Family(String name, JsonNode rules) {
 
     /// The keys of config.json that the class reads.
     Stream<String> settings() {
-        Stream<String> required = Stream.of("required", "text_required").flatMap(list -> texts(rules.path(list)));
-        return Stream.concat(required, Stream.of("defaults", "text_defaults").flatMap(list -> rules.path(list).propertyStream()).map(Map.Entry::getKey));
+        return Stream.of("", TEXT).flatMap(this::settings);
+    }
+
+    /// The same of the class itself, or of the language model that it wraps.
+    ///
+    /// @param part empty, or [#TEXT]
+    Stream<String> settings(String part) {
+        return Stream.concat(required(part), rules.path(part + "defaults").propertyStream().map(Map.Entry::getKey));
+    }
+
+    /// Those of a part without which it cannot be made.
+    Stream<String> required(String part) {
+        return texts(rules.path(part + "required"));
     }
 
     /// Keys without a default that config.json lacks; those of the language model inside as `text_config.KEY`.
     List<String> missingKeys(ObjectNode config) {
         JsonNode scope = scope(config);
-        Stream<String> text = texts(rules.path("text_required")).filter(key -> scope.isObject() && !scope.has(key)).map(key -> scope == config ? key : "text_config." + key);
-        return Stream.concat(texts(rules.path("required")).filter(key -> !config.has(key)), text).distinct().toList();
+        Stream<String> text = required(TEXT).filter(key -> scope.isObject() && !scope.has(key)).map(key -> scope == config ? key : "text_config." + key);
+        return Stream.concat(required("").filter(key -> !config.has(key)), text).toList();
     }
 
     List<Preset> presets() {

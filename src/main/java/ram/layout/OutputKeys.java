@@ -2,11 +2,11 @@ package ram.layout;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.OptionalLong;
 import java.util.Set;
+import java.util.stream.Collectors;
 import ram.tensor.TensorView;
 
 /// The config.json of the output: the model's own keys, made such that mlx_lm's loader finds what it reads.
@@ -34,26 +34,16 @@ final class OutputKeys {
         // Wrappers of some classes take the root for it where there is none.
         ObjectNode text = out.path("text_config") instanceof ObjectNode inner ? inner : out;
         text.remove(List.of("_name_or_path", "quantization_config"));
-        unrollRope(text, known(rules.path("text_required"), rules.path("text_defaults")));
-        complete(text, rules.path("text_required"));
+        complete(text, Family.TEXT);
         if (rules.path("config_from").asText().equals("text") && rules.path("defaults").has("vocab_size") && !out.hasNonNull("vocab_size") && out.at("/text_config/vocab_size").isNumber()) {
             // the wrapper's own default would overrule that of text_config
             out.set("vocab_size", out.at("/text_config/vocab_size"));
         }
-        unrollRope(out, known(rules.path("required"), rules.path("defaults")));
-        complete(out, rules.path("required"));
+        complete(out, "");
         if (family.head().presence() == Family.Presence.UNLESS_TIED && family.scope(out) instanceof ObjectNode read) {
             read.put(family.head().tieKey(), tied);
         }
         return out;
-    }
-
-    /// The keys that a class reads.
-    private static Set<String> known(JsonNode required, JsonNode defaults) {
-        Set<String> keys = new HashSet<>();
-        required.forEach(k -> keys.add(k.asText()));
-        defaults.fieldNames().forEachRemaining(keys::add);
-        return keys;
     }
 
     /// Transformers 5 keeps the settings of rotary embeddings together in `rope_parameters`, with one set for each type of layer where they differ.
@@ -96,10 +86,12 @@ final class OutputKeys {
                 .filter(s -> s.rank() == 2 && keyHeads > 0 && s.rows() % keyHeads == 0).mapToLong(s -> s.rows() / keyHeads).findFirst();
     }
 
-    /// Keys that newer configs leave out.
-    private void complete(ObjectNode node, JsonNode required) {
-        for (JsonNode key : required) {
-            String name = key.asText();
+    /// Adds keys that newer configs leave out or keep together elsewhere.
+    ///
+    /// @param part of the class's keys, as in [Family#settings(String)]
+    private void complete(ObjectNode node, String part) {
+        unrollRope(node, family.settings(part).collect(Collectors.toSet()));
+        for (String name : family.required(part).toList()) {
             if (node.has(name)) {
                 continue;
             }

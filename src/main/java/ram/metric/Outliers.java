@@ -22,15 +22,13 @@ final class Outliers {
 
     /// The matrix, to be read in place of itself.
     Rows watched() {
-        return rows.changed((firstRow, count, values) -> {
-            if (firstRow == next) {
-                for (int i = 0; i < count; i++) {
-                    if (mayHoldOne(next + i)) {
-                        count(values, i * rows.columns());
-                    }
+        return rows.watched((firstRow, count, values) -> {
+            for (int i = 0; i < count; i++) {
+                if (mayHoldOne(firstRow + i)) {
+                    count(values, i * rows.columns());
                 }
-                next += count;
             }
+            next = firstRow + count;
         });
     }
 

@@ -32,17 +32,13 @@ record Spectrum(double[] squares, boolean exact) {
     /// Share of the distance to the next value that the residual of a converged one may have.
     private static final double CONVERGED = 0.3;
 
-    /// @param first what was found while the energy was
+    /// @param first what was found while the energy was; empty where the matrix is to be decomposed in full
     static Spectrum of(Rows rows, double energy, MetricOptions options, Optional<FirstStep> first) {
         int side = (int) Math.min(rows.rows(), rows.columns());
         if (energy == 0 || side == 0) {
             return new Spectrum(new double[side], true);
         }
-        return (isSmall(rows, options) ? exact(rows) : Optional.<Spectrum>empty()).orElseGet(() -> estimate(rows, energy, options, first));
-    }
-
-    private static boolean isSmall(Rows rows, MetricOptions options) {
-        return Math.min(rows.rows(), rows.columns()) <= options.exactSide() && rows.rows() * rows.columns() <= options.exactElements();
+        return (first.isEmpty() ? exact(rows) : Optional.<Spectrum>empty()).orElseGet(() -> estimate(rows, energy, options, first));
     }
 
     /// The product with the start vector, which can be gathered in the pass that finds the energy.
@@ -66,7 +62,8 @@ record Spectrum(double[] squares, boolean exact) {
 
         /// Empty where the matrix is to be decomposed in full.
         static Optional<FirstStep> of(Rows rows, MetricOptions options) {
-            return isSmall(rows, options) ? Optional.empty() : Optional.of(new FirstStep(rows.columns(), options.seed()));
+            boolean small = Math.min(rows.rows(), rows.columns()) <= options.exactSide() && rows.rows() * rows.columns() <= options.exactElements();
+            return small ? Optional.empty() : Optional.of(new FirstStep(rows.columns(), options.seed()));
         }
 
         /// @param largest magnitude in the block

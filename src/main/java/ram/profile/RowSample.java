@@ -65,7 +65,6 @@ record RowSample(int[] rows, double[] factor, int[] line, double energy) {
         private final Rows matrix;
         private final double[] energy;
         private final double[] ranges;
-        private long next;
         private volatile Statistics found;
 
         Pass(Rows matrix) {
@@ -76,21 +75,17 @@ record RowSample(int[] rows, double[] factor, int[] line, double energy) {
 
         /// The matrix, to be read in place of itself.
         Rows watched() {
-            return matrix.changed(this::gather);
+            return matrix.watched(this::gather);
         }
 
         private void gather(long firstRow, int count, float[] values) {
-            if (firstRow != next || found != null) {
-                return;
-            }
             int columns = matrix.columns();
             for (int i = 0; i < count; i++) {
                 int row = (int) firstRow + i;
                 energy[row] = Kernels.sumOfSquares(values, i * columns, columns);
                 ranges[row] = Kernels.squaredRanges(values, i * columns, columns);
             }
-            next += count;
-            if (next == energy.length) {
+            if (firstRow + count == energy.length) {
                 found = new Statistics(energy, ranges, Statistics.order(energy, ranges));
             }
         }

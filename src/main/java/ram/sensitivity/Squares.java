@@ -2,7 +2,6 @@ package ram.sensitivity;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.IntStream;
 import ram.Stage;
 import ram.layout.Module;
 import ram.numeric.Kernels;
@@ -50,9 +49,12 @@ final class Squares {
             }
         }
         int together = Math.clamp(blocks.size() / (workers.threads() * TASKS_PER_THREAD), 1, BLOCKS_PER_TASK);
+        List<List<Block>> tasks = new ArrayList<>();
         // One block at first, while the code for it may have to be compiled.
-        workers.forEachAfterFirst(IntStream.iterate(0, b -> b < blocks.size(), b -> b == 0 ? 1 : b + together)
-                .mapToObj(b -> blocks.subList(b, Math.min(blocks.size(), b == 0 ? 1 : b + together))).toList(), task -> {
+        for (int from = 0, to = 1; from < blocks.size(); from = to, to += together) {
+            tasks.add(blocks.subList(from, Math.min(blocks.size(), to)));
+        }
+        workers.forEachAfterFirst(tasks, task -> {
             try (Stage _ = Stage.of("importance", module.path())) {
                 float[] room = new float[Math.multiplyExact(perBlock, columns)];
                 return task.stream().map(b -> new Partial(b.part, sums(rows, b, room, rowSums, rowWeight, columnSums))).toList();

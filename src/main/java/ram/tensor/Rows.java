@@ -95,4 +95,22 @@ public interface Rows {
             }
         };
     }
+
+    /// The same matrix, to be read by one thread. Each of its rows is shown once, as far as they are read from the first one on.
+    ///
+    /// @param first is called with rows in order, and leaves them as they are
+    default Rows watched(Change first) {
+        Objects.requireNonNull(first);
+        return changed(new Change() {
+            private long next;
+
+            @Override
+            public void apply(long firstRow, int count, float[] out) {
+                if (firstRow == next) {
+                    next += count;
+                    first.apply(firstRow, count, out);
+                }
+            }
+        });
+    }
 }
