@@ -8,7 +8,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
-import ram.profile.Journal;
+import ram.journal.Journal;
 
 /// Options that every command takes, before or after its name.
 final class GlobalOptions {

@@ -29,8 +29,8 @@ import ram.InputException;
 import ram.Stage;
 import ram.UsageException;
 import ram.format.Format;
+import ram.journal.Journal;
 import ram.plan.BudgetException;
-import ram.profile.Journal;
 import ram.profile.PartNumber;
 import ram.safetensors.MappedPages;
 

@@ -2,7 +2,7 @@ package ram.cli;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
-import ram.profile.Journal;
+import ram.journal.Journal;
 
 /// A command that goes on where an earlier run of it was stopped.
 interface Resumable {

@@ -13,7 +13,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.zip.CRC32C;
 import ram.convert.Converter.Measured;
-import ram.profile.Journal;
+import ram.journal.Journal;
 
 /// Blocks of a conversion that are written, in a journal: where their bytes are, with checksums, and what was measured.
 final class FinishedBlocks {

@@ -14,6 +14,7 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import ram.format.Format;
+import ram.journal.Journal;
 import ram.layout.Module;
 
 /// Matrices that were measured, in a journal. Numbers are written so that they are read back to the bit.

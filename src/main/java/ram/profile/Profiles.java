@@ -16,6 +16,8 @@ import java.util.stream.IntStream;
 import ram.InputException;
 import ram.Sha256;
 import ram.format.Format;
+import ram.journal.Fingerprint;
+import ram.journal.Journal;
 import ram.layout.Layout;
 import ram.layout.Model;
 import ram.layout.Module;

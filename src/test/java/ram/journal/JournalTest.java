@@ -1,4 +1,4 @@
-package ram.profile;
+package ram.journal;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;

@@ -1,4 +1,4 @@
-package ram.profile;
+package ram.journal;
 
 import java.io.IOException;
 import java.io.InputStream;
