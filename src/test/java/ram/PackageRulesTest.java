@@ -25,7 +25,7 @@ import org.junit.jupiter.api.Test;
 /// Which package may know which, read from the compiled classes.
 class PackageRulesTest {
     /// In the order of the data flow: a package may use those before it.
-    private static final List<String> ORDER = List.of("safetensors", "numeric", "tensor", "format", "layout", "journal", "metric", "sensitivity", "rewrite", "profile",
+    private static final List<String> ORDER = List.of("safetensors", "numeric", "tensor", "format", "layout", "journal", "document", "metric", "sensitivity", "rewrite", "profile",
             "plan", "convert", "verify", "eval", "refine", "report", "cli");
 
     /// Libraries, and the only packages that may use them.

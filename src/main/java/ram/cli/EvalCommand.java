@@ -18,6 +18,7 @@ import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
 import ram.UsageException;
+import ram.document.JsonDocument;
 import ram.eval.EvalDocuments;
 import ram.eval.EvalModel;
 import ram.eval.EvalOptions;
@@ -27,7 +28,6 @@ import ram.eval.Noise;
 import ram.eval.TextTokens;
 import ram.eval.TokenSet;
 import ram.numeric.Workers;
-import ram.profile.JsonDocument;
 
 @Command(name = "eval", sortOptions = false,
         description = "Measures perplexity, and with --reference how far predictions are from the reference's. Runs on the CPU, in float32, one layer at a time.")

@@ -13,6 +13,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
+import ram.document.JsonDocument;
 import ram.layout.Model;
 import ram.layout.OutputTypes;
 import ram.plan.ByteSize;
@@ -22,7 +23,6 @@ import ram.plan.PlanRequest;
 import ram.plan.Planner;
 import ram.plan.Policy;
 import ram.plan.SizeBounds;
-import ram.profile.JsonDocument;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
 

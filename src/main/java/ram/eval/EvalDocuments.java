@@ -5,7 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
-import ram.profile.JsonDocument;
+import ram.document.JsonDocument;
 
 /// An evaluation as JSON and as CSV. The same results give the same bytes; times are left out.
 public final class EvalDocuments {

@@ -2,7 +2,7 @@ package ram.plan;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import ram.profile.JsonDocument;
+import ram.document.JsonDocument;
 
 /// Explanations as documents, `ram.explain/1`.
 public final class ExplainJson {

@@ -2,7 +2,7 @@ package ram.plan;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
-import ram.profile.JsonDocument;
+import ram.document.JsonDocument;
 
 /// A frontier as a document.
 public final class FrontierJson {

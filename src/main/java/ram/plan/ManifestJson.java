@@ -10,14 +10,16 @@ import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.Set;
 import ram.UsageException;
+import ram.document.JsonDocument;
+import ram.document.JsonFields;
 import ram.plan.Manifest.Alternative;
 import ram.plan.Manifest.Fate;
 import ram.plan.Manifest.ModulePlan;
 import ram.plan.Manifest.OutputFile;
 import ram.plan.Manifest.SourceTensor;
 import ram.plan.Manifest.Why;
-import ram.profile.JsonDocument;
-import ram.profile.JsonFields;
+import ram.profile.ProfileJson;
+import ram.profile.ProfilePart;
 
 /// `manifest.json`. Equal manifests give equal bytes, and numbers are read back as they were.
 public final class ManifestJson {
@@ -35,7 +37,7 @@ public final class ManifestJson {
     /// The document as a tree, in the order in which it is written.
     public static ObjectNode tree(Manifest m) {
         ObjectNode o = JsonDocument.object().put("schema", Manifest.SCHEMA).put("tool_version", m.toolVersion());
-        o.set("source", JsonDocument.files(m.profiledFiles()));
+        o.set("source", ProfileJson.files(m.profiledFiles()));
         o.set("architecture", JsonDocument.architecture(m.architecture()));
         o.put("layers", m.layers());
         o.set("analysis", JsonDocument.textMap(m.analysis()));
@@ -91,7 +93,7 @@ public final class ManifestJson {
 
     /// @throws ram.InputException when the file is not a valid manifest of this schema
     public static Manifest read(Path file) {
-        JsonFields d = JsonDocument.read(file, Manifest.SCHEMA);
+        JsonFields d = JsonDocument.read(file, Manifest.SCHEMA, ProfilePart.UNJOINED);
         Limit limit = readLimit(d);
         JsonFields s = d.object("sizes");
         Manifest.Sizes sizes = new Manifest.Sizes(s.count("file_bytes"), s.count("data_bytes"), s.count("fixed_bytes"), s.natural("file_count"), s.count("parameters"),
@@ -119,7 +121,7 @@ public final class ManifestJson {
                 throw f.wrong("name", "occurs twice");
             }
         }
-        Manifest m = new Manifest(d.text("tool_version"), JsonDocument.readFiles(d, "source"), JsonDocument.readArchitecture(d), d.natural("layers"), d.textMap("analysis"), d.textMap("planning"),
+        Manifest m = new Manifest(d.text("tool_version"), ProfileJson.readFiles(d, "source"), JsonDocument.readArchitecture(d), d.natural("layers"), d.textMap("analysis"), d.textMap("planning"),
                 d.text("policy"), d.texts("notes"), limit, sizes, solver, modules, tensors, d.has("evaluation") ? Optional.of(d.tree("evaluation")) : Optional.empty(),
                 d.has("refinement") ? Optional.of(d.tree("refinement")) : Optional.empty(),
                 readFiles(d, "source_files"), readFiles(d, "files"));

@@ -6,7 +6,7 @@ import java.util.List;
 import java.util.Objects;
 import java.util.OptionalDouble;
 import java.util.OptionalInt;
-import ram.profile.JsonDocument;
+import ram.document.JsonDocument;
 
 /// Several outputs that were made of one model in one pass; written as `family.json`, so that a reader can choose without opening each folder.
 ///

@@ -9,7 +9,10 @@ import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
+import ram.document.JsonDocument;
+import ram.document.JsonFields;
 import ram.format.Format;
 import ram.metric.Metric;
 import ram.safetensors.Shape;
@@ -59,7 +62,7 @@ public final class PartJson {
 
     /// @throws ram.InputException when the file is not a valid part of this schema
     public static ProfilePart read(Path file) {
-        JsonFields d = JsonDocument.read(file, ProfilePart.SCHEMA);
+        JsonFields d = JsonDocument.read(file, ProfilePart.SCHEMA, Map.of());
         PartNumber number = d.parsed("part", d.text("part"), PartNumber::parse);
         double logitPower = d.number("logit_power");
         List<ProfilePart.Piece> pieces = d.objects("modules").stream().map(PartJson::readPiece).toList();

@@ -11,8 +11,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
+import ram.document.JsonDocument;
+import ram.document.JsonFields;
 import ram.format.Format;
 import ram.layout.Layout;
 import ram.safetensors.DType;
@@ -52,10 +55,36 @@ public final class ProfileJson {
         }
     }
 
+    /// Source files, as profiles and manifests list them.
+    public static ArrayNode files(List<Profile.SourceFile> files) {
+        ArrayNode out = JsonDocument.array();
+        for (Profile.SourceFile f : files) {
+            ObjectNode o = out.addObject().put("name", f.name()).put("bytes", f.bytes()).put("header_sha256", f.headerSha256());
+            if (!f.sampleSha256().isEmpty()) {
+                o.put("sample_sha256", f.sampleSha256());
+            }
+            if (!f.sha256().isEmpty()) {
+                o.put("sha256", f.sha256());
+            }
+        }
+        return out;
+    }
+
+    /// Reads what [#files] wrote.
+    ///
+    /// @throws ram.InputException when it is not that
+    public static List<Profile.SourceFile> readFiles(JsonFields document, String name) {
+        return document.objects(name).stream().map(f -> {
+            Profile.SourceFile file = new Profile.SourceFile(f.text("name"), f.count("bytes"), f.text("header_sha256"), f.optionalText("sample_sha256").orElse(""), f.optionalText("sha256").orElse(""));
+            f.end();
+            return file;
+        }).toList();
+    }
+
     /// What stands before the modules.
     static void writeHead(JsonGenerator json, Profile profile) throws IOException {
         json.writeStringField("tool_version", profile.toolVersion());
-        json.writePOJOField("files", JsonDocument.files(profile.files()));
+        json.writePOJOField("files", files(profile.files()));
         json.writePOJOField("architecture", JsonDocument.architecture(profile.architecture()));
         json.writeNumberField("layers", profile.layers());
         json.writePOJOField("options", JsonDocument.textMap(profile.options()));
@@ -126,7 +155,7 @@ public final class ProfileJson {
 
     /// @throws ram.InputException when the file is not a valid profile of this schema
     public static Profile read(Path file) {
-        JsonFields d = JsonDocument.read(file, Profile.SCHEMA);
+        JsonFields d = JsonDocument.read(file, Profile.SCHEMA, ProfilePart.UNJOINED);
         List<ModuleProfile> modules = new ArrayList<>();
         Set<String> paths = new HashSet<>();
         for (JsonFields f : d.objects("modules")) {
@@ -161,7 +190,7 @@ public final class ProfileJson {
             dropped.add(new Layout.Dropped(f.text("tensor"), f.text("why")));
             f.end();
         }
-        Profile profile = new Profile(d.text("tool_version"), JsonDocument.readFiles(d, "files"), JsonDocument.readArchitecture(d), d.natural("layers"), options(d),
+        Profile profile = new Profile(d.text("tool_version"), readFiles(d, "files"), JsonDocument.readArchitecture(d), d.natural("layers"), options(d),
                 modules, plain, prequantized, dropped);
         d.end();
         return profile;
@@ -210,7 +239,7 @@ public final class ProfileJson {
     /// What a module is; nothing else may be left in the object.
     static ModuleProfile readModule(JsonFields f, Shape shape, List<CurvePoint> curve, List<TensorProfile> tensors) {
         ModuleProfile m = new ModuleProfile(f.text("path"), JsonDocument.kind(f), JsonDocument.layer(f), shape, JsonDocument.dtype(f), f.flag("expert"), f.flag("shared_expert"),
-                JsonDocument.optionalFormat(f, "preset"), f.optionalText("must_stay_dense"), f.text("sensitivity_source"), curve, tensors, f.texts("sources"));
+                f.has("preset") ? Optional.of(f.format("preset")) : Optional.empty(), f.optionalText("must_stay_dense"), f.text("sensitivity_source"), curve, tensors, f.texts("sources"));
         f.end();
         return m;
     }

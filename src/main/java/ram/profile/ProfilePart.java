@@ -1,6 +1,7 @@
 package ram.profile;
 
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 
 /// What one part of an analysis measured; written as `ram.part/1`. [ProfileParts] joins all parts to the profile of a single run.
@@ -14,6 +15,8 @@ import java.util.Objects;
 public record ProfilePart(PartNumber number, double logitPower, Profile frame, List<Piece> modules) {
     /// The `schema` of a part.
     public static final String SCHEMA = "ram.part/1";
+    /// What is said of a part that is given in place of what is made of all of them.
+    public static final Map<String, String> UNJOINED = Map.of(SCHEMA, "is one part of an analysis; join all parts with 'ram merge' and give the profile that it writes");
 
     /// A module, or what one part has of it.
     ///

@@ -11,12 +11,12 @@ import java.util.OptionalDouble;
 import java.util.OptionalLong;
 import ram.InputException;
 import ram.UsageException;
+import ram.document.JsonDocument;
 import ram.eval.EvalDocuments;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
 import ram.plan.Manifest.SourceTensor;
-import ram.profile.JsonDocument;
 
 /// Compares a manifest or an evaluation with what a pipeline demands of it.
 public final class Gate {

@@ -15,13 +15,13 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import ram.UsageException;
+import ram.document.JsonDocument;
 import ram.format.Format;
 import ram.layout.Kind;
 import ram.plan.Limit;
 import ram.plan.Manifest;
 import ram.plan.Manifest.ModulePlan;
 import ram.profile.AnalysisOptions;
-import ram.profile.JsonDocument;
 import ram.profile.Profile;
 
 /// What differs between two plans of a model.

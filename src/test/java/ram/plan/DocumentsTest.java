@@ -16,7 +16,7 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import ram.InputException;
-import ram.profile.JsonDocument;
+import ram.document.JsonDocument;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
 

@@ -1,4 +1,4 @@
-package ram.profile;
+package ram.document;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
@@ -22,10 +22,10 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Optional;
+import java.util.Map;
 import java.util.SortedMap;
+import java.util.function.Function;
 import ram.InputException;
-import ram.format.Format;
 import ram.layout.Architecture;
 import ram.layout.Kind;
 import ram.safetensors.DType;
@@ -44,8 +44,9 @@ public final class JsonDocument {
 
     /// Reads the document's object and checks its `schema`.
     ///
+    /// @param others schemas that are taken for this one, each with what to say of the file then
     /// @throws InputException when it is not JSON or of another schema
-    public static JsonFields read(Path file, String schema) {
+    public static JsonFields read(Path file, String schema, Map<String, String> others) {
         if (!Files.isRegularFile(file)) {
             throw InputException.in(file, Files.exists(file.resolve("config.json")) ? "is a model's folder; give what ram analyze wrote, or run it first"
                     : Files.exists(file) ? "is not a regular file; give the name of one" : "does not exist; give the name of a file");
@@ -57,11 +58,8 @@ public final class JsonDocument {
                 throw InputException.in(file, "goes on after the end of the document; create the file again");
             }
             String found = fields.has("schema") ? fields.text("schema") : "none";
-            if (found.equals(ProfilePart.SCHEMA) && !found.equals(schema)) {
-                throw InputException.in(file, "is one part of an analysis; join all parts with 'ram merge' and give the profile that it writes");
-            }
             if (!found.equals(schema)) {
-                throw InputException.in(file, "has the schema '" + found + "', but " + schema + " is needed; give the right file or create it again with this version");
+                throw InputException.in(file, others.getOrDefault(found, "has the schema '" + found + "', but " + schema + " is needed; give the right file or create it again with this version"));
             }
             return fields;
         } catch (JsonProcessingException e) {
@@ -129,32 +127,6 @@ public final class JsonDocument {
         return out;
     }
 
-    /// Source files, as profiles and manifests list them.
-    public static ArrayNode files(List<Profile.SourceFile> files) {
-        ArrayNode out = array();
-        for (Profile.SourceFile f : files) {
-            ObjectNode o = out.addObject().put("name", f.name()).put("bytes", f.bytes()).put("header_sha256", f.headerSha256());
-            if (!f.sampleSha256().isEmpty()) {
-                o.put("sample_sha256", f.sampleSha256());
-            }
-            if (!f.sha256().isEmpty()) {
-                o.put("sha256", f.sha256());
-            }
-        }
-        return out;
-    }
-
-    /// Reads what [#files] wrote.
-    ///
-    /// @throws InputException when it is not that
-    public static List<Profile.SourceFile> readFiles(JsonFields document, String name) {
-        return document.objects(name).stream().map(f -> {
-            Profile.SourceFile file = new Profile.SourceFile(f.text("name"), f.count("bytes"), f.text("header_sha256"), f.optionalText("sample_sha256").orElse(""), f.optionalText("sha256").orElse(""));
-            f.end();
-            return file;
-        }).toList();
-    }
-
     /// The architecture of a model.
     public static ObjectNode architecture(Architecture a) {
         return object().put("model_type", a.modelType()).put("family", a.family()).put("known", a.known()).put("structure", a.structure().label())
@@ -195,13 +167,8 @@ public final class JsonDocument {
         return layer;
     }
 
-    /// @throws InputException when the field is there and is no format
-    public static Optional<Format> optionalFormat(JsonFields f, String name) {
-        return f.has(name) ? Optional.of(f.format(name)) : Optional.empty();
-    }
-
     /// @throws IllegalArgumentException when no value has this label
-    public static <T> T named(T[] values, java.util.function.Function<T, String> label, String text) {
+    public static <T> T named(T[] values, Function<T, String> label, String text) {
         for (T v : values) {
             if (label.apply(v).equals(text)) {
                 return v;

@@ -1,4 +1,4 @@
-package ram.profile;
+package ram.document;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -25,7 +25,7 @@ public final class JsonFields {
     private final Set<String> asked = new HashSet<>();
 
     /// @param place where the object stands, empty for the document itself
-    public JsonFields(Path file, String place, JsonNode node) {
+    JsonFields(Path file, String place, JsonNode node) {
         this.file = file;
         this.place = place;
         if (!(node instanceof ObjectNode object)) {
