@@ -193,6 +193,16 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
         return objective().isDivergence() ? solver.price() : 0;
     }
 
+    /// With other settings and words about the plan as a whole.
+    private Manifest with(String version, SortedMap<String, String> settings, List<String> remarks) {
+        return new Manifest(version, profiledFiles, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sourceReceipts, files);
+    }
+
+    /// With other results.
+    private Manifest with(List<ModulePlan> coded, Optional<ObjectNode> evaluated, Optional<ObjectNode> refined, List<OutputFile> read, List<OutputFile> written) {
+        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, coded, tensors, evaluated, refined, read, written);
+    }
+
     /// Written by this quantizer, which is noted where it is not the one that the profile was measured with.
     public Manifest withQuantizer(Quantizer used, Quantizer measured) {
         SortedMap<String, String> settings = new TreeMap<>(planning);
@@ -201,7 +211,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
         if (used != measured) {
             remarks.add("Written with " + settings.get("quantizer") + "; errors and damage of the plan are those of " + measured + ".");
         }
-        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sourceReceipts, files);
+        return with(toolVersion, settings, remarks);
     }
 
     /// Of the program that plans and writes, where another version of it made the profile.
@@ -211,7 +221,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
         }
         List<String> remarks = new ArrayList<>(notes);
         remarks.add("The profile was made by ram " + toolVersion + ".");
-        return new Manifest(version, profiledFiles, architecture, layers, analysis, planning, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sourceReceipts, files);
+        return with(version, planning, remarks);
     }
 
     /// With the target that its budget was made from, and how.
@@ -220,7 +230,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
         settings.put("target", target.name());
         List<String> remarks = new ArrayList<>(notes);
         remarks.addFirst(target.explain(limit.budget().orElseThrow()));
-        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, settings, policy, remarks, limit, sizes, solver, modules, tensors, evaluation, refinement, sourceReceipts, files);
+        return with(toolVersion, settings, remarks);
     }
 
     /// With the errors that were measured on what was written.
@@ -228,7 +238,7 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
     /// @param errors relative squared errors, by module path
     public Manifest withWrittenErrors(Map<String, Double> errors) {
         List<ModulePlan> measured = modules.stream().map(m -> errors.containsKey(m.path()) ? m.withWrittenError(errors.get(m.path())) : m).toList();
-        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, measured, tensors, evaluation, refinement, sourceReceipts, files);
+        return with(measured, evaluation, refinement, sourceReceipts, files);
     }
 
     /// @throws UsageException when the plan was not made from this profile
@@ -294,16 +304,16 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
 
     /// @param read the source's safetensors files
     public Manifest withFiles(List<OutputFile> read, List<OutputFile> written) {
-        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, refinement, read, written);
+        return with(modules, evaluation, refinement, read, written);
     }
 
     /// @param measured what `ram eval --json` prints of the source and the output
     public Manifest withEvaluation(ObjectNode measured) {
-        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, Optional.of(measured), refinement, sourceReceipts, files);
+        return with(modules, Optional.of(measured), refinement, sourceReceipts, files);
     }
 
     /// @param how text and settings, and what refinement gained per module
     public Manifest withRefinement(ObjectNode how) {
-        return new Manifest(toolVersion, profiledFiles, architecture, layers, analysis, planning, policy, notes, limit, sizes, solver, modules, tensors, evaluation, Optional.of(how), sourceReceipts, files);
+        return with(modules, evaluation, Optional.of(how), sourceReceipts, files);
     }
 }
