@@ -4,25 +4,22 @@ import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.JsonToken;
-import com.fasterxml.jackson.core.StreamReadFeature;
-import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.CharConversionException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
 import picocli.CommandLine.Model.CommandSpec;
 import ram.InputException;
+import ram.document.JsonDocument;
 import ram.eval.EvalDocuments;
 
 /// Which of the program's documents a file is.
 final class Documents {
     private static final long MAX_BYTES = 1_000_000_000;
-
-    private static final JsonMapper EVALUATIONS = JsonMapper.builder().enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION).enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS).build();
 
     private Documents() {
     }
@@ -57,13 +54,7 @@ final class Documents {
         if (!schema(file).equals(EvalDocuments.SCHEMA)) {
             throw InputException.in(file, "is not an evaluation; give what ram eval --json printed");
         }
-        try {
-            return EVALUATIONS.readTree(Files.readAllBytes(file));
-        } catch (JsonProcessingException | CharConversionException e) {
-            throw new InputException(file + ": is not valid JSON; create it again with ram eval --json", e);
-        } catch (IOException e) {
-            throw new UncheckedIOException(file + ": cannot be read", e);
-        }
+        return JsonDocument.read(file, EvalDocuments.SCHEMA, Map.of()).tree();
     }
 
     /// The manifest that is meant: a file, or that of an output folder.

@@ -182,8 +182,8 @@ public final class JsonFields {
     }
 
     /// The raw object.
-    public ObjectNode tree(String name) {
-        return object(name).node;
+    public ObjectNode tree() {
+        return node;
     }
 
     /// @throws InputException when it is no array of objects

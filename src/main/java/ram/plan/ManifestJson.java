@@ -122,8 +122,8 @@ public final class ManifestJson {
             }
         }
         Manifest m = new Manifest(d.text("tool_version"), ProfileJson.readFiles(d, "source"), JsonDocument.readArchitecture(d), d.natural("layers"), d.textMap("analysis"), d.textMap("planning"),
-                d.text("policy"), d.texts("notes"), limit, sizes, solver, modules, tensors, d.has("evaluation") ? Optional.of(d.tree("evaluation")) : Optional.empty(),
-                d.has("refinement") ? Optional.of(d.tree("refinement")) : Optional.empty(),
+                d.text("policy"), d.texts("notes"), limit, sizes, solver, modules, tensors, d.has("evaluation") ? Optional.of(d.object("evaluation").tree()) : Optional.empty(),
+                d.has("refinement") ? Optional.of(d.object("refinement").tree()) : Optional.empty(),
                 readFiles(d, "source_files"), readFiles(d, "files"));
         double damage = m.predictedDamage();
         try {
