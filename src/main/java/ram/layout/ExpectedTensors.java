@@ -17,7 +17,8 @@ import java.util.stream.Stream;
 import ram.safetensors.Shape;
 
 /// What a class has to find in its files. mlx_lm stops at a parameter that is missing, at one that it does not know, and at one of another shape. All of that is judged
-/// for plain decoders, whose layers all have the same seven projections; of classes whose layers differ only the head is, and what a feed-forward network cannot be without.
+/// for plain decoders, whose layers all have the same seven projections; of classes whose layers differ only the head is, what a feed-forward network cannot be without, and the
+/// biases of what is there.
 public final class ExpectedTensors {
     /// The projections of a layer of the plain kinds: each for itself, or some fused.
     private static final Set<Set<String>> PROJECTIONS = Set.of(
@@ -35,12 +36,14 @@ public final class ExpectedTensors {
     private final Family family;
     private final JsonNode scope;
     private final Map<String, Shape> shapes;
+    private final Biases biases;
     private final Set<String> problems = new LinkedHashSet<>();
 
     private ExpectedTensors(Family family, JsonNode scope, Map<String, Shape> shapes) {
         this.family = family;
         this.scope = scope;
         this.shapes = shapes;
+        this.biases = new Biases(family, scope);
     }
 
     /// @param config of a folder as MLX loads it
@@ -55,6 +58,7 @@ public final class ExpectedTensors {
         RopeScaling.problem(family.get(), expected.scope, expected.scope).ifPresent(p -> expected.problems.add("config.json " + p + "; mlx_lm would not load the folder"));
         expected.checkHead();
         expected.checkFeedForward();
+        expected.checkBiases();
         if (isPlain(family.get())) {
             expected.checkAll();
         }
@@ -67,36 +71,13 @@ public final class ExpectedTensors {
     /// @param scope the part of config.json that the class reads
     static List<String> unlisted(Family family, JsonNode scope, Collection<String> names) {
         Family.Paths modules = family.modules();
-        Family.Paths others = family.parameters();
-        Family.Paths raw = family.raw();
-        Predicate<String> bias = biases(family, scope);
-        return names.stream().filter(n -> !(modules.contains(n.replaceFirst("\\.(weight|bias|scales|biases)$", "")) && (!n.endsWith(".bias") || bias.test(n))) && !others.contains(n) && !raw.contains(n)).toList();
-    }
-
-    /// Which biases of modules a class has with these settings, as far as that is known.
-    private static Predicate<String> biases(Family family, JsonNode scope) {
-        if (family.rules().has("biases")) {
-            Set<String> biased = biased(family, scope);
-            return name -> biased.contains(lastOf(Layouts.path(name)));
-        }
-        boolean all = !isPlain(family) || asksFor(family, scope, "bias");
-        return _ -> all;
-    }
-
-    /// The last parts of the names of modules with a bias, where the class's settings say which.
-    private static Set<String> biased(Family family, JsonNode scope) {
-        JsonNode settings = family.withDefaults(scope);
-        Set<String> out = new HashSet<>();
-        family.rules().path("biases").properties().stream().filter(e -> Family.truthy(settings.get(e.getKey()), null)).forEach(e -> e.getValue().forEach(m -> out.add(m.asText())));
-        return out;
-    }
-
-    private static String lastOf(String path) {
-        return path.substring(path.lastIndexOf('.') + 1);
+        Family.Paths others = family.others();
+        Biases biases = new Biases(family, scope);
+        return names.stream().filter(n -> !others.contains(n) && !biases.accept(n) && !modules.contains(n.replaceFirst("\\.(weight|scales|biases)$", ""))).toList();
     }
 
     /// Whether one of the settings with this in their names, such as `attention_bias`, is on.
-    private static boolean asksFor(Family family, JsonNode scope, String part) {
+    static boolean asksFor(Family family, JsonNode scope, String part) {
         JsonNode settings = family.withDefaults(scope);
         return settings(family, part).anyMatch(k -> Family.truthy(settings.get(k), null));
     }
@@ -186,6 +167,16 @@ public final class ExpectedTensors {
         problems.add("tensor '" + tensor + "' is missing; mlx_lm would not load the folder without it");
     }
 
+    private void unknown(String tensor) {
+        problems.add("tensor '" + tensor + "' is no parameter of " + family.name() + "; mlx_lm would refuse it");
+    }
+
+    /// That what is stored has the biases that the class's rule demands, and no others.
+    private void checkBiases() {
+        shapes.keySet().stream().filter(n -> n.endsWith(".weight")).map(n -> Layouts.path(n) + ".bias").filter(b -> biases.demand(b) && !shapes.containsKey(b)).limit(MOST).forEach(this::missing);
+        shapes.keySet().stream().filter(biases::refuse).limit(MOST).forEach(this::unknown);
+    }
+
     private void checkAll() {
         JsonNode layers = scope.path("num_hidden_layers");
         if (!layers.canConvertToLong() || !layers.isIntegralNumber()) {
@@ -198,12 +189,6 @@ public final class ExpectedTensors {
                 require(m.asText() + ".weight", layers.longValue());
             }
         });
-        Set<String> biased = biased(family, scope);
-        family.rules().path("modules").forEach(m -> {
-            if (biased.contains(lastOf(m.asText()))) {
-                require(m.asText() + ".bias", layers.longValue());
-            }
-        });
         family.rules().path("parameters").forEach(p -> {
             if (isDemanded(p.asText())) {
                 require(p.asText(), layers.longValue());
@@ -211,13 +196,13 @@ public final class ExpectedTensors {
         });
         shapes.keySet().stream().filter(n -> Layouts.layer(n) >= layers.longValue()).findFirst()
                 .ifPresent(n -> problems.add("tensor '" + n + "' is of a layer beyond the " + layers + " that config.json counts; mlx_lm would refuse it"));
-        unlisted(family, scope, shapes.keySet()).forEach(name -> problems.add("tensor '" + name + "' is no parameter of " + family.name() + "; mlx_lm would refuse it"));
+        unlisted(family, scope, shapes.keySet()).forEach(this::unknown);
     }
 
     /// Whether the class has this parameter with these settings, where there are any about it.
     private boolean isDemanded(String parameter) {
         if (parameter.endsWith(".bias")) {
-            return settings(family, "bias").findAny().isEmpty();
+            return biases.areKnown() || settings(family, "bias").findAny().isEmpty();
         }
         if (QUERY_OR_KEY_NORM.matcher(parameter).find()) {
             return settings(family, "qk").findAny().isEmpty() || asksFor(family, scope, "qk");

@@ -2,6 +2,7 @@ package ram.layout;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.BooleanNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
@@ -185,6 +186,11 @@ record Family(String name, JsonNode rules) {
         return Paths.of(texts(rules.path("raw")));
     }
 
+    /// All that is no module.
+    Paths others() {
+        return Paths.of(Stream.of("parameters", "raw").flatMap(list -> texts(rules.path(list))));
+    }
+
     /// Modules that the class's own code cannot quantize.
     Paths dense() {
         return Paths.of(texts(rules.path("dense")));
@@ -202,6 +208,15 @@ record Family(String name, JsonNode rules) {
         JsonNode head = rules.path("head");
         return new Head(Optional.ofNullable(head.path("module").asText(null)), Presence.valueOf(head.path("present").asText().toUpperCase(Locale.ROOT)),
                 head.path("tie_key").asText(), head.path("tie_default"), Optional.ofNullable(head.get("tie_unsaid")));
+    }
+
+    /// Whether a rule names a path, or what it ends with, under a key whose setting is on.
+    ///
+    /// @param rule keys of config.json, and for each a list of ends
+    /// @param unsaid whether a key without a value counts as on
+    static boolean names(JsonNode rule, JsonNode settings, boolean unsaid, String path) {
+        return rule.propertyStream().filter(e -> truthy(settings.get(e.getKey()), BooleanNode.valueOf(unsaid))).flatMap(e -> texts(e.getValue()))
+                .anyMatch(end -> path.equals(end) || path.endsWith("." + end));
     }
 
     static boolean truthy(JsonNode value, JsonNode otherwise) {

@@ -1,0 +1,177 @@
+package ram.layout;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import ram.safetensors.Shape;
+
+/// Which biases the classes of mlx_lm create, as their source has it.
+class BiasesTest {
+    @TempDir
+    Path folder;
+
+    /// The class, a key of its arguments, ends of the paths that have a bias where it is on, and of some that have none all the same.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            seed_oss         | attention_bias     | q_proj k_proj v_proj                          | o_proj gate_proj
+            seed_oss         | attention_out_bias | o_proj                                        | q_proj down_proj
+            seed_oss         | mlp_bias           | gate_proj up_proj down_proj                   | q_proj o_proj
+            cohere           | attention_bias     | q_proj k_proj v_proj o_proj                   | gate_proj input_layernorm
+            cohere           | layer_norm_bias    | input_layernorm model.norm                    | q_proj down_proj
+            cohere2          | attention_bias     | q_proj k_proj v_proj o_proj                   | gate_proj input_layernorm
+            cohere2          | layer_norm_bias    | input_layernorm model.norm                    | q_proj down_proj
+            ernie4_5         | use_bias           | q_proj k_proj v_proj o_proj gate_proj up_proj down_proj | input_layernorm lm_head
+            glm              | attention_bias     | q_proj k_proj v_proj                          | o_proj gate_up_proj down_proj
+            helium           | attention_bias     | q_proj k_proj v_proj                          | o_proj gate_proj
+            helium           | mlp_bias           | gate_proj up_proj down_proj                   | q_proj o_proj
+            hunyuan_v1_dense | attention_bias     | q_proj k_proj v_proj o_proj                   | gate_proj down_proj
+            internlm3        | qkv_bias           | q_proj k_proj v_proj o_proj                   | gate_proj down_proj
+            internlm3        | bias               | gate_proj up_proj down_proj                   | q_proj o_proj
+            iquestloopcoder  | attention_bias     | q_proj k_proj v_proj o_proj                   | gate_proj down_proj
+            iquestloopcoder  | mlp_bias           | gate_proj up_proj down_proj                   | q_proj o_proj
+            olmo3            | attention_bias     | q_proj k_proj v_proj o_proj                   | gate_proj down_proj
+            telechat3        | attention_bias     | q_proj k_proj v_proj o_proj                   | gate_proj down_proj
+            telechat3        | mlp_bias           | gate_proj up_proj down_proj                   | q_proj o_proj
+            stablelm         | use_qkv_bias       | q_proj k_proj v_proj                          | o_proj gate_proj lm_head
+            glm4_moe         | attention_bias     | q_proj k_proj v_proj                          | o_proj switch_mlp.gate_proj
+            solar_open       | attention_bias     | q_proj k_proj v_proj                          | o_proj switch_mlp.gate_proj
+            ernie4_5_moe     | use_bias           | q_proj o_proj mlp.gate_proj switch_mlp.up_proj shared_experts.down_proj | mlp.gate
+            dots1            | mlp_bias           | mlp.gate_proj shared_experts.up_proj          | mlp.experts.gate_proj q_proj o_proj
+            apertus          | mlp_bias           | up_proj down_proj                             | q_proj o_proj
+            youtu_llm        | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj kv_b_proj
+            youtu_llm        | mlp_bias           | gate_proj up_proj down_proj                   | o_proj
+            minicpm3         | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj kv_b_proj gate_proj
+            hunyuan          | attention_bias     | q_proj k_proj v_proj o_proj                   | gate.wg switch_mlp.gate_proj
+            bailing_moe      | use_qkv_bias       | query_key_value                               | attention.dense
+            bailing_moe      | use_bias           | attention.dense mlp.gate_proj switch_mlp.up_proj shared_experts.down_proj | query_key_value gate.gate_proj
+            exaone           | attention_bias     | q_proj k_proj v_proj out_proj                 | c_fc_0 c_proj
+            exaone           | mlp_bias           | c_fc_0 c_fc_1 c_proj                          | q_proj out_proj
+            internlm2        | bias               | wqkv wo                                       | w1 w2 w3
+            granitemoe       | attention_bias     | q_proj k_proj v_proj o_proj                   | router.layer switch_mlp.up_proj
+            olmoe            | attention_bias     | q_proj k_proj v_proj o_proj                   | mlp.gate switch_mlp.up_proj
+            olmoe            | mlp_bias           | switch_mlp.gate_proj switch_mlp.up_proj       | mlp.gate q_proj
+            deepseek_v2      | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj kv_b_proj gate_proj
+            deepseek_v3      | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj gate_proj
+            kimi_vl          | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj gate_proj
+            kimi_k25         | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj gate_proj
+            """)
+    void aSettingDecides(String type, String key, String with, String without) throws IOException {
+        List<String> wanted = biases(type, with);
+        List<String> on = all(type, key, true);
+        assertEquals(List.of(), problems(type, key, true, on));
+        assertEquals(List.of(), problems(type, key, false, all(type, key, false)));
+        for (String bias : wanted) {
+            assertEquals(List.of("tensor '" + bias + "' is missing; mlx_lm would not load the folder without it"), problems(type, key, true, on.stream().filter(b -> !b.equals(bias)).toList()));
+            assertEquals(List.of(refused(type, bias)), problems(type, key, false, also(all(type, key, false), bias)));
+        }
+        for (String stray : biases(type, without)) {
+            assertEquals(List.of(refused(type, stray)), problems(type, key, true, also(on, stray)));
+        }
+    }
+
+    /// The class, those that have a bias whatever config.json says, and some that never have one.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            qwen2_moe | q_proj k_proj v_proj                   | o_proj mlp.gate shared_expert.up_proj
+            gpt_oss   | q_proj o_proj router experts.gate_proj | lm_head
+            qwen3_moe |                                        | q_proj mlp.gate switch_mlp.up_proj
+            mixtral   |                                        | q_proj block_sparse_moe.gate switch_mlp.up_proj
+            mellum    |                                        | q_proj mlp.gate switch_mlp.up_proj
+            afmoe     |                                        | q_proj router.gate experts.up_proj
+            """)
+    void noSettingDecides(String type, String with, String without) throws IOException {
+        List<String> on = all(type, "attention_bias", true);
+        assertEquals(List.of(), problems(type, "attention_bias", true, on));
+        for (String bias : with == null ? List.<String>of() : biases(type, with)) {
+            assertEquals(List.of("tensor '" + bias + "' is missing; mlx_lm would not load the folder without it"),
+                    problems(type, "attention_bias", true, on.stream().filter(b -> !b.equals(bias)).toList()));
+        }
+        for (String stray : biases(type, without)) {
+            assertEquals(List.of(refused(type, stray)), problems(type, "attention_bias", true, also(on, stray)));
+        }
+    }
+
+    /// What published models say, and the biases that they have.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            seed_oss         | "attention_bias":true,"attention_out_bias":false,"mlp_bias":false | q_proj k_proj v_proj
+            cohere           | "attention_bias":false                            |
+            cohere2          | "attention_bias":false                            |
+            ernie4_5         | "use_bias":false                                  |
+            ernie4_5_moe     | "use_bias":false                                  |
+            glm              | "attention_bias":true                             | q_proj k_proj v_proj
+            glm4_moe         | "attention_bias":true                             | q_proj k_proj v_proj
+            helium           | "attention_bias":false,"mlp_bias":false           |
+            internlm2        | "bias":false                                      |
+            internlm3        | "bias":false,"qkv_bias":false                     |
+            olmo3            | "attention_bias":false                            |
+            stablelm         | "use_qkv_bias":true                               | q_proj k_proj v_proj
+            stablelm         | "use_qkv_bias":false                              |
+            deepseek_v3      | "attention_bias":false                            |
+            qwen2_moe        | "qkv_bias":true                                   | q_proj k_proj v_proj
+            """)
+    void publishedModelsAreTaken(String type, String settings, String with) throws IOException {
+        Stream<String> norms = type.equals("stablelm") ? biases(type, "input_layernorm post_attention_layernorm model.norm").stream() : Stream.empty();
+        assertEquals(List.of(), problems(type, settings, Stream.concat(norms, with == null ? Stream.empty() : biases(type, with).stream()).toList()));
+    }
+
+    private static String refused(String type, String bias) {
+        return "tensor '" + bias + "' is no parameter of " + type + "; mlx_lm would refuse it";
+    }
+
+    private static List<String> also(List<String> biases, String more) {
+        return Stream.concat(biases.stream(), Stream.of(more)).toList();
+    }
+
+    /// In layer 0.
+    private static List<String> biases(String type, String ends) {
+        List<String> out = new ArrayList<>();
+        for (String end : ends.split(" ")) {
+            List<String> found = paths(type).filter(p -> ("." + p).endsWith("." + end)).map(p -> p + ".bias").toList();
+            assertFalse(found.isEmpty(), end);
+            out.addAll(found);
+        }
+        return out;
+    }
+
+    private static Stream<String> paths(String type) {
+        return Stream.of("modules", "parameters").flatMap(list -> Family.of(type).orElseThrow().rules().path(list).valueStream()).map(JsonNode::asText)
+                .map(p -> p.replace("{N}", "0")).filter(p -> !p.endsWith(".bias")).map(p -> p.replaceFirst("\\.weight$", "")).distinct();
+    }
+
+    /// What the class has with this setting, by its lists and its rule: the tests above hold these against the source.
+    private static List<String> all(String type, String key, boolean on) {
+        JsonNode rules = Family.of(type).orElseThrow().rules();
+        Stream<String> always = Stream.of("parameters", "raw").flatMap(list -> rules.path(list).valueStream()).map(p -> p.asText().replace("{N}", "0")).filter(p -> p.endsWith(".bias"));
+        String[] ends = on ? rules.path("biases").path(key).valueStream().map(JsonNode::asText).toArray(String[]::new) : new String[0];
+        return Stream.concat(always, Arrays.stream(ends).flatMap(e -> biases(type, e).stream())).toList();
+    }
+
+    private List<String> problems(String type, String key, boolean on, List<String> biases) throws IOException {
+        Stream<String> keys = Stream.concat(Stream.of(key), Family.of(type).orElseThrow().rules().path("biases").propertyStream().map(Map.Entry::getKey)).distinct();
+        return problems(type, keys.map(k -> "\"" + k + "\":" + (on && k.equals(key))).collect(Collectors.joining(",")), biases);
+    }
+
+    private List<String> problems(String type, String keys, List<String> biases) throws IOException {
+        String settings = "\"num_hidden_layers\":1," + keys;
+        Files.writeString(folder.resolve("config.json"), "{\"model_type\":\"" + type + "\",\"tie_word_embeddings\":false," + settings + ",\"text_config\":{" + settings + "}}");
+        Map<String, Shape> shapes = new TreeMap<>();
+        paths(type).forEach(p -> shapes.put(p + ".weight", Shape.of(32)));
+        biases.forEach(b -> shapes.put(b, Shape.of(32)));
+        return ExpectedTensors.problems(ModelConfig.read(folder), shapes).stream().filter(p -> p.contains(".bias'")).toList();
+    }
+}
