@@ -15,6 +15,7 @@ import java.util.regex.Pattern;
 final class RopeScaling {
     private static final String KEY = "rope_scaling";
     private static final Pattern LENGTH = Pattern.compile("(\\w+)\\[(\\d+)]");
+    private static final Pattern FLOAT = Pattern.compile("float\\((\\w+)\\)");
 
     private static final class Holder {
         static final JsonNode RULES = load();
@@ -73,9 +74,11 @@ final class RopeScaling {
                 .map(key -> " of the type '" + type.asText() + "' without " + key + ", which mlx_lm's " + name + " needs");
     }
 
-    /// @param key as `key[n]` where the value has to be a list of n
+    /// @param key as `key[n]` where the value has to be a list of n, `float(key)` where it has to be a number that Python reads as a float
     private static boolean has(JsonNode scaling, String key) {
         Matcher list = LENGTH.matcher(key);
-        return list.matches() ? scaling.path(list.group(1)).size() == Integer.parseInt(list.group(2)) : scaling.hasNonNull(key);
+        Matcher number = FLOAT.matcher(key);
+        return list.matches() ? scaling.path(list.group(1)).size() == Integer.parseInt(list.group(2))
+                : number.matches() ? scaling.path(number.group(1)).isFloatingPointNumber() : scaling.hasNonNull(key);
     }
 }

@@ -442,6 +442,25 @@ class LayoutsTest {
             phi3      | {"rope_type":"longrope","long_factor":[1.0],"short_factor":[1.0]} | rope_scaling without type, which mlx_lm's phi3 needs
             phi3      | {"type":"su","long_factor":[1.0]}                | of the type 'su' without short_factor
             phi3      | {"type":"yarn","factor":2.0}                     | of the type 'yarn' without long_factor
+            phi3      | {"type":"linear","long_factor":[1.0],"factor":2} | of the type 'linear' without float(factor), which mlx_lm's phi3 needs
+            internlm2 | {"type":"yarn","factor":2.0}                     | of the type 'yarn', and mlx_lm's internlm2 knows only linear, dynamic
+            internlm2 | {"rope_type":"linear","factor":2.0}              | rope_scaling without type, which mlx_lm's internlm2 needs
+            internlm3 | {"rope_type":"dynamic"}                          | of the type 'dynamic' without factor
+            hunyuan_v1_dense | {"type":"dynamic","factor":1.0}           | of the type 'dynamic' without alpha, which mlx_lm's hunyuan_v1_dense needs
+            hunyuan   | {"type":"dynamic","alpha":1000.0}                | of the type 'dynamic' without factor
+            telechat3 | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic', and mlx_lm's telechat3 knows only default
+            iquestloopcoder | {"rope_type":"dynamic","factor":2.0}       | of the type 'dynamic'
+            mimo      | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic'
+            minicpm   | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic'
+            exaone4   | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic'
+            olmo3     | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic'
+            dots1     | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic'
+            apertus   | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic'
+            youtu_llm | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic'
+            bailing_moe | {"rope_type":"dynamic","factor":2.0}           | of the type 'dynamic'
+            gpt_oss   | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic'
+            deepseek_v3 | {"rope_type":"dynamic","factor":2.0}           | of the type 'dynamic'
+            qwen2_vl  | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic'
             qwen2_moe | {"rope_type":"linear","factor":2.0}              | rope_scaling without type, which mlx_lm's qwen2_moe needs
             qwen2_moe | {"type":"yarn","factor":2.0}                     | of the type 'yarn', and mlx_lm's qwen2_moe knows only linear
             qwen2_moe | {"type":"linear"}                                | of the type 'linear' without factor
@@ -460,6 +479,14 @@ class LayoutsTest {
         assertTrue(message.startsWith(folder.resolve("config.json") + ": has rope_scaling") && message.contains(why) && message.endsWith(remedy), message);
     }
 
+    /// exaone's tensors have other names, and pixtral reads text_config.
+    @ParameterizedTest
+    @ValueSource(strings = {"exaone", "pixtral"})
+    void rotaryEmbeddingsOfAnOutputThatTheClassCannotMakeAreFound(String type) throws IOException {
+        String scaling = "\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2.0}";
+        assertEquals(1, problems(type, "," + scaling + ",\"text_config\":{" + scaling + "}").stream().filter(p -> p.contains("of the type 'dynamic', and mlx_lm's " + type + " knows only default")).count());
+    }
+
     @ParameterizedTest
     @CsvSource(delimiter = '|', textBlock = """
             llama     | null
@@ -472,6 +499,19 @@ class LayoutsTest {
             qwen2_moe | {"type":"linear","factor":2.0}
             qwen2_moe | {}
             mixtral   | {"rope_type":"dynamic"}
+            phi3      | {"type":"linear","long_factor":[1.0],"factor":2.0}
+            internlm2 | {"type":"dynamic","factor":2.0}
+            internlm3 | {"rope_type":"dynamic","factor":6.0}
+            hunyuan_v1_dense | {"alpha":1000.0,"beta_fast":32,"beta_slow":1,"factor":1.0,"mscale":1.0,"mscale_all_dim":1.0,"type":"dynamic"}
+            hunyuan   | {"alpha":1000.0,"factor":1.0,"type":"dynamic"}
+            exaone    | {"factor":8.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_type":"llama3"}
+            exaone4   | {"factor":16.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_type":"llama3"}
+            apertus   | {"factor":8.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_type":"llama3"}
+            olmo3     | {"attention_factor":1.2079441541679836,"beta_fast":32.0,"beta_slow":1.0,"factor":8.0,"original_max_position_embeddings":8192,"rope_type":"yarn"}
+            gpt_oss   | {"beta_fast":32.0,"beta_slow":1.0,"factor":32.0,"original_max_position_embeddings":4096,"rope_type":"yarn","truncate":false}
+            deepseek_v3 | {"beta_fast":32,"beta_slow":1,"factor":40,"mscale":1.0,"mscale_all_dim":1.0,"original_max_position_embeddings":4096,"type":"yarn"}
+            qwen2_vl  | {"type":"mrope","mrope_section":[16,24,24]}
+            minicpm   | {"rope_type":"longrope","long_factor":[1.0],"short_factor":[1.0],"original_max_position_embeddings":32768}
             """)
     void rotaryEmbeddingsThatItCanMakeAreNot(String type, String scaling) throws IOException {
         assertEquals(List.of(), problems(type, ",\"rope_scaling\":" + scaling).stream().filter(p -> p.contains("rope_scaling")).toList());
