@@ -56,6 +56,7 @@ public final class ExpectedTensors {
         }
         ExpectedTensors expected = new ExpectedTensors(family.get(), family.get().scope(config.json()), shapes);
         RopeScaling.problem(family.get(), expected.scope, expected.scope).ifPresent(p -> expected.problems.add("config.json " + p + "; mlx_lm would not load the folder"));
+        expected.checkLayerTypes();
         expected.checkHead();
         expected.checkFeedForward();
         expected.checkBiases();
@@ -106,6 +107,24 @@ public final class ExpectedTensors {
             }
         });
         return PROJECTIONS.contains(found);
+    }
+
+    /// That the classes that look up the first layer of a type find one, and those that make a layer of each entry have as many as config.json counts.
+    private void checkLayerTypes() {
+        JsonNode rule = family.rules().path("layer_types");
+        JsonNode types = scope.path("layer_types");
+        // those without a list have a usual one, and some take an empty list for none
+        if (rule.isMissingNode() || !types.isArray() || types.isEmpty()) {
+            return;
+        }
+        Set<String> found = new HashSet<>();
+        types.forEach(t -> found.add(t.asText()));
+        rule.path("needed").valueStream().map(JsonNode::asText).filter(t -> !found.contains(t)).findFirst()
+                .ifPresent(t -> problems.add("config.json has no " + t + " among its layer_types; mlx_lm would not load the folder without it"));
+        JsonNode layers = scope.path("num_hidden_layers");
+        if (rule.path("one_each").asBoolean() && layers.isIntegralNumber() && types.size() != layers.asLong()) {
+            problems.add("config.json has " + types.size() + " layer_types, but counts " + layers + " layers; mlx_lm's " + family.name() + " would make one of each type, and not load the folder");
+        }
     }
 
     /// Known of every class: whether it has a head of its own.

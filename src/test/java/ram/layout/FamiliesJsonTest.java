@@ -29,7 +29,7 @@ class FamiliesJsonTest {
     private static final ObjectMapper STRICT = new ObjectMapper().enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION);
     private static final Set<String> LISTS = Set.of("types", "modules", "embeddings", "dense", "raw", "parameters", "keep_dtype", "required", "text_required");
     private static final Set<String> NEEDED = Set.of("types", "steps", "head", "modules", "embeddings", "raw", "parameters");
-    private static final Set<String> OTHERS = Set.of("config_from", "flags", "steps", "head", "presets", "kinds", "biases", "defaults", "text_defaults", "unsaid", "rope_scaling");
+    private static final Set<String> OTHERS = Set.of("config_from", "flags", "steps", "head", "presets", "kinds", "biases", "defaults", "text_defaults", "unsaid", "rope_scaling", "layer_types");
     private static final Pattern GROUP = Pattern.compile("\\$(\\d)");
 
     static Stream<Family> families() throws IOException {
@@ -61,6 +61,8 @@ class FamiliesJsonTest {
         family.rules().path("presets").forEach(p -> assertTrue(p.path("bits").isInt() && (p.has("ends") != p.has("contains"))
                 && p.propertyStream().allMatch(e -> Set.of("ends", "contains", "bits", "group_size").contains(e.getKey())), p::toString));
         assertTrue(family.ropeRule().isEmpty() || RopeScaling.isRule(family.ropeRule()), family::ropeRule);
+        JsonNode types = family.rules().path("layer_types");
+        assertTrue(types.isMissingNode() || keys(types).equals(Set.of("needed", "one_each")) && isTexts(types.path("needed")) && types.path("one_each").isBoolean(), types::toString);
         assertDoesNotThrow(family::kinds);
         assertEquals(Set.of(), minus(texts(family.rules().path("embeddings")), texts(family.rules().path("modules"))), "embeddings that are no modules");
     }

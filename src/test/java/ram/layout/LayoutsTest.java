@@ -517,6 +517,39 @@ class LayoutsTest {
         assertEquals(List.of(), problems(type, ",\"rope_scaling\":" + scaling).stream().filter(p -> p.contains("rope_scaling")).toList());
     }
 
+    /// Most look up the first layer of a type when they are made; the others make a layer of each entry, or one for each that config.json counts.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            llama      | ["sliding_attention"]                   | no full_attention among its layer_types
+            mistral    | ["sliding_attention"]                   | no full_attention among its layer_types
+            smollm3    | ["sliding_attention"]                   | no full_attention among its layer_types
+            mistral3   | ["sliding_attention"]                   | no full_attention among its layer_types
+            pixtral    | ["sliding_attention"]                   | no full_attention among its layer_types
+            ministral3 | ["sliding_attention"]                   | no full_attention among its layer_types
+            afmoe      | ["sliding_attention"]                   | no full_attention among its layer_types
+            mellum     | ["sliding_attention"]                   | no full_attention among its layer_types
+            olmo3      | ["full_attention"]                      | no sliding_attention among its layer_types
+            gpt_oss    | ["sliding_attention"]                   | no full_attention among its layer_types
+            llama      | ["full_attention","full_attention"]     | 2 layer_types, but counts 1 layers; mlx_lm's llama would make one of each type, and not load the folder
+            smollm3    | ["full_attention","full_attention"]     | 2 layer_types, but counts 1 layers
+            mistral3   | ["full_attention","full_attention"]     | 2 layer_types, but counts 1 layers
+            pixtral    | ["full_attention","full_attention"]     | 2 layer_types, but counts 1 layers
+            ministral3 | ["full_attention","full_attention"]     | 2 layer_types, but counts 1 layers
+            afmoe      | ["full_attention","full_attention"]     | 2 layer_types, but counts 1 layers
+            llama      | ["full_attention"]                      |
+            llama      | null                                    |
+            qwen3      | ["sliding_attention"]                   |
+            olmo3      | ["sliding_attention","full_attention"]  |
+            gpt_oss    | ["sliding_attention","full_attention"]  |
+            mellum     | ["sliding_attention","full_attention"]  |
+            """)
+    void typesOfLayersAreThoseThatTheClassLooksFor(String type, String types, String why) throws IOException {
+        String settings = "\"num_hidden_layers\":1,\"layer_types\":" + types;
+        List<String> found = problems(type, "," + settings + ",\"text_config\":{" + settings + "}").stream().filter(p -> p.contains("layer_types")).toList();
+        assertEquals(why == null ? 0 : 1, found.size(), found.toString());
+        assertTrue(why == null || found.getFirst().startsWith("config.json has " + why), found.toString());
+    }
+
     /// Transformers 5 keeps them in rope_parameters, from where the output's rope_scaling comes.
     @Test
     void rotaryParametersThatTheClassCannotMakeAreRefused() throws IOException {
