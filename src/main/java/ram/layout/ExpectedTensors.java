@@ -220,6 +220,9 @@ public final class ExpectedTensors {
 
     /// Whether the class has this parameter with these settings, where there are any about it.
     private boolean isDemanded(String parameter) {
+        if (Family.names(family.rules().path("absent"), family.withDefaults(scope), false, Layouts.path(parameter))) {
+            return false;
+        }
         if (parameter.endsWith(".bias")) {
             return biases.areKnown() || settings(family, "bias").findAny().isEmpty();
         }

@@ -29,7 +29,7 @@ class FamiliesJsonTest {
     private static final ObjectMapper STRICT = new ObjectMapper().enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION);
     private static final Set<String> LISTS = Set.of("types", "modules", "embeddings", "dense", "raw", "parameters", "keep_dtype", "required", "text_required");
     private static final Set<String> NEEDED = Set.of("types", "steps", "head", "modules", "embeddings", "raw", "parameters");
-    private static final Set<String> OTHERS = Set.of("config_from", "flags", "steps", "head", "presets", "kinds", "biases", "defaults", "text_defaults", "unsaid", "rope_scaling", "layer_types");
+    private static final Set<String> OTHERS = Set.of("config_from", "flags", "steps", "head", "presets", "kinds", "biases", "defaults", "text_defaults", "unsaid", "rope_scaling", "layer_types", "absent");
     private static final Pattern GROUP = Pattern.compile("\\$(\\d)");
 
     static Stream<Family> families() throws IOException {
@@ -57,7 +57,7 @@ class FamiliesJsonTest {
         NEEDED.stream().filter(k -> !family.rules().has(k)).forEach(wrong::add);
         assertEquals(List.of(), wrong);
         assertTrue(Set.of("root", "text", "text_or_root").contains(family.rules().path("config_from").asText("root")));
-        family.rules().path("biases").forEach(b -> assertTrue(isTexts(b), b::toString));
+        Stream.of("biases", "absent").forEach(rule -> family.rules().path(rule).forEach(b -> assertTrue(isTexts(b), b::toString)));
         family.rules().path("presets").forEach(p -> assertTrue(p.path("bits").isInt() && (p.has("ends") != p.has("contains"))
                 && p.propertyStream().allMatch(e -> Set.of("ends", "contains", "bits", "group_size").contains(e.getKey())), p::toString));
         assertTrue(family.ropeRule().isEmpty() || RopeScaling.isRule(family.ropeRule()), family::ropeRule);

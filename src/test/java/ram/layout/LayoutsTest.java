@@ -377,6 +377,15 @@ class LayoutsTest {
         assertEquals(2, problems("hunyuan_v1_dense", ",\"use_qk_norm\":true").size());
     }
 
+    /// StableLM 2 12B has one norm a layer, and its smaller siblings have two.
+    @ParameterizedTest
+    @ValueSource(booleans = {true, false})
+    void aNormThatASettingTakesAwayIsNotMissed(boolean parallel) throws IOException {
+        config("\"model_type\":\"stablelm\",\"num_hidden_layers\":1,\"hidden_size\":32,\"vocab_size\":32,\"use_qkv_bias\":false,\"use_parallel_residual\":" + parallel);
+        List<String> missing = ExpectedTensors.problems(ModelConfig.read(folder), Map.of()).stream().filter(p -> p.contains("post_attention_layernorm")).toList();
+        assertEquals(parallel ? List.of() : List.of(missing("post_attention_layernorm.bias"), missing("post_attention_layernorm.weight")), missing);
+    }
+
     private static String missing(String name) {
         return "tensor 'model.layers.0." + name + "' is missing; mlx_lm would not load the folder without it";
     }
