@@ -51,7 +51,7 @@ class DivergenceTest {
         double expected = 0;
         for (ModuleProfile m : profile.modules()) {
             double error = m.curve().stream().filter(p -> p.format().equals(Format.affine(4, 64))).findFirst().orElseThrow().relativeError();
-            expected += 0.6 * all * factors.getOrDefault(m.kind().label(), 1.0) * Math.pow(m.tensors().getFirst().sensitivity() / all, 0.7) * Math.pow(m.shape().elements() / weights, 0.3) * error;
+            expected += 0.4 * all * factors.getOrDefault(m.kind().label(), 1.0) * Math.pow(m.tensors().getFirst().sensitivity() / all, 0.7) * Math.pow(m.shape().elements() / weights, 0.3) * error;
         }
         assertEquals(expected, predicted(4, 64), 1e-9 * expected);
     }

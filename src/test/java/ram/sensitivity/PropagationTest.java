@@ -16,6 +16,7 @@ import java.util.Optional;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import ram.layout.Architecture;
 import ram.layout.Kind;
@@ -207,8 +208,8 @@ class PropagationTest {
         assertEquals(4, m.result.logitPower(), 1e-5);
         assertEquals(2, tied.size());
         assertTrue(tied.get(0).relative());
-        assertEquals(0.25 * 0.5 / 8 / 4, tied.get(0).scale(), 1e-9);
-        assertEquals(0.25 * 0.5 / 8, tied.get(1).scale(), 1e-12);
+        assertEquals(0.15 * 0.5 / 8 / 4, tied.get(0).scale(), 1e-9);
+        assertEquals(0.65 * 0.5 / 8, tied.get(1).scale(), 1e-12);
         assertArrayEquals(all(8, 1), tied.get(1).columns(), 1e-5);
         // An error of ½ in each of 64 weights.
         assertEquals(16, weighted(tied.get(1), filled(64, 0.5)), 1e-4);
@@ -222,6 +223,19 @@ class PropagationTest {
         double headPower = 2 * RHO * 25 * 0.25;
         assertArrayEquals(all(8, 4 * (9.0 / 4) / 2 * headPower), attentionTerm(w, "q").rows(), 1e-4);
         assertArrayEquals(all(4, 2 * 9 * (4.0 / 9) / 2 * headPower), attentionTerm(w, "k").rows(), 1e-4);
+    }
+
+    /// Scores of two channels have the variance 2 · q² · 9 / 2.
+    @ParameterizedTest
+    @CsvSource({"2, 1", "0.5, 1", "0.25, 3.5555556", "0.125, 10", "0, 10"})
+    void predictedScoresThatHardlyVaryAreTakenToVary(double query, double aligned) {
+        Model m = attention();
+        System.arraycopy(diagonal(8, 8, query), 0, m.data.get(LAYER + "self_attn.q_proj"), 0, 64);
+        Map<String, ModuleWeights> w = m.walk(1);
+        double headPower = 2 * RHO * 25 * 0.25;
+        assertArrayEquals(all(8, 9.0 / 2 * headPower * aligned), attentionTerm(w, "q").rows(), 1e-4);
+        assertArrayEquals(all(4, 2 * query * query / 2 * headPower * aligned), attentionTerm(w, "k").rows(), 1e-4);
+        assertArrayEquals(all(4, RHO * 2 * 0.25), attentionTerm(w, "v").rows(), 1e-6);
     }
 
     @Test
