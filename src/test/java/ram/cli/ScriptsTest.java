@@ -73,7 +73,7 @@ class ScriptsTest {
 
     @Test
     void allProgramsForAwkAreFound() throws IOException {
-        assertEquals(7, awkPrograms().size());
+        assertEquals(8, awkPrograms().size());
     }
 
     /// The awk of macOS and of BSD takes `print a == b` and `print a > b` for a redirection and refuses the whole program.
