@@ -19,7 +19,7 @@ final class Biases {
         modules = family.modules();
         others = family.others();
         rule = family.rules().path("biases");
-        guessed = !ExpectedTensors.isPlain(family) || ExpectedTensors.asksFor(family, scope, "bias");
+        guessed = !ExpectedTensors.isPlain(family) || ExpectedTensors.asksFor(family, settings, "bias");
     }
 
     /// Whether the class says what decides about each.

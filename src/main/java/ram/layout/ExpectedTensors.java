@@ -1,6 +1,7 @@
 package ram.layout;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import com.fasterxml.jackson.databind.node.MissingNode;
 import java.util.Collection;
 import java.util.HashSet;
@@ -35,6 +36,7 @@ public final class ExpectedTensors {
 
     private final Family family;
     private final JsonNode scope;
+    private final ObjectNode settings;
     private final Map<String, Shape> shapes;
     private final Biases biases;
     private final Set<String> problems = new LinkedHashSet<>();
@@ -42,6 +44,7 @@ public final class ExpectedTensors {
     private ExpectedTensors(Family family, JsonNode scope, Map<String, Shape> shapes) {
         this.family = family;
         this.scope = scope;
+        this.settings = family.withDefaults(scope);
         this.shapes = shapes;
         this.biases = new Biases(family, scope);
     }
@@ -78,8 +81,9 @@ public final class ExpectedTensors {
     }
 
     /// Whether one of the settings with this in their names, such as `attention_bias`, is on.
-    static boolean asksFor(Family family, JsonNode scope, String part) {
-        JsonNode settings = family.withDefaults(scope);
+    ///
+    /// @param settings with the class's defaults
+    static boolean asksFor(Family family, JsonNode settings, String part) {
         return settings(family, part).anyMatch(k -> Family.truthy(settings.get(k), null));
     }
 
@@ -220,14 +224,14 @@ public final class ExpectedTensors {
 
     /// Whether the class has this parameter with these settings, where there are any about it.
     private boolean isDemanded(String parameter) {
-        if (Family.names(family.rules().path("absent"), family.withDefaults(scope), false, Layouts.path(parameter))) {
+        if (Family.names(family.rules().path("absent"), settings, false, Layouts.path(parameter))) {
             return false;
         }
         if (parameter.endsWith(".bias")) {
             return biases.areKnown() || settings(family, "bias").findAny().isEmpty();
         }
         if (QUERY_OR_KEY_NORM.matcher(parameter).find()) {
-            return settings(family, "qk").findAny().isEmpty() || asksFor(family, scope, "qk");
+            return settings(family, "qk").findAny().isEmpty() || asksFor(family, settings, "qk");
         }
         return ALWAYS.matcher(parameter).matches();
     }

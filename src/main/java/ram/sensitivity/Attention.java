@@ -16,8 +16,8 @@ final class Attention {
     /// Least variance that the scores of a query are taken to have, and how far noise in them is scaled up at most where less is predicted. Projections are trained to read
     /// the directions in which the residual varies most, which channels that are taken one by one do not show: without norms of queries and keys, small trained models
     /// have variances of 3 to 10 where 0.1 to 0.4 is predicted.
-    static final double LEAST_VARIANCE = 2;
-    static final double MOST_ALIGNED = 10;
+    private static final double LEAST_VARIANCE = 2;
+    private static final double MOST_ALIGNED = 10;
 
     private final Dense dense;
     private final Module q;
@@ -140,7 +140,7 @@ final class Attention {
         double[] keyGain = normalize(key, prefix, DecoderRules.list("k_norm"));
         double[] context = new double[heads * valueLength];
         for (int i = 0; i < context.length; i++) {
-            context[i] = RHO * value[valueRow(i)] * (gate == null ? 1 : Activation.SIGMOID.meanSquare(gate[i]));
+            context[i] = RHO * value[sharedRow(i, valueLength)] * (gate == null ? 1 : Activation.SIGMOID.meanSquare(gate[i]));
         }
         return new State(input, query, key, queryGain, keyGain, context, gate);
     }
@@ -171,10 +171,11 @@ final class Attention {
         return gain;
     }
 
-    /// Row of v that feeds input `i` of o.
-    private int valueRow(int i) {
-        int head = i / valueLength;
-        return head / (heads / kvHeads) * valueLength + i % valueLength;
+    /// Row of k or v that belongs to row `i` of q or to input `i` of o.
+    ///
+    /// @param length of a head there
+    private int sharedRow(int i, int length) {
+        return i / length / (heads / kvHeads) * length + i % length;
     }
 
     /// Rows of a fused projection that are queries (0), keys (1) or values (2).
@@ -230,22 +231,18 @@ final class Attention {
         for (int i = 0; i < output.length; i++) {
             power[i / valueLength] += s.context[i] * output[i];
             double open = s.gate == null ? 1 : Activation.SIGMOID.meanSquare(s.gate[i]);
-            value[valueRow(i)] += RHO * open * output[i];
+            value[sharedRow(i, valueLength)] += RHO * open * output[i];
             if (gate != null) {
                 gate[i] = s.context[i] / open * Activation.SIGMOID.slopeMeanSquare(s.gate[i]) * output[i];
             }
         }
         double[] query = new double[s.query.length];
         double[] key = new double[s.key.length];
-        int perKv = heads / kvHeads;
         double aligned = Math.clamp(LEAST_VARIANCE / scoreVariance(s), 1, MOST_ALIGNED);
-        for (int head = 0; head < heads; head++) {
-            for (int i = 0; i < keyLength; i++) {
-                int a = head * keyLength + i;
-                int b = head / perKv * keyLength + i;
-                query[a] = s.key[b] * s.queryGain[a] * scoreScale * power[head] * aligned;
-                key[b] += s.query[a] * s.keyGain[b] * scoreScale * power[head] * aligned;
-            }
+        for (int a = 0; a < query.length; a++) {
+            int b = sharedRow(a, keyLength);
+            query[a] = s.key[b] * s.queryGain[a] * scoreScale * power[a / keyLength] * aligned;
+            key[b] += s.query[a] * s.keyGain[b] * scoreScale * power[a / keyLength] * aligned;
         }
         ModuleWeights out = propagated(o, new Term(rowGain, s.context, scale * DecoderRules.factor(Kind.O), true));
         if (fused != null) {
@@ -271,10 +268,9 @@ final class Attention {
 
     /// Mean over the heads.
     private double scoreVariance(State s) {
-        int perKv = heads / kvHeads;
         double sum = 0;
         for (int i = 0; i < s.query.length; i++) {
-            sum += s.query[i] * s.key[i / keyLength / perKv * keyLength + i % keyLength];
+            sum += s.query[i] * s.key[sharedRow(i, keyLength)];
         }
         return sum * scoreScale / heads;
     }
