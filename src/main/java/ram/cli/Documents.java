@@ -14,6 +14,7 @@ import java.nio.file.Path;
 import java.util.Map;
 import picocli.CommandLine.Model.CommandSpec;
 import ram.InputException;
+import ram.NotJson;
 import ram.document.JsonDocument;
 import ram.eval.EvalDocuments;
 
@@ -43,7 +44,7 @@ final class Documents {
             }
             return "";
         } catch (JsonProcessingException | CharConversionException e) {
-            throw new InputException(file + ": is not valid JSON; give another file or create it again", e);
+            throw NotJson.in(file, "is", e, "give another file or create it again");
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
         }

@@ -26,6 +26,7 @@ import java.util.Map;
 import java.util.SortedMap;
 import java.util.function.Function;
 import ram.InputException;
+import ram.NotJson;
 import ram.layout.Architecture;
 import ram.layout.Kind;
 import ram.safetensors.DType;
@@ -62,10 +63,8 @@ public final class JsonDocument {
                 throw InputException.in(file, others.getOrDefault(found, "has the schema '" + found + "', but " + schema + " is needed; give the right file or create it again with this version"));
             }
             return fields;
-        } catch (JsonProcessingException e) {
-            throw new InputException(file + ": is not valid JSON (" + e.getOriginalMessage().lines().findFirst().orElse("") + "); create the file again", e);
-        } catch (CharConversionException e) {
-            throw new InputException(file + ": is not UTF-8 text; create the file again", e);
+        } catch (JsonProcessingException | CharConversionException e) {
+            throw NotJson.in(file, "is", e, "create the file again");
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
         }

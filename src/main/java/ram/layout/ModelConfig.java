@@ -17,6 +17,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Objects;
 import ram.InputException;
+import ram.NotJson;
 
 /// The config.json of a model folder.
 public record ModelConfig(Path file, ObjectNode json) {
@@ -56,10 +57,8 @@ public record ModelConfig(Path file, ObjectNode json) {
             return new ModelConfig(file, object);
         } catch (MismatchedInputException e) {
             throw new InputException(file + ": goes on after the end of the document; download it again", e);
-        } catch (JsonProcessingException e) {
-            throw new InputException(file + ": is not valid JSON (" + e.getOriginalMessage().lines().findFirst().orElse("") + "); download it again", e);
-        } catch (CharConversionException e) {
-            throw new InputException(file + ": is not UTF-8 text; download it again", e);
+        } catch (JsonProcessingException | CharConversionException e) {
+            throw NotJson.in(file, "is", e, "download it again");
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
         }

@@ -1,5 +1,6 @@
 package ram.safetensors;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.CharConversionException;
@@ -22,6 +23,7 @@ import java.util.TreeSet;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import ram.InputException;
+import ram.NotJson;
 
 /// A folder of safetensors files read as one set of tensors.
 ///
@@ -160,8 +162,8 @@ public final class Checkpoint implements AutoCloseable {
         JsonNode map;
         try {
             map = new ObjectMapper().readTree(Files.readAllBytes(index)).path("weight_map");
-        } catch (com.fasterxml.jackson.core.JsonProcessingException | CharConversionException e) {
-            throw new InputException(index + ": is not valid JSON; download it again", e);
+        } catch (JsonProcessingException | CharConversionException e) {
+            throw NotJson.in(index, "is", e, "download it again");
         }
         if (!map.isObject() || map.isEmpty()) {
             throw InputException.in(index, "has no weight_map; download it again");

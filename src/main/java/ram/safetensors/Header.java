@@ -20,6 +20,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import ram.InputException;
+import ram.NotJson;
 
 /// The header of one safetensors file: an 8-byte little-endian length, then JSON that maps tensor names to dtype, shape and byte range.
 /// Everything is checked against the file before any of its data is mapped.
@@ -98,16 +99,10 @@ public record Header(Map<String, TensorInfo> tensors, Map<String, String> metada
             if (parser.nextToken() != null) {
                 throw InputException.in(file, "has text after the end of its header's JSON; it is corrupt");
             }
-        } catch (CharConversionException e) {
-            throw new InputException(file + ": has a header that is not UTF-8 text; it is corrupt, download it again", e);
-        } catch (JsonProcessingException e) {
-            throw new InputException(file + ": has a header that is not valid JSON (" + firstLine(e.getOriginalMessage()) + "); it is corrupt, download it again", e);
+        } catch (JsonProcessingException | CharConversionException e) {
+            throw NotJson.in(file, "has a header that is", e, "it is corrupt, download it again");
         }
         return tensors;
-    }
-
-    private static String firstLine(String text) {
-        return text.lines().findFirst().orElse("");
     }
 
     private static void readMetadata(Path file, JsonParser parser, JsonToken value, Map<String, String> metadata) throws IOException {

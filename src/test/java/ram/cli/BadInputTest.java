@@ -93,8 +93,10 @@ class BadInputTest {
 
     @Test
     void configThatIsNotJson() throws IOException {
-        Files.writeString(model.resolve("config.json"), "{\"model_type\": ");
-        refused(5, "config.json: is not valid JSON");
+        Files.writeString(model.resolve("config.json"), "{\n\"model_type\": [1");
+        refused(5, "config.json: is not valid JSON (line 2, column 17: Unexpected end-of-input: expected close marker for Array); download it again");
+        Files.write(model.resolve("config.json"), new byte[] {'{', '"', (byte) 0xff, '"'});
+        refused(5, "config.json: is not valid JSON (line 1, column 5: Invalid UTF-8 start byte 0xff); download it again");
     }
 
     @Test

@@ -74,11 +74,11 @@ class CheckpointTest {
             {"a":{"dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,0]}}  | lacks a valid dtype, shape or data_offsets
             {"a":{"dtype":"Q4","shape":[2],"data_offsets":[0,8]}}                      | has the dtype Q4, which ram does not read
             {"a":{"dtype":"F32","shape":[2]}}                                          | lacks a valid dtype, shape or data_offsets
-            {"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}} | is not valid JSON (Duplicate field 'a')
+            {"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}} | is not valid JSON (line 1, column 58: Duplicate field 'a'); it is corrupt
             {"a":7}                                                                    | is not described by an object
             {"__metadata__":{"format":1}}                                              | has a __metadata__ value that is not text
             [1,2]                                                                      | has a header that is not a JSON object
-            {"a"                                                                       | is not valid JSON
+            {"a"                                                                       | is not valid JSON (line 1, column 5: Unexpected end-of-input within/between Object entries); it is corrupt
             {} {}                                                                      | has text after the end
             """)
     void wrongHeadersAreRefused(String json, String reason) throws IOException {
