@@ -18,13 +18,6 @@ final class VectorGroups implements GroupKernel {
     private static final VectorSpecies<Integer> I = VectorSpecies.of(int.class, SHAPE);
     private static final int VL = F.length();
 
-    /// Clamped to the codes and moved up by 2²³, which rounds: the low bits are the code. Comparing and blending costs less than `min` and `max`,
-    /// which have rules for NaN and negative zero.
-    private static FloatVector raised(FloatVector x, FloatVector maxCode, FloatVector zero) {
-        FloatVector upper = x.blend(maxCode, x.compare(VectorOperators.GT, maxCode));
-        return zero.blend(upper, upper.compare(VectorOperators.GT, zero)).add(ROUNDER);
-    }
-
     @Override
     public void range(Batch b) {
         float[] w = b.w;
@@ -61,7 +54,7 @@ final class VectorGroups implements GroupKernel {
             FloatVector weighted = zero;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
-                FloatVector q = raised(v.sub(codeBias).div(codeScale), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(codeBias).div(codeScale), max, zero).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 FloatVector rr = r.mul(r);
                 error = error.add(rr);
@@ -86,7 +79,7 @@ final class VectorGroups implements GroupKernel {
             int shift = 0;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector x = FloatVector.fromArray(F, w, i).sub(codeBias).div(codeScale);
-                IntVector q = raised(x, max, zero).reinterpretAsInts().and(maxCode);
+                IntVector q = Inlined.raised(x, max, zero).reinterpretAsInts().and(maxCode);
                 word = word.or(q.lanewise(VectorOperators.LSHL, shift));
                 shift += bits;
                 if (shift >= 32) {
@@ -118,7 +111,7 @@ final class VectorGroups implements GroupKernel {
             FloatVector weighted = zero;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
-                FloatVector q = raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 weighted = r.mul(FloatVector.fromArray(F, importance, i)).fma(r, weighted);
             }
@@ -150,7 +143,7 @@ final class VectorGroups implements GroupKernel {
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
                 FloatVector c = FloatVector.fromArray(F, importance, i);
-                FloatVector q = raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 FloatVector cr = r.mul(c);
                 FloatVector cq = q.mul(c);
@@ -184,7 +177,7 @@ final class VectorGroups implements GroupKernel {
             FloatVector error = zero;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
-                FloatVector q = raised(v.sub(codeBias).div(codeScale), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(codeBias).div(codeScale), max, zero).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 error = error.add(r.mul(r));
             }
@@ -206,7 +199,7 @@ final class VectorGroups implements GroupKernel {
             FloatVector sum = zero;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
-                FloatVector q = raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 sum = r.fma(r, sum);
             }
@@ -231,7 +224,7 @@ final class VectorGroups implements GroupKernel {
             FloatVector sqr = zero;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
-                FloatVector q = raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 sum = r.fma(r, sum);
                 sq = sq.add(q);
@@ -255,9 +248,9 @@ final class VectorGroups implements GroupKernel {
             FloatVector to = FloatVector.fromArray(F, b.high, l);
             FloatVector low = from.mul(1 - lowCut).add(to.mul(lowCut));
             FloatVector high = to.mul(1 - highCut).add(from.mul(highCut));
-            FloatVector scale = rounded(stored, high.div(maxCode).sub(low.div(maxCode)));
-            FloatVector bias = rounded(stored, low.mul(0.5f).add(high.mul(0.5f)).sub(scale.mul(0.5f * maxCode)));
-            tryOut(b, l, scale, bias);
+            FloatVector scale = Inlined.rounded(stored, high.div(maxCode).sub(low.div(maxCode)));
+            FloatVector bias = Inlined.rounded(stored, low.mul(0.5f).add(high.mul(0.5f)).sub(scale.mul(0.5f * maxCode)));
+            Inlined.tryOut(b, l, scale, bias);
         }
     }
 
@@ -284,40 +277,51 @@ final class VectorGroups implements GroupKernel {
             FloatVector old = FloatVector.fromArray(F, b.trialScale, l);
             FloatVector oldBias = FloatVector.fromArray(F, b.trialBias, l);
             FloatVector step = n.mul(FloatVector.fromArray(F, b.sumQR, l)).sub(sq.mul(sr)).div(determinant).div(unit);
-            FloatVector scale = old.blend(rounded(stored, old.add(step)), determinant.compare(VectorOperators.GT, 0));
+            FloatVector scale = old.blend(Inlined.rounded(stored, old.add(step)), determinant.compare(VectorOperators.GT, 0));
             FloatVector shift = sr.div(unit).sub(scale.sub(old).mul(sq)).div(n);
-            FloatVector bias = oldBias.blend(rounded(stored, oldBias.add(shift)), n.compare(VectorOperators.GT, 0));
-            tryOut(b, l, scale, bias);
+            FloatVector bias = oldBias.blend(Inlined.rounded(stored, oldBias.add(shift)), n.compare(VectorOperators.GT, 0));
+            Inlined.tryOut(b, l, scale, bias);
         }
     }
 
-    private static void tryOut(Batch b, int l, FloatVector scale, FloatVector bias) {
-        scale.intoArray(b.trialScale, l);
-        bias.intoArray(b.trialBias, l);
-        FloatVector one = FloatVector.broadcast(F, 1);
-        FloatVector.zero(F).blend(one.div(scale), magnitude(scale).compare(VectorOperators.GT, SMALLEST_INVERTED)).intoArray(b.trialInverse, l);
-    }
+    /// Parts of kernels, in a class of their own: scripts/ram has kernels called and never inlined, but a vector that is an argument or a result is an object wherever
+    /// a method that has one is called.
+    private static final class Inlined {
+        /// Clamped to the codes and moved up by 2²³, which rounds: the low bits are the code. Comparing and blending costs less than `min` and `max`,
+        /// which have rules for NaN and negative zero.
+        static FloatVector raised(FloatVector x, FloatVector maxCode, FloatVector zero) {
+            FloatVector upper = x.blend(maxCode, x.compare(VectorOperators.GT, maxCode));
+            return zero.blend(upper, upper.compare(VectorOperators.GT, zero)).add(ROUNDER);
+        }
 
-    private static FloatVector magnitude(FloatVector v) {
-        return v.reinterpretAsInts().and(0x7fffffff).reinterpretAsFloats();
-    }
+        static void tryOut(Batch b, int l, FloatVector scale, FloatVector bias) {
+            scale.intoArray(b.trialScale, l);
+            bias.intoArray(b.trialBias, l);
+            FloatVector one = FloatVector.broadcast(F, 1);
+            FloatVector.zero(F).blend(one.div(scale), magnitude(scale).compare(VectorOperators.GT, SMALLEST_INVERTED)).intoArray(b.trialInverse, l);
+        }
 
-    /// See [ScalarGroups#rounded].
-    private static FloatVector rounded(DType stored, FloatVector v) {
-        return switch (stored) {
-            case BF16 -> {
-                IntVector bits = v.reinterpretAsInts();
-                yield bits.add(0x7fff).add(bits.lanewise(VectorOperators.LSHR, 16).and(1)).and(0xffff0000).reinterpretAsFloats();
-            }
-            case F16 -> {
-                FloatVector m = magnitude(v);
-                m = m.blend(MAX_FLOAT16, m.compare(VectorOperators.GT, MAX_FLOAT16));
-                IntVector bits = m.reinterpretAsInts();
-                FloatVector normal = bits.add(0xfff).add(bits.lanewise(VectorOperators.LSHR, 13).and(1)).and(0xffffe000).reinterpretAsFloats();
-                FloatVector nearest = normal.blend(m.add(0.5f).sub(0.5f), m.compare(VectorOperators.LT, 0x1p-14f));
-                yield nearest.reinterpretAsInts().or(v.reinterpretAsInts().and(0x80000000)).reinterpretAsFloats();
-            }
-            default -> v;
-        };
+        static FloatVector magnitude(FloatVector v) {
+            return v.reinterpretAsInts().and(0x7fffffff).reinterpretAsFloats();
+        }
+
+        /// See [ScalarGroups#rounded].
+        static FloatVector rounded(DType stored, FloatVector v) {
+            return switch (stored) {
+                case BF16 -> {
+                    IntVector bits = v.reinterpretAsInts();
+                    yield bits.add(0x7fff).add(bits.lanewise(VectorOperators.LSHR, 16).and(1)).and(0xffff0000).reinterpretAsFloats();
+                }
+                case F16 -> {
+                    FloatVector m = magnitude(v);
+                    m = m.blend(MAX_FLOAT16, m.compare(VectorOperators.GT, MAX_FLOAT16));
+                    IntVector bits = m.reinterpretAsInts();
+                    FloatVector normal = bits.add(0xfff).add(bits.lanewise(VectorOperators.LSHR, 13).and(1)).and(0xffffe000).reinterpretAsFloats();
+                    FloatVector nearest = normal.blend(m.add(0.5f).sub(0.5f), m.compare(VectorOperators.LT, 0x1p-14f));
+                    yield nearest.reinterpretAsInts().or(v.reinterpretAsInts().and(0x80000000)).reinterpretAsFloats();
+                }
+                default -> v;
+            };
+        }
     }
 }

@@ -34,7 +34,7 @@ final class VectorKernels extends ScalarKernels {
     private static final int EIGHT_FLOATS = 8 / E.length();
     @SuppressWarnings({"unchecked", "rawtypes"})
     private static final VectorShuffle<Byte>[] SPREAD = IntStream.rangeClosed(0, 8).mapToObj(VectorKernels::spread).toArray(VectorShuffle[]::new);
-    private static final ShortVector[] UP = IntStream.rangeClosed(0, 8).mapToObj(bits -> up(Math.max(1, bits))).toArray(ShortVector[]::new);
+    private static final ShortVector[] UP = IntStream.rangeClosed(0, 8).mapToObj(bits -> ShortVector.fromArray(ShortVector.SPECIES_128, up(Math.max(1, bits)), 0)).toArray(ShortVector[]::new);
     private static final int WORTH_A_VECTOR = 128;
 
     @Override
@@ -93,10 +93,10 @@ final class VectorKernels extends ScalarKernels {
         int whole = count / RANGE * RANGE;
         double total = 0;
         for (int start = from; start < from + whole; start += RANGE) {
-            IntVector low = inOrder(a, start);
+            IntVector low = Inlined.inOrder(a, start);
             IntVector high = low;
             for (int i = VL; i < RANGE; i += VL) {
-                IntVector v = inOrder(a, start + i);
+                IntVector v = Inlined.inOrder(a, start + i);
                 low = low.min(v);
                 high = high.max(v);
             }
@@ -115,12 +115,6 @@ final class VectorKernels extends ScalarKernels {
             found += v.compare(VectorOperators.LT, low).or(v.compare(VectorOperators.GT, high)).trueCount();
         }
         return found + super.outside(a, from + i, count - i, low, high);
-    }
-
-    /// Floats as integers of the same order, whose minimum is one instruction where that of floats, which cares for NaN and signs of zero, is many.
-    private static IntVector inOrder(float[] a, int from) {
-        IntVector bits = FloatVector.fromArray(F, a, from).reinterpretAsInts();
-        return bits.lanewise(VectorOperators.XOR, bits.lanewise(VectorOperators.ASHR, 31).and(0x7fffffff));
     }
 
     private static float fromOrder(int ordered) {
@@ -465,16 +459,9 @@ final class VectorKernels extends ScalarKernels {
         // a few scales at a time would take long to be compiled
         int last = count < WORTH_A_VECTOR ? -1 : count - VL;
         for (; i <= last; i += VL) {
-            ((ShortVector) roundedBf16(in, at + i).convertShape(VectorOperators.I2S, HALF, 0)).intoMemorySegment(target, targetAt + 2L * i, ByteOrder.LITTLE_ENDIAN);
+            ((ShortVector) Inlined.roundedBf16(in, at + i).convertShape(VectorOperators.I2S, HALF, 0)).intoMemorySegment(target, targetAt + 2L * i, ByteOrder.LITTLE_ENDIAN);
         }
         super.narrowBf16(in, at + i, count - i, target, targetAt + 2L * i);
-    }
-
-    private static IntVector roundedBf16(float[] in, int at) {
-        IntVector bits = FloatVector.fromArray(F, in, at).reinterpretAsInts();
-        VectorMask<Integer> nan = bits.and(0x7fffffff).compare(VectorOperators.GT, 0x7f800000);
-        IntVector high = bits.lanewise(VectorOperators.LSHR, 16);
-        return bits.add(0x7fff).add(high.and(1)).lanewise(VectorOperators.LSHR, 16).blend(high.or(0x40), nan);
     }
 
     /// Eight codes at a time: their bytes are spread to the low or both halves of eight shorts, a multiplication brings each code to the upper end of its short,
@@ -500,11 +487,28 @@ final class VectorKernels extends ScalarKernels {
         return VectorShuffle.fromOp(ByteVector.SPECIES_128, i -> i / 2 * bits / 8 + i % 2);
     }
 
-    private static ShortVector up(int bits) {
+    private static short[] up(int bits) {
         short[] factors = new short[8];
         for (int i = 0; i < 8; i++) {
             factors[i] = (short) (1 << Short.SIZE - bits - i * bits % 8);
         }
-        return ShortVector.fromArray(ShortVector.SPECIES_128, factors, 0);
+        return factors;
+    }
+
+    /// Parts of kernels, in a class of their own: scripts/ram has kernels called and never inlined, but a vector that is an argument or a result is an object wherever
+    /// a method that has one is called.
+    private static final class Inlined {
+        /// Floats as integers of the same order, whose minimum is one instruction where that of floats, which cares for NaN and signs of zero, is many.
+        static IntVector inOrder(float[] a, int from) {
+            IntVector bits = FloatVector.fromArray(F, a, from).reinterpretAsInts();
+            return bits.lanewise(VectorOperators.XOR, bits.lanewise(VectorOperators.ASHR, 31).and(0x7fffffff));
+        }
+
+        static IntVector roundedBf16(float[] in, int at) {
+            IntVector bits = FloatVector.fromArray(F, in, at).reinterpretAsInts();
+            VectorMask<Integer> nan = bits.and(0x7fffffff).compare(VectorOperators.GT, 0x7f800000);
+            IntVector high = bits.lanewise(VectorOperators.LSHR, 16);
+            return bits.add(0x7fff).add(high.and(1)).lanewise(VectorOperators.LSHR, 16).blend(high.or(0x40), nan);
+        }
     }
 }

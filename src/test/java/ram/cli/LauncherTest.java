@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,13 +15,16 @@ import java.nio.file.attribute.FileTime;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.jar.JarOutputStream;
 import java.util.jar.Manifest;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import jdk.incubator.vector.Vector;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -351,6 +355,20 @@ class LauncherTest {
             List<String> inTerminal = List.of("sh", "-c", "script -qec \"'$0' " + redirection + "\" /dev/null </dev/null");
             String expected = redirection.isEmpty() ? "12" : redirection.startsWith("2>&1") ? "" : "1";
             assertEquals("-Dram.tty=" + expected, end("tty", start("tty", inTerminal, Map.of())).out().strip());
+        }
+    }
+
+    /// A vector that goes through a call is an object, which takes a thousand times longer.
+    @Test
+    void kernelsThatAreNeverInlinedTakeAndGiveNoVectors() throws Exception {
+        List<String> kernels = Pattern.compile("dontinline,([\\w.]+)::\\*").matcher(Files.readString(Path.of("scripts/ram"))).results().map(m -> m.group(1)).toList();
+        assertEquals(List.of("ram.numeric.VectorKernels", "ram.format.VectorGroups"), kernels);
+        for (String kernel : kernels) {
+            List<Method> methods = Arrays.stream(Class.forName(kernel).getDeclaredMethods()).filter(m -> !m.isSynthetic()).toList();
+            assertTrue(methods.size() > 8, kernel);
+            for (Method method : methods) {
+                assertFalse(Stream.concat(Stream.of(method.getReturnType()), Arrays.stream(method.getParameterTypes())).anyMatch(Vector.class::isAssignableFrom), method.toString());
+            }
         }
     }
 }
