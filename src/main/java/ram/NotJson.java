@@ -20,10 +20,12 @@ public final class NotJson {
     }
 
     private static String where(JsonProcessingException fault) {
-        String said = fault.getOriginalMessage().lines().findFirst().orElse("");
-        // what follows are places in words of the parser
-        String why = said.split(" \\(start marker at | at \\[Source| in \\[Source|\\[Source", 2)[0].strip();
         JsonLocation at = fault.getLocation();
-        return at == null ? why : "line " + at.getLineNr() + ", column " + at.getColumnNr() + ": " + why;
+        return at == null ? why(fault) : "line " + at.getLineNr() + ", column " + at.getColumnNr() + ": " + why(fault);
+    }
+
+    /// Why the text is not JSON, without the places that the parser adds in its own words.
+    public static String why(JsonProcessingException fault) {
+        return fault.getOriginalMessage().lines().findFirst().orElse("").split(" \\(start marker at | at \\[Source| in \\[Source|\\[Source", 2)[0].strip();
     }
 }

@@ -22,6 +22,7 @@ import org.yaml.snakeyaml.error.MarkedYAMLException;
 import org.yaml.snakeyaml.error.YAMLException;
 import org.yaml.snakeyaml.representer.Representer;
 import org.yaml.snakeyaml.resolver.Resolver;
+import ram.NotJson;
 import ram.UsageException;
 
 /// A file with defaults of options: at the top those of all commands, and a map for each command that has its own.
@@ -60,7 +61,7 @@ record ConfigFile(Path file, Map<String, Object> content) {
         } catch (MalformedInputException e) {
             throw new UsageException(file + ": is not UTF-8 text");
         } catch (JsonProcessingException e) {
-            throw new UsageException(file + ": line " + e.getLocation().getLineNr() + ": " + e.getOriginalMessage().lines().findFirst().orElse(""));
+            throw new UsageException(file + ": line " + e.getLocation().getLineNr() + ": " + NotJson.why(e));
         } catch (IOException e) {
             throw new UsageException(file + ": cannot be read; give an existing file with --config" + " or " + VARIABLE);
         } catch (MarkedYAMLException e) {

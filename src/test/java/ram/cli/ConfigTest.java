@@ -178,6 +178,8 @@ class ConfigTest {
         assertEquals("ram: " + bytes + ": is not UTF-8 text", run("plan", profile, "--config", bytes).sentence());
         Path json = write("bad.json", "{\"threads\": 2,\n \"threads\": 3}");
         assertEquals("ram: " + json + ": line 2: Duplicate field 'threads'", run("plan", profile, "--config", json).sentence());
+        Files.writeString(json, "{\"threads\": 2");
+        assertEquals("ram: " + json + ": line 1: Unexpected end-of-input: expected close marker for Object", run("plan", profile, "--config", json).sentence());
         Path deep = write("deep.yaml", "a: " + "[".repeat(2000) + "]".repeat(2000));
         assertEquals(ExitCode.USAGE, run("plan", profile, "--config", deep).exitCode());
         Path tagged = write("tagged.yaml", "threads: !!java.io.File [x]\n");
