@@ -18,12 +18,13 @@ import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.function.LongConsumer;
-import java.util.regex.Pattern;
+import java.util.stream.Stream;
 import ram.InputException;
 import ram.convert.Converter;
 import ram.document.JsonDocument;
 import ram.format.Format;
 import ram.layout.Model;
+import ram.layout.ModelClass;
 import ram.layout.ModelConfig;
 import ram.numeric.Decoder;
 import ram.numeric.Workers;
@@ -127,7 +128,10 @@ public final class Verifier {
             ModelConfig config = ModelConfig.read(folder);
             checkFiles(checkpoint);
             // what follows is judged by config.json
-            source.ifPresent(s -> compareConfigs(config.json(), s.config().json(), ""));
+            source.ifPresent(s -> {
+                compareConfigs(config.json(), s.config().json(), "");
+                compareDefaults(config, s);
+            });
             SortedMap<String, Format> formats = LoadCheck.of(checkpoint, config, problems::add);
             mainType = mainType(checkpoint);
             checkTypes(checkpoint, formats);
@@ -172,15 +176,32 @@ public final class Verifier {
     private void compareConfigs(ObjectNode stored, ObjectNode source, String at) {
         for (Map.Entry<String, JsonNode> entry : source.properties()) {
             JsonNode here = stored.get(entry.getKey());
-            if (here == null || CONVERTED_KEYS.contains(entry.getKey()) || here.equals(entry.getValue())) {
+            if (here == null || CONVERTED_KEYS.contains(entry.getKey())) {
                 continue;
             }
             if (here instanceof ObjectNode inner && entry.getValue() instanceof ObjectNode innerSource) {
                 compareConfigs(inner, innerSource, at + entry.getKey() + ".");
-            } else if (!(here.isNumber() && entry.getValue().isNumber() && here.asDouble() == entry.getValue().asDouble())) {
+            } else if (!same(here, entry.getValue())) {
                 problems.add("config.json has " + at + entry.getKey() + " = " + shortly(here) + ", but the source's has " + shortly(entry.getValue()));
             }
         }
+    }
+
+    /// Settings that stand in one of the two alone, where what the class takes in their place is something else. A converter may complete what the class has no default for.
+    private void compareDefaults(ModelConfig config, Model source) {
+        JsonNode stored = ModelClass.scope(config);
+        JsonNode given = ModelClass.scope(source.config());
+        JsonNode completed = ModelClass.scope(new ModelConfig(config.file(), source.layout().config()));
+        JsonNode here = ModelClass.withDefaults(config).json();
+        JsonNode there = ModelClass.withDefaults(source.config()).json();
+        Stream.of(stored, given).flatMap(JsonNode::propertyStream).map(Map.Entry::getKey).distinct()
+                .filter(k -> ModelClass.reads(config, k) && !CONVERTED_KEYS.contains(k) && stored.has(k) != given.has(k) && !same(here.path(k), there.path(k)) && !same(stored.path(k), completed.path(k)))
+                .forEach(k -> problems.add(stored.has(k) ? "config.json has " + k + " = " + shortly(stored.get(k)) + ", but the source's has none"
+                        : "config.json has no " + k + ", but the source's has " + shortly(given.get(k))));
+    }
+
+    private static boolean same(JsonNode a, JsonNode b) {
+        return a.equals(b) || a.isNumber() && b.isNumber() && a.asDouble() == b.asDouble() || (a.isNull() || a.isMissingNode()) && (b.isNull() || b.isMissingNode());
     }
 
     private static String shortly(JsonNode value) {

@@ -12,6 +12,7 @@ import java.io.RandomAccessFile;
 import java.lang.foreign.ValueLayout;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
@@ -113,6 +114,25 @@ class TamperedTest {
         Path scaled = edited("config.json", c -> c.putObject("rope_scaling").put("rope_type", "dynamic"));
         Files.delete(scaled.resolve("manifest.json"));
         refused("config.json has rope_scaling of the type 'dynamic'", "verify", scaled);
+    }
+
+    /// What stands in one of the two alone makes another model, too, where the class's default is another value.
+    @Test
+    void aSettingThatOnlyOneOfTheTwoHas() throws IOException {
+        Path added = edited("config.json", c -> c.putObject("rope_scaling").put("rope_type", "linear").put("factor", 2));
+        Files.delete(added.resolve("manifest.json"));
+        refused("config.json has rope_scaling = {\"rope_type\":\"linear\",\"factor\":2}, but the source's has none", "verify", added, "--source", Cli.TINY);
+        Path source = Folders.copy(Cli.TINY, folder.resolve("scaled"));
+        Files.copy(added.resolve("config.json"), source.resolve("config.json"), StandardCopyOption.REPLACE_EXISTING);
+        ObjectNode config = (ObjectNode) JSON.readTree(source.resolve("config.json").toFile());
+        Files.writeString(source.resolve("config.json"), config.without(List.of("quantization", "quantization_config")).toString());
+        Path lost = edited("config.json", _ -> { });
+        Files.delete(lost.resolve("manifest.json"));
+        refused("config.json has no rope_scaling, but the source's has {\"rope_type\":\"linear\",\"factor\":2}", "verify", lost, "--source", source);
+        // the default of the class
+        Path same = edited("config.json", c -> c.putNull("rope_scaling").put("not_a_setting", 1));
+        Files.delete(same.resolve("manifest.json"));
+        assertEquals(0, Cli.run("verify", same, "--source", Cli.TINY).exitCode());
     }
 
     /// Found in the headers, before an analysis.
