@@ -11,6 +11,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 import ram.UsageException;
+import ram.format.Format;
 import ram.plan.ByteSize;
 import ram.plan.Explain;
 import ram.plan.ExplainJson;
@@ -18,6 +19,7 @@ import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.plan.Payoffs;
 import ram.plan.PlanRequest;
+import ram.plan.Planner;
 import ram.profile.ModuleProfile;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
@@ -50,6 +52,7 @@ final class ExplainCommand implements Callable<Integer> {
         String module = wanted == null ? null : path(wanted, measured);
         PrintWriter out = spec.commandLine().getOut();
         if (module == null) {
+            Planner.plan(measured, request).modules().forEach(m -> requireSame(read, m));
             Payoffs all = Payoffs.of(measured, request);
             if (json) {
                 Documents.print(spec, ExplainJson.write(all));
@@ -59,10 +62,7 @@ final class ExplainCommand implements Callable<Integer> {
             return ExitCode.DONE;
         }
         Explain e = Explain.of(measured, request, module);
-        if (!e.module().format().equals(read.formats().get(module))) {
-            throw new UsageException(manifest + " has " + (read.formats().containsKey(module) ? "the format " + read.formats().get(module) : "no format") + " for " + module + ", but its settings give "
-                    + e.module().format() + " with this profile; it was changed by hand or made by another version, plan again");
-        }
+        requireSame(read, e.module());
         if (json) {
             Documents.print(spec, ExplainJson.write(e));
             return ExitCode.DONE;
@@ -88,6 +88,16 @@ final class ExplainCommand implements Callable<Integer> {
                 g.path("tokens").asLong(), g.path("compensated_rows").asLong(), g.path("rows").asLong(),
                 g.path("plain_experts").asInt() > 0 ? "; " + g.path("plain_experts").asInt() + " experts saw too few tokens" : "")));
         return ExitCode.DONE;
+    }
+
+    /// @param planned what the settings of the manifest give
+    /// @throws UsageException when the manifest has another format for it
+    private void requireSame(Manifest read, Manifest.ModulePlan planned) {
+        Format format = read.formats().get(planned.path());
+        if (!planned.format().equals(format)) {
+            throw new UsageException(manifest + " has " + (format == null ? "no format" : "the format " + format) + " for " + planned.path() + ", but its settings give "
+                    + planned.format() + " with this profile; it was changed by hand or made by another version, plan again");
+        }
     }
 
     /// The module of this path, or the only one whose path ends so.
