@@ -72,8 +72,8 @@ final class GateCommand implements Callable<Integer> {
         if (minBits != null && minBits < 1) {
             throw new UsageException("--min-bits must be 1 or more, not " + minBits);
         }
-        if (maxKl != null && !(maxKl >= 0)) {
-            throw new UsageException("--max-kl must be 0 or more, in nats, not " + maxKl);
+        if (maxKl != null && !(maxKl >= 0 && maxKl < Double.POSITIVE_INFINITY)) {
+            throw new UsageException("--max-kl must be a number of nats, 0 or more, not " + maxKl);
         }
         Gate.Limits limits = new Gate.Limits(maxKl == null ? OptionalDouble.empty() : OptionalDouble.of(maxKl),
                 maxIncrease == null ? OptionalDouble.empty() : OptionalDouble.of(share(maxIncrease)),

@@ -39,7 +39,7 @@ public sealed interface Limit {
     record Divergence(double nats) implements Limit {
         public Divergence {
             if (!(nats > 0 && nats < Double.POSITIVE_INFINITY)) {
-                throw new UsageException("--max-kl: must be more than 0 nats");
+                throw new UsageException("--max-kl: " + nats + " is not a finite number of nats above 0");
             }
         }
     }

@@ -60,13 +60,15 @@ public final class Gate {
         limits.minBits().ifPresent(fewest -> checks.add(bits(require(manifest, "--min-bits"), fewest)));
         limits.maxSize().ifPresent(most -> {
             long size = require(manifest, "--max-size").sizes().files();
-            checks.add(new Check("max-size", "", size <= most, size, most, "size is " + ByteSize.format(size) + ", at most " + ByteSize.format(most) + " is allowed"));
+            checks.add(new Check("max-size", "", size <= most, size, most, "size is " + exact(size) + ", at most " + exact(most) + " is allowed"));
         });
         baseline.ifPresent(b -> checks.addAll(regressions(require(manifest, "--baseline"), b)));
-        if (checks.isEmpty()) {
-            throw new UsageException("the evaluation has no model to judge beside its reference and noise controls; run ram eval with the model to judge");
-        }
         return List.copyOf(checks);
+    }
+
+    /// To the byte, as limits are.
+    private static String exact(long size) {
+        return ByteSize.format(size) + " (" + size + " bytes)";
     }
 
     /// The `ram.gate/1` document.
@@ -126,8 +128,14 @@ public final class Gate {
     }
 
     /// The models of an evaluation with a reference, which is the first of them, that are to be judged, and not compared with.
+    ///
+    /// @throws UsageException when there is none
     private static List<JsonNode> judged(JsonNode evaluation) {
-        return evaluation.path("models").valueStream().skip(1).filter(m -> !m.path("name").asText().endsWith(EvalDocuments.CONTROL)).toList();
+        List<JsonNode> models = evaluation.path("models").valueStream().skip(1).filter(m -> !m.path("name").asText().endsWith(EvalDocuments.CONTROL)).toList();
+        if (models.isEmpty()) {
+            throw new UsageException("the evaluation has no model to judge beside its reference and noise controls; run ram eval with the model to judge");
+        }
+        return models;
     }
 
     private static List<Check> perplexities(Optional<JsonNode> evaluation, double most) {
@@ -167,7 +175,7 @@ public final class Gate {
         }
         List<Check> checks = new ArrayList<>();
         checks.add(new Check("baseline-size", "", now.sizes().files() <= before.sizes().files(), now.sizes().files(), before.sizes().files(),
-                "size is " + ByteSize.format(now.sizes().files()) + ", was " + ByteSize.format(before.sizes().files())));
+                "size is " + exact(now.sizes().files()) + ", was " + exact(before.sizes().files())));
         checks.add(regression("predicted damage", predicted(now), predicted(before)));
         OptionalDouble was = before.measured("divergence/mean_kl");
         if (was.isPresent()) {

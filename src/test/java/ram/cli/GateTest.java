@@ -65,6 +65,25 @@ class GateTest {
         assertTrue(ppl.sentence().contains("the manifest has no evaluation"), ppl.err());
     }
 
+    /// Rounded, both are the same.
+    @Test
+    void sizesAreToldToTheByte(@TempDir Path own) {
+        Path plan = own.resolve("plan.json");
+        assertEquals(0, Cli.run("plan", Cli.analyzed(own), "--budget", "3MB", "-o", plan).exitCode());
+        assertEquals("FAILED  max-size: size is 2.630 MB (2629592 bytes), at most 2.630 MB (2629591 bytes) is allowed\n", Cli.run("gate", plan, "--max-size", "2629591").out());
+        Cli.Result r = Cli.run("gate", plan, "--baseline", manifest);
+        assertTrue(r.out().contains("FAILED  baseline-size: size is 2.630 MB (2629592 bytes), was 999.784 kB (999784 bytes)\n"), r.out());
+    }
+
+    @Test
+    void aLimitThatIsNoneIsRefused() {
+        for (String limit : List.of("Infinity", "1e999", "NaN", "-0.1")) {
+            Cli.Result r = Cli.run("gate", manifest, "--max-kl=" + limit);
+            assertEquals(2, r.exitCode(), r.out());
+            assertTrue(r.sentence().startsWith("ram: --max-kl must be a number of nats, 0 or more, not "), r.err());
+        }
+    }
+
     @Test
     void regressionsAgainstABaseline() {
         assertEquals(0, Cli.run("gate", manifest, "--baseline", manifest).exitCode());
@@ -143,6 +162,11 @@ class GateTest {
         assertEquals(5, Cli.run("gate", negative, "--max-kl", "1").exitCode());
         Path perplexity = evaluation(e -> ((ObjectNode) e.at("/models/1")).put("perplexity", -1e9));
         assertEquals(5, Cli.run("gate", perplexity, "--max-ppl-increase", "1%").exitCode());
+        ObjectNode document = (ObjectNode) new ObjectMapper().readTree(manifest.toFile());
+        ((ArrayNode) document.at("/evaluation/models")).remove(1);
+        Cli.Result unjudged = Cli.run("gate", Files.writeString(folder.resolve("unjudged.json"), document.toString()), "--max-kl", "1", "--min-bits", "2");
+        assertEquals(2, unjudged.exitCode(), "a limit that holds does not stand for one that cannot be judged");
+        assertTrue(unjudged.sentence().contains("has no model to judge"), unjudged.err());
         String text = Files.readString(evaluation(_ -> { }));
         assertEquals(5, Cli.run("gate", Files.writeString(folder.resolve("twice.json"), text + text), "--max-kl", "1").exitCode());
         assertEquals(5, Cli.run("gate", Files.writeString(folder.resolve("twice.json"), text.replace("\"mean_kl\":", "\"mean_kl\":0,\"mean_kl\":")), "--max-kl", "1").exitCode());
