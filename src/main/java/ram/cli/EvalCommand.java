@@ -109,7 +109,7 @@ final class EvalCommand implements Callable<Integer> {
         int deepest = whole.stream().mapToInt(Path::getNameCount).max().orElse(1);
         for (int parts = 1; parts < deepest; parts++) {
             int last = parts;
-            List<String> names = whole.stream().map(f -> f.subpath(Math.max(0, f.getNameCount() - last), f.getNameCount()).toString()).toList();
+            List<String> names = whole.stream().map(f -> (f.getNameCount() <= last ? f : f.subpath(f.getNameCount() - last, f.getNameCount())).toString()).toList();
             if (Set.copyOf(whole).size() == Set.copyOf(names).size()) {
                 return names;
             }
@@ -125,7 +125,10 @@ final class EvalCommand implements Callable<Integer> {
             throw new UsageException("--noise-control needs the model that the noise is added to; give it with --reference");
         }
         if (csv != null) {
-            OutputFiles.refuseExisting(csv, force, input.text, input.tokens);
+            OutputFiles.refuseExisting(csv, force, input.text, input.tokens, partial);
+            if (partial != null && csv.toAbsolutePath().normalize().equals(partial.toAbsolutePath().normalize())) {
+                throw new UsageException("--csv and --partial both name " + csv + "; give them names of their own");
+            }
         }
     }
 
@@ -192,6 +195,10 @@ final class EvalCommand implements Callable<Integer> {
 
     /// Four significant digits, without an exponent where that is readable.
     private static String number(double v) {
+        if (Double.isNaN(v)) {
+            // such as the standard error of a single window
+            return "-";
+        }
         double size = Math.abs(v);
         if (size != 0 && size < 1e-4 || size >= 1e6) {
             return String.format(Locale.ROOT, "%.2e", v);

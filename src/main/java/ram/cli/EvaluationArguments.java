@@ -63,7 +63,8 @@ final class EvaluationArguments {
             return windows;
         }
         Path file = file().orElseThrow();
-        windows = TokenSet.windows(file.getFileName().toString(), text == null ? TokenSet.read(file) : TextTokens.read(source, file), length, samples, TokenSet.SEED);
+        int[] ids = text == null ? TokenSet.read(file) : TextTokens.read(source, file);
+        windows = TokenSet.windows(file.getFileName().toString(), ids, length, samples, TokenSet.SEED);
         try (EvalModel model = EvalModel.open(source)) {
             model.requireKnown(windows);
         }

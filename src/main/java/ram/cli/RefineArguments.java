@@ -60,7 +60,8 @@ final class RefineArguments {
 
     private static TokenSet windows(Refinement how, Path file) {
         SelfText text = how.text();
-        return TokenSet.windows(file.getFileName().toString(), TokenSet.read(file), text.length(), text.sequences(), text.seed());
+        int[] ids = TokenSet.read(file);
+        return TokenSet.windows(file.getFileName().toString(), ids, text.length(), text.sequences(), text.seed());
     }
 
     void require(Quantizer quantizer) {

@@ -55,6 +55,7 @@ public final class Evaluator {
             long start = System.nanoTime();
             long fresh = 0;
             List<Integer> open = IntStream.range(0, tokens.sequences().size()).filter(i -> !done.containsKey(i)).boxed().toList();
+            partial.filter(_ -> !open.isEmpty()).ifPresent(PartialResults::requireWritable);
             List<List<Integer>> batches = ForwardPass.batches(open, tokens.sequences(), batchTokens(passes));
             for (int b = 0; b < batches.size(); b++) {
                 List<List<SequenceScores>> scores = batch(batches.get(b), passes, workers, projection, b, batches.size());

@@ -53,6 +53,9 @@ final class PartialResults {
         if (!Files.exists(file)) {
             return out;
         }
+        if (!Files.isRegularFile(file)) {
+            throw notScores();
+        }
         try {
             String text = Files.readString(file);
             // what a stopped run left of its first line may be shorter
@@ -65,6 +68,16 @@ final class PartialResults {
             throw notScores();
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
+        }
+    }
+
+    /// Says at once what would otherwise be said when the first windows are finished.
+    void requireWritable() {
+        try {
+            Files.createDirectories(file.toAbsolutePath().getParent());
+            Files.newOutputStream(file, StandardOpenOption.CREATE, StandardOpenOption.APPEND).close();
+        } catch (IOException e) {
+            throw new UncheckedIOException(file + ": cannot be written", e);
         }
     }
 

@@ -1,6 +1,7 @@
 package ram.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -14,6 +15,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import ram.Folders;
@@ -109,6 +111,63 @@ class EvalTest {
             Cli.Result r = Cli.run("eval", Cli.TINY, "--tokens", RESOURCES.resolve("held-out.i32"), "--seq-len", 128, "--samples", 1, "--partial", file);
             assertEquals(2, r.exitCode(), r.err());
             assertEquals(content, Files.readString(file, StandardCharsets.ISO_8859_1));
+        }
+    }
+
+    private static Cli.Result small(Object model, Object... more) {
+        return Cli.run(Stream.concat(Stream.of("eval", model, "--tokens", RESOURCES.resolve("held-out.i32"), "--seq-len", 16, "--samples", 1), Stream.of(more)).toArray());
+    }
+
+    /// Told before the first window, which may take hours.
+    @Test
+    void aFileOfFinishedWindowsThatCannotBeWrittenIsToldAtOnce() throws IOException {
+        Cli.Result device = small(Cli.TINY, "--partial", "/dev/null");
+        assertEquals(2, device.exitCode(), device.err());
+        assertTrue(device.sentence().startsWith("ram: /dev/null is not a file of finished windows"), device.err());
+        Cli.Result folderItself = small(Cli.TINY, "--partial", folder);
+        assertEquals(2, folderItself.exitCode(), folderItself.err());
+        Path below = Files.writeString(folder.resolve("file"), "").resolve("partial");
+        Cli.Result r = small(Cli.TINY, "--partial", below);
+        assertEquals(1, r.exitCode(), r.err());
+        assertTrue(r.sentence().startsWith("ram: " + below + ": cannot be written: "), r.err());
+        // as for every other output
+        Path deep = folder.resolve("a/b/partial");
+        assertEquals(0, small(Cli.TINY, "--partial", deep).exitCode());
+        assertEquals(1, Files.readAllLines(deep).size());
+    }
+
+    @Test
+    void aTableDoesNotReplaceFinishedWindows() throws IOException {
+        Path partial = folder.resolve("both");
+        assertEquals(2, small(Cli.TINY, "--partial", partial, "--csv", partial).exitCode());
+        assertFalse(Files.exists(partial));
+        assertEquals(0, small(Cli.TINY, "--partial", partial).exitCode());
+        Path link = Files.createSymbolicLink(folder.resolve("link"), partial);
+        Cli.Result r = small(Cli.TINY, "--partial", partial, "--csv", link, "--force");
+        assertEquals("ram: " + link + " is an input; choose another name", r.sentence());
+    }
+
+    @Test
+    void ofASingleWindowThereIsNoError() {
+        assertTrue(small(Cli.TINY).out().lines().anyMatch(l -> l.matches("tiny-qwen3 +[0-9.]+ +- .*")), small(Cli.TINY).out());
+    }
+
+    /// A terminal would obey them, and a table has one line for each model.
+    @Test
+    void namesAreWithoutControlCharacters() throws IOException {
+        Path model = Folders.copy(Cli.TINY, folder.resolve("a\n\u001b[31mb"));
+        Cli.Result r = small(model);
+        assertEquals(0, r.exitCode(), r.err());
+        assertTrue(r.out().lines().anyMatch(l -> l.startsWith("a??[31mb  ")), r.out());
+    }
+
+    @Test
+    void theRootOfAllFoldersIsNoModelAndNoText() {
+        assertEquals(5, Cli.run("eval", "/", Cli.TINY, "--tokens", RESOURCES.resolve("held-out.i32")).exitCode());
+        for (String option : List.of("--eval-tokens=/", "--eval-text=/", "--refine=tokens:/")) {
+            Cli.Result r = Cli.run("quantize", Cli.TINY, "--policy", "uniform", "-o", folder.resolve("out"), option);
+            assertEquals(5, r.exitCode(), r.err());
+            assertEquals("ram: /: is not a regular file; give the name of one", r.sentence());
         }
     }
 }
