@@ -51,6 +51,9 @@ final class ChoiceOptions {
     }
 
     private static Set<Format.Mode> modes(List<String> names) {
+        if (names.isEmpty()) {
+            throw new UsageException("--formats: names no format; choose from affine, mxfp4, nvfp4, mxfp8");
+        }
         Set<Format.Mode> modes = EnumSet.noneOf(Format.Mode.class);
         for (String name : names) {
             try {

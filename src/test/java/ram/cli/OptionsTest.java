@@ -58,6 +58,13 @@ class OptionsTest {
                 "-o", folder.resolve("x"));
     }
 
+    /// Such as `--formats "$FIRST,$SECOND"` with variables that are not set.
+    @Test
+    void formatsThatAreNone() {
+        refused("--formats: names no format; choose from affine, mxfp4, nvfp4, mxfp8", "plan", profile, "--budget", "3MB", "--formats", ",");
+        refused("--formats: names no format; choose from affine, mxfp4, nvfp4, mxfp8", "analyze", Cli.TINY, "--formats", ",", "-o", folder.resolve("x"));
+    }
+
     @Test
     void everyRowWhereOnlySomeWereMeasured() throws IOException {
         assertEquals(0, Cli.run("quantize", Cli.TINY, "--profile", profile, "--budget", "1MB", "--exact", "--dry-run").exitCode(), "a small matrix is always measured whole");
