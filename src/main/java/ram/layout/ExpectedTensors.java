@@ -30,6 +30,9 @@ public final class ExpectedTensors {
     /// Norms that no setting takes away.
     private static final Pattern ALWAYS = Pattern.compile(".*(?<!query_)(?<!key_)(layernorm|model\\.norm)\\.weight");
 
+    private static final List<String> SIZES = List.of("hidden_size", "intermediate_size", "num_attention_heads", "vocab_size");
+    private static final List<String> COMPUTED_SIZES = List.of("num_key_value_heads", "head_dim");
+
     /// So many problems are told; a config.json that counts a million layers has a million more of the same.
     private static final int MOST = 20;
     private static final Pattern QUERY_OR_KEY_NORM = Pattern.compile("\\.(q_norm|k_norm|query_layernorm|key_layernorm)\\.weight$");
@@ -206,6 +209,9 @@ public final class ExpectedTensors {
             problems.add("config.json has no number of layers as num_hidden_layers; mlx_lm would not load the folder");
             return;
         }
+        SIZES.stream().filter(k -> scope.has(k) && !isSize(scope.path(k))).forEach(this::noSize);
+        // null and 0 have the class compute them
+        COMPUTED_SIZES.stream().filter(k -> scope.hasNonNull(k) && !scope.path(k).isIntegralNumber()).forEach(this::noSize);
         family.rules().path("modules").forEach(m -> {
             // that of the head is checked already
             if (!family.head().is(m.asText())) {
@@ -220,6 +226,14 @@ public final class ExpectedTensors {
         shapes.keySet().stream().filter(n -> Layouts.layer(n) >= layers.longValue()).findFirst()
                 .ifPresent(n -> problems.add("tensor '" + n + "' is of a layer beyond the " + layers + " that config.json counts; mlx_lm would refuse it"));
         unlisted(family, scope, shapes.keySet()).forEach(this::unknown);
+    }
+
+    private static boolean isSize(JsonNode value) {
+        return value.isIntegralNumber() && value.canConvertToLong() && value.longValue() > 0;
+    }
+
+    private void noSize(String key) {
+        problems.add("config.json has no whole number above 0 as " + key + "; mlx_lm would not load the folder");
     }
 
     /// Whether the class has this parameter with these settings, where there are any about it.

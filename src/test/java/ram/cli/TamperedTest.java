@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.util.RawValue;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.lang.foreign.ValueLayout;
@@ -133,6 +134,17 @@ class TamperedTest {
         Path same = edited("config.json", c -> c.putNull("rope_scaling").put("not_a_setting", 1));
         Files.delete(same.resolve("manifest.json"));
         assertEquals(0, Cli.run("verify", same, "--source", Cli.TINY).exitCode());
+    }
+
+    /// mlx_lm makes arrays of these sizes, which takes whole numbers.
+    @Test
+    void aConfigurationWithSizesThatAreNone() throws IOException {
+        for (Map.Entry<String, String> change : Map.of("hidden_size", "\"128\"", "intermediate_size", "384.0", "num_attention_heads", "null", "vocab_size", "-4096", "head_dim", "32.5",
+                "num_key_value_heads", "\"2\"").entrySet()) {
+            Path copy = edited("config.json", c -> c.putRawValue(change.getKey(), new RawValue(change.getValue())));
+            Files.delete(copy.resolve("manifest.json"));
+            refused("config.json has no whole number above 0 as " + change.getKey() + "; mlx_lm would not load the folder", "verify", copy);
+        }
     }
 
     /// Found in the headers, before an analysis.
