@@ -46,6 +46,8 @@ public final class Main {
     }
 
     public static void main(String[] args) {
+        // Libraries would write digits of Arabic or Persian into scripts, and sort options as Turkish does.
+        Locale.setDefault(Locale.ROOT);
         ObservedOutput stdout = new ObservedOutput(new FileOutputStream(FileDescriptor.out));
         PrintWriter out = new PrintWriter(stdout, false, StandardCharsets.UTF_8);
         PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
