@@ -68,6 +68,51 @@ class BiasesTest {
             deepseek_v3      | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj gate_proj
             kimi_vl          | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj gate_proj
             kimi_k25         | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj gate_proj
+            Klear            | attention_bias     | q_proj k_proj v_proj o_proj                   | mlp.gate shared_experts.up_proj experts.up_proj
+            deepseek         | attention_bias     | q_proj k_proj v_proj o_proj                   | mlp.gate_proj switch_mlp.up_proj
+            deepseek_v32     | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj indexer.wk indexer.wq_b
+            glm_moe_dsa      | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj indexer.weights_proj
+            glm4_moe_lite    | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj mlp.gate_proj
+            longcat_flash    | attention_bias     | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj router.classifier
+            longcat_flash    | router_bias        | router.classifier                             | o_proj
+            longcat_flash_ngram | attention_bias  | q_a_proj kv_a_proj_with_mqa o_proj            | q_b_proj router.classifier
+            longcat_flash_ngram | router_bias     | router.classifier                             | o_proj
+            qwen3_next       | attention_bias     | q_proj k_proj v_proj o_proj                   | linear_attn.out_proj mlp.gate conv1d
+            qwen3_5          | attention_bias     | q_proj k_proj v_proj o_proj                   | linear_attn.out_proj mlp.up_proj
+            qwen3_5_moe      | attention_bias     | q_proj k_proj v_proj o_proj                   | linear_attn.in_proj_qkv shared_expert_gate
+            llama4           | attention_bias     | q_proj k_proj v_proj o_proj                   | router shared_expert.up_proj
+            nemotron         | attention_bias     | q_proj k_proj v_proj o_proj                   | up_proj down_proj
+            nemotron         | mlp_bias           | up_proj down_proj                             | q_proj o_proj
+            nemotron-nas     | attention_bias     | q_proj k_proj v_proj o_proj self_attn.linear  | gate_proj mlp.linear
+            nemotron-nas     | mlp_bias           | gate_proj up_proj down_proj mlp.linear        | q_proj self_attn.linear
+            nemotron_h       | attention_bias     | q_proj k_proj v_proj o_proj                   | in_proj mixer.up_proj
+            nemotron_h       | mlp_bias           | up_proj down_proj fc1_latent_proj fc2_latent_proj | q_proj switch_mlp.fc1
+            nemotron_h       | mamba_proj_bias    | in_proj out_proj                              | o_proj conv1d
+            nemotron_h       | use_conv_bias      | conv1d                                        | in_proj out_proj
+            falcon_h1        | attention_bias     | q_proj k_proj v_proj o_proj                   | out_proj gate_proj
+            falcon_h1        | mlp_bias           | gate_proj up_proj down_proj                   | in_proj q_proj
+            falcon_h1        | mamba_proj_bias    | in_proj                                       | out_proj conv1d
+            falcon_h1        | projectors_bias    | out_proj                                      | in_proj o_proj
+            falcon_h1        | mamba_conv_bias    | conv1d                                        | in_proj out_proj
+            granitemoehybrid | attention_bias     | q_proj k_proj v_proj o_proj                   | out_proj router.layer
+            granitemoehybrid | mlp_bias           | mlp.gate_proj mlp.up_proj mlp.down_proj       | switch_mlp.gate_proj input_linear
+            granitemoehybrid | mamba_proj_bias    | in_proj out_proj                              | o_proj conv1d
+            granitemoehybrid | mamba_conv_bias    | conv1d                                        | in_proj
+            jamba            | mamba_proj_bias    | in_proj out_proj                              | x_proj conv1d q_proj
+            jamba            | mamba_conv_bias    | conv1d                                        | in_proj x_proj
+            mamba            | use_bias           | in_proj out_proj                              | x_proj conv1d
+            mamba            | use_conv_bias      | conv1d                                        | in_proj x_proj
+            mamba2           | use_bias           | in_proj out_proj                              | conv1d
+            mamba2           | use_conv_bias      | conv1d                                        | in_proj out_proj
+            lfm2             | conv_bias          | conv.in_proj conv.out_proj conv.conv          | self_attn.out_proj w1
+            lfm2-vl          | conv_bias          | conv.in_proj conv.out_proj conv.conv          | self_attn.out_proj w1
+            lfm2_moe         | conv_bias          | conv.in_proj conv.out_proj conv.conv          | self_attn.out_proj feed_forward.gate
+            laguna           | qkv_bias           | q_proj k_proj v_proj                          | o_proj g_proj
+            laguna           | attention_bias     | o_proj                                        | q_proj shared_expert.up_proj
+            bailing_moe_linear | use_qkv_bias     | query_key_value                               | attention.dense g_proj
+            bailing_moe_linear | use_bias         | attention.dense mlp.gate_proj switch_mlp.up_proj shared_experts.down_proj | g_proj gate.gate_proj
+            gpt_bigcode      | attention_bias     | attn.c_attn attn.c_proj                       | mlp.c_fc mlp.c_proj
+            gpt_bigcode      | mlp_bias           | mlp.c_fc mlp.c_proj                           | attn.c_attn attn.c_proj
             """)
     void aSettingDecides(String type, String key, String with, String without) throws IOException {
         List<String> wanted = biases(type, with);
@@ -86,12 +131,24 @@ class BiasesTest {
     /// The class, those that have a bias whatever config.json says, and some that never have one.
     @ParameterizedTest
     @CsvSource(delimiter = '|', textBlock = """
-            qwen2_moe | q_proj k_proj v_proj                   | o_proj mlp.gate shared_expert.up_proj
-            gpt_oss   | q_proj o_proj router experts.gate_proj | lm_head
-            qwen3_moe |                                        | q_proj mlp.gate switch_mlp.up_proj
-            mixtral   |                                        | q_proj block_sparse_moe.gate switch_mlp.up_proj
-            mellum    |                                        | q_proj mlp.gate switch_mlp.up_proj
-            afmoe     |                                        | q_proj router.gate experts.up_proj
+            qwen2_moe       | q_proj k_proj v_proj                         | o_proj mlp.gate shared_expert.up_proj
+            gpt_oss         | q_proj o_proj router experts.gate_proj       | lm_head
+            qwen3_moe       |                                              | q_proj mlp.gate switch_mlp.up_proj
+            mixtral         |                                              | q_proj block_sparse_moe.gate switch_mlp.up_proj
+            mellum          |                                              | q_proj mlp.gate switch_mlp.up_proj
+            afmoe           |                                              | q_proj router.gate experts.up_proj
+            phi             | q_proj dense fc1 fc2 final_layernorm lm_head | embed_tokens
+            starcoder2      | q_proj o_proj c_fc c_proj model.norm         | embed_tokens
+            phimoe          | q_proj o_proj model.norm lm_head             | block_sparse_moe.gate switch_mlp.up_proj
+            phixtral        | Wqkv out_proj lm_head.linear                 | moe.gate
+            gpt_neox        | query_key_value dense dense_h_to_4h          | embed_out
+            recurrent_gemma | linear_x o_proj down_proj conv_1d            | q_proj v_proj
+            exaone_moe      |                                              | q_proj shared_experts.up_proj
+            mimo_v2_flash   |                                              | q_proj switch_mlp.up_proj
+            minimax         |                                              | q_proj block_sparse_moe.gate
+            step3p5         |                                              | g_proj gate.gate switch_mlp.up_proj
+            qwen3_vl_moe    |                                              | q_proj mlp.gate
+            gemma3n         |                                              | q_proj per_layer_projection altup.modality_router
             """)
     void noSettingDecides(String type, String with, String without) throws IOException {
         List<String> on = all(type, "attention_bias", true);
@@ -123,6 +180,12 @@ class BiasesTest {
             stablelm         | "use_qkv_bias":false                              |
             deepseek_v3      | "attention_bias":false                            |
             qwen2_moe        | "qkv_bias":true                                   | q_proj k_proj v_proj
+            falcon_h1        | "mamba_conv_bias":true,"mamba_proj_bias":false,"projectors_bias":false,"attention_bias":false,"mlp_bias":false | conv1d
+            granitemoehybrid | "mamba_conv_bias":true,"mamba_proj_bias":false,"attention_bias":false | conv1d
+            nemotron_h       | "use_conv_bias":true,"mamba_proj_bias":false,"attention_bias":false,"mlp_bias":false,"use_bias":false | conv1d
+            lfm2             | "conv_bias":false                                 |
+            nemotron         | "attention_bias":false,"mlp_bias":false           | input_layernorm post_attention_layernorm model.norm
+            gpt_bigcode      | "multi_query":true                                | attn.c_attn attn.c_proj mlp.c_fc mlp.c_proj ln_1 ln_2 ln_f
             """)
     void publishedModelsAreTaken(String type, String settings, String with) throws IOException {
         Stream<String> norms = type.equals("stablelm") ? biases(type, "input_layernorm post_attention_layernorm model.norm").stream() : Stream.empty();
@@ -149,7 +212,7 @@ class BiasesTest {
     }
 
     private static Stream<String> paths(String type) {
-        return Stream.of("modules", "parameters").flatMap(list -> Family.of(type).orElseThrow().rules().path(list).valueStream()).map(JsonNode::asText)
+        return Stream.of("modules", "parameters", "raw").flatMap(list -> Family.of(type).orElseThrow().rules().path(list).valueStream()).map(JsonNode::asText)
                 .map(p -> p.replace("{N}", "0")).filter(p -> !p.endsWith(".bias")).map(p -> p.replaceFirst("\\.weight$", "")).distinct();
     }
 
