@@ -90,7 +90,14 @@ final class OutputKeys {
     ///
     /// @param part of the class's keys, as in [Family#settings(String)]
     private void complete(ObjectNode node, String part) {
-        unrollRope(node, family.settings(part).collect(Collectors.toSet()));
+        Set<String> known = family.settings(part).collect(Collectors.toSet());
+        unrollRope(node, known);
+        if (known.contains("rope_scaling") && !node.hasNonNull("rope_scaling")) {
+            RopeScaling.unscaled(family).ifPresent(one -> {
+                node.set("rope_scaling", one.deepCopy());
+                assumptions.add("config.json has no rope_scaling, without which mlx_lm's " + family.name() + " cannot be made: one that changes nothing is written");
+            });
+        }
         for (String name : family.required(part).toList()) {
             if (node.has(name)) {
                 continue;

@@ -37,6 +37,11 @@ final class RopeScaling {
         return Holder.RULES.has(name);
     }
 
+    /// What stands for none in a config.json whose class cannot be made without one; empty where the class can, or where nothing scales as little.
+    static Optional<JsonNode> unscaled(Family family) {
+        return Optional.ofNullable(Holder.RULES.path(family.ropeRule()).get("unscaled"));
+    }
+
     /// @param written the part of an output's config.json that the class reads
     /// @param source the same part of the file that the sentence is about: it may say `rope_parameters`, of which the output's settings come
     /// @return what the class would stop at and what to do about it, to be read after the name of the file
@@ -44,7 +49,12 @@ final class RopeScaling {
         boolean own = source.hasNonNull(KEY);
         JsonNode rule = Holder.RULES.path(family.ropeRule());
         JsonNode scaling = written.path(KEY);
-        if (rule.isMissingNode() || scaling.isMissingNode() || scaling.isNull() || scaling.isContainerNode() && scaling.isEmpty()) {
+        boolean none = scaling.isMissingNode() || scaling.isNull();
+        boolean needed = rule.path("needed").asBoolean();
+        if (needed && none) {
+            return Optional.of("has no " + KEY + ", without which mlx_lm's " + family.name() + " cannot be made; add the one that the model was trained with");
+        }
+        if (rule.isMissingNode() || none || !needed && scaling.isContainerNode() && scaling.isEmpty()) {
             return Optional.empty();
         }
         String key = own ? KEY : "rope_parameters";

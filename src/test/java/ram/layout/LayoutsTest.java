@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
@@ -474,6 +475,23 @@ class LayoutsTest {
             qwen2_moe | {"type":"yarn","factor":2.0}                     | of the type 'yarn', and mlx_lm's qwen2_moe knows only linear
             qwen2_moe | {"type":"linear"}                                | of the type 'linear' without factor
             llama     | [1.0]                                            | rope_scaling that is no object, which mlx_lm's llama cannot read
+            deepseek  | {"type":"linear","factor":2}                     | of the type 'linear' without float(factor), which mlx_lm's deepseek needs
+            deepseek  | {"rope_type":"yarn","factor":2.0}                | rope_scaling without type, which mlx_lm's deepseek needs
+            nemotron  | {"type":"yarn","factor":2.0}                     | of the type 'yarn', and mlx_lm's nemotron knows only linear
+            nemotron  | {"rope_type":"linear","factor":2.0}              | rope_scaling without type, which mlx_lm's nemotron needs
+            nemotron-nas | {"type":"llama3","factor":8.0}                | of the type 'llama3' without rope_type, which mlx_lm's nemotron-nas needs
+            nemotron-nas | {"rope_type":"default"}                       | of the type 'default' without factor
+            deepseek_v2 | {"type":"yarn"}                                | of the type 'yarn' without factor, which mlx_lm's deepseek_v2 needs
+            deepseek_v2 | {}                                             | of the type 'yarn' without factor
+            phimoe    | {"type":"longrope","short_factor":[1.0],"long_factor":[1.0]} | of the type 'longrope' without short_mscale, which mlx_lm's phimoe needs
+            afmoe     | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic', and mlx_lm's afmoe knows only default
+            bailing_moe_linear | {"rope_type":"dynamic","factor":2.0}    | of the type 'dynamic'
+            exaone_moe | {"rope_type":"dynamic","factor":2.0}            | of the type 'dynamic'
+            falcon_h1 | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic'
+            step3p5   | {"rope_type":"dynamic","factor":2.0}             | of the type 'dynamic'
+            deepseek_v32 | {"rope_type":"dynamic","factor":2.0}          | of the type 'dynamic'
+            glm4_moe_lite | {"rope_type":"dynamic","factor":2.0}         | of the type 'dynamic'
+            gemma3_text | {"rope_type":"dynamic","factor":2.0}           | of the type 'dynamic'
             """)
     void rotaryEmbeddingsThatTheClassCannotMakeAreRefused(String type, String scaling, String why) throws IOException {
         String remedy = "; correct it, or remove it, which leaves the model the context length it was first trained with";
@@ -488,9 +506,9 @@ class LayoutsTest {
         assertTrue(message.startsWith(folder.resolve("config.json") + ": has rope_scaling") && message.contains(why) && message.endsWith(remedy), message);
     }
 
-    /// exaone's tensors have other names, and pixtral reads text_config.
+    /// Their tensors have other names, or they read text_config.
     @ParameterizedTest
-    @ValueSource(strings = {"exaone", "pixtral"})
+    @ValueSource(strings = {"exaone", "pixtral", "gemma3", "kimi_k25", "kimi_vl", "llama4", "longcat_flash", "longcat_flash_ngram", "qwen3_vl"})
     void rotaryEmbeddingsOfAnOutputThatTheClassCannotMakeAreFound(String type) throws IOException {
         String scaling = "\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2.0}";
         assertEquals(1, problems(type, "," + scaling + ",\"text_config\":{" + scaling + "}").stream().filter(p -> p.contains("of the type 'dynamic', and mlx_lm's " + type + " knows only default")).count());
@@ -521,9 +539,43 @@ class LayoutsTest {
             deepseek_v3 | {"beta_fast":32,"beta_slow":1,"factor":40,"mscale":1.0,"mscale_all_dim":1.0,"original_max_position_embeddings":4096,"type":"yarn"}
             qwen2_vl  | {"type":"mrope","mrope_section":[16,24,24]}
             minicpm   | {"rope_type":"longrope","long_factor":[1.0],"short_factor":[1.0],"original_max_position_embeddings":32768}
+            minicpm3  | {"type":"longrope","long_factor":[1.0],"short_factor":[1.0],"original_max_position_embeddings":32768}
+            minicpm3  | {}
+            deepseek  | {"type":"yarn","factor":2}
+            deepseek_v2 | {"beta_fast":32,"beta_slow":1,"factor":40,"mscale":0.707,"mscale_all_dim":0.707,"original_max_position_embeddings":4096,"type":"yarn"}
+            phimoe    | {"long_factor":[1.0],"long_mscale":1.243163121016122,"original_max_position_embeddings":4096,"short_factor":[1.0],"short_mscale":1.243163121016122,"type":"longrope"}
+            nemotron  | null
+            nemotron-nas | {"factor":8.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_type":"llama3"}
+            falcon_h1 | null
+            gemma3_text | {"factor":8.0,"rope_type":"linear"}
+            glm4_moe  | {"rope_type":"dynamic"}
+            hunyuan_v1_dense | null
             """)
     void rotaryEmbeddingsThatItCanMakeAreNot(String type, String scaling) throws IOException {
         assertEquals(List.of(), problems(type, ",\"rope_scaling\":" + scaling).stream().filter(p -> p.contains("rope_scaling")).toList());
+    }
+
+    /// Some classes read it whatever it is. Phi-mini-MoE is published without.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            phimoe      | {"type":"longrope","short_factor":1.0,"long_factor":1.0,"short_mscale":1.0,"long_mscale":1.0}
+            deepseek_v2 | {"type":"yarn","factor":1.0}
+            hunyuan     | {"type":"dynamic","alpha":1.0,"factor":1.0}
+            minicpm3    |
+            """)
+    void rotaryEmbeddingsThatAClassCannotBeMadeWithout(String type, String unscaled) throws IOException {
+        String none = "has no rope_scaling, without which mlx_lm's " + type + " cannot be made";
+        assertEquals(1, problems(type, ",\"rope_scaling\":null").stream().filter(p -> p.startsWith("config.json " + none)).count());
+        config("\"model_type\":\"" + type + "\",\"num_hidden_layers\":1,\"vocab_size\":32,\"num_local_experts\":2,\"tie_word_embeddings\":true,\"rope_scaling\":null");
+        decoder(new SafetensorsFile()).write(folder.resolve("model.safetensors"));
+        if (unscaled == null) {
+            assertTrue(refusal().startsWith(folder.resolve("config.json") + ": " + none), refusal());
+            return;
+        }
+        try (Model model = Model.open(folder)) {
+            assertEquals(new ObjectMapper().readTree(unscaled), model.layout().config().path("rope_scaling"));
+            assertTrue(model.layout().architecture().assumptions().contains("config.json " + none + ": one that changes nothing is written"));
+        }
     }
 
     /// Most look up the first layer of a type when they are made; the others make a layer of each entry, or one for each that config.json counts.
@@ -545,6 +597,12 @@ class LayoutsTest {
             pixtral    | ["full_attention","full_attention"]     | 2 layer_types, but counts 1 layers
             ministral3 | ["full_attention","full_attention"]     | 2 layer_types, but counts 1 layers
             afmoe      | ["full_attention","full_attention"]     | 2 layer_types, but counts 1 layers
+            lfm2       | ["conv"]                                | no full_attention among its layer_types
+            lfm2-vl    | ["conv"]                                | no full_attention among its layer_types
+            lfm2_moe   | ["conv"]                                | no full_attention among its layer_types
+            laguna     | ["sliding_attention"]                   | no full_attention among its layer_types
+            granitemoehybrid | ["mamba","attention"]             | 2 layer_types, but counts 1 layers
+            granitemoehybrid | ["mamba"]                         |
             llama      | ["full_attention"]                      |
             llama      | null                                    |
             qwen3      | ["sliding_attention"]                   |
