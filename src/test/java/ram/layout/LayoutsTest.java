@@ -178,6 +178,43 @@ class LayoutsTest {
         }
     }
 
+    /// Such as queries without a low rank in DeepSeek-V2-Lite and Moonlight, layers without experts, and norms that a setting adds.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            Klear              | model.layers.0.mlp.gate_proj.weight model.layers.0.mlp.up_proj.weight model.layers.0.mlp.down_proj.weight
+            qwen3_vl_moe       | language_model.model.layers.0.mlp.gate_proj.weight language_model.model.layers.0.mlp.down_proj.weight
+            mimo_v2_flash      | model.layers.0.mlp.shared_experts.gate_proj.weight
+            deepseek_v2        | model.layers.0.self_attn.q_proj.weight
+            deepseek_v3        | model.layers.0.self_attn.q_proj.weight
+            glm4_moe_lite      | model.layers.0.self_attn.q_proj.weight
+            kimi_vl            | language_model.model.layers.0.self_attn.q_proj.weight
+            kimi_k25           | language_model.model.layers.0.self_attn.q_proj.weight
+            longcat_flash      | model.layers.0.self_attn.1.q_proj.weight
+            longcat_flash_ngram | model.layers.0.self_attn.1.q_proj.weight
+            solar_open         | model.layers.0.self_attn.q_norm.weight
+            bailing_moe        | model.layers.0.attention.query_layernorm.weight model.layers.0.attention.key_layernorm.weight
+            bailing_moe_linear | model.layers.0.attention.query_layernorm.weight model.layers.0.attention.key_layernorm.weight
+            gemma4_text        | model.layers.0.router.scale model.layers.0.router.per_expert_scale model.layers.0.pre_feedforward_layernorm_2.weight
+            """)
+    void tensorsOfUnusualConfigurationsAreKnown(String type, String names) {
+        assertEquals(List.of(), ExpectedTensors.unlisted(Family.of(type).orElseThrow(), new ObjectMapper().createObjectNode(), List.of(names.split(" "))));
+    }
+
+    /// Qwen3-VL's mixtures and Klear say which layers have none.
+    @ParameterizedTest
+    @CsvSource({"Klear, model, mlp.experts", "qwen3_vl_moe, language_model.model, mlp.switch_mlp"})
+    void aLayerWithoutExpertsIsNotMissed(String type, String prefix, String experts) throws IOException {
+        config("\"model_type\":\"" + type + "\",\"text_config\":{}");
+        Map<String, Shape> shapes = new TreeMap<>();
+        for (int l = 0; l < 2; l++) {
+            String layer = prefix + ".layers." + l + ".";
+            Stream.of("gate_proj", "up_proj", "down_proj").map(p -> layer + (layer.contains(".0.") ? "mlp." : experts + ".") + p + ".weight").forEach(n -> shapes.put(n, Shape.of(32, 32)));
+            shapes.put(layer + "self_attn.q_proj.weight", Shape.of(32, 32));
+        }
+        shapes.put(prefix + ".layers.1.mlp.gate.weight", Shape.of(2, 32));
+        assertEquals(List.of(), ExpectedTensors.problems(ModelConfig.read(folder), shapes).stream().filter(p -> p.contains("feed-forward")).toList());
+    }
+
     @Test
     void unknownTensorsAreReportedAndLeftOutWhereTheListOfParametersIsComplete() throws IOException {
         String strange = "model.layers.0.self_attn.strange.weight";
