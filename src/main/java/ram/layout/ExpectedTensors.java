@@ -62,6 +62,7 @@ public final class ExpectedTensors {
         }
         ExpectedTensors expected = new ExpectedTensors(family.get(), family.get().scope(config.json()), shapes);
         RopeScaling.problem(family.get(), expected.scope, expected.scope).ifPresent(p -> expected.problems.add("config.json " + p + "; mlx_lm would not load the folder"));
+        expected.problems.addAll(Assertions.problems(family.get(), expected.settings));
         expected.checkLayerTypes();
         expected.checkHead();
         expected.checkFeedForward();

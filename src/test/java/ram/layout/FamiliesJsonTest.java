@@ -29,7 +29,7 @@ class FamiliesJsonTest {
     private static final ObjectMapper STRICT = new ObjectMapper().enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION);
     private static final Set<String> LISTS = Set.of("types", "modules", "embeddings", "dense", "raw", "parameters", "keep_dtype", "required", "text_required");
     private static final Set<String> NEEDED = Set.of("types", "steps", "head", "modules", "embeddings", "raw", "parameters");
-    private static final Set<String> OTHERS = Set.of("config_from", "flags", "steps", "head", "presets", "kinds", "biases", "defaults", "text_defaults", "unsaid", "rope_scaling", "layer_types", "absent");
+    private static final Set<String> OTHERS = Set.of("config_from", "flags", "steps", "head", "presets", "kinds", "biases", "defaults", "text_defaults", "unsaid", "rope_scaling", "layer_types", "asserts", "absent");
     private static final Pattern GROUP = Pattern.compile("\\$(\\d)");
 
     static Stream<Family> families() throws IOException {
@@ -63,6 +63,8 @@ class FamiliesJsonTest {
         assertTrue(family.ropeRule().isEmpty() || RopeScaling.isRule(family.ropeRule()), family::ropeRule);
         JsonNode types = family.rules().path("layer_types");
         assertTrue(types.isMissingNode() || keys(types).equals(Set.of("needed", "one_each")) && isTexts(types.path("needed")) && types.path("one_each").isBoolean(), types::toString);
+        family.rules().path("asserts").forEach(a -> assertTrue(a.size() == 2 && family.settings().anyMatch(a.path("config").asText()::equals)
+                && (a.has("is") || a.path("text").isTextual() || a.path("entries").isTextual() || isTexts(a.path("product"))), a::toString));
         assertDoesNotThrow(family::kinds);
         assertEquals(Set.of(), minus(texts(family.rules().path("embeddings")), texts(family.rules().path("modules"))), "embeddings that are no modules");
     }

@@ -654,6 +654,43 @@ class LayoutsTest {
         assertTrue(why == null || found.getFirst().startsWith("config.json has " + why), found.toString());
     }
 
+    /// What a class checks when it is made. EXAONE 4 is published with a text, or none, and transformers has a number for it.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            smollm3       | "no_rope_layers":[1,0]                  | 2 no_rope_layers, but num_hidden_layers = 1, and mlx_lm's smollm3 needs one of each layer
+            smollm3       | "no_rope_layers":[1]                    |
+            smollm3       | "no_rope_layers":null                   |
+            nemotron-nas  | "block_configs":[]                      | 0 block_configs, but num_hidden_layers = 1, and mlx_lm's nemotron-nas needs one of each layer
+            nemotron-nas  | "block_configs":[{}]                    |
+            nemotron-nas  | "mlp_bias":false                        | 0 block_configs
+            cohere2       | "head_dim":64                           | hidden_size = 32, and mlx_lm's cohere2 needs it to be head_dim × num_attention_heads
+            cohere2       | "head_dim":32                           |
+            exaone4       | "sliding_window_pattern":4              | sliding_window_pattern = 4, which mlx_lm's exaone4 reads as text, such as LLLG
+            exaone4       | "sliding_window_pattern":null           |
+            exaone4       | "sliding_window_pattern":"LLLG"         |
+            llama4        | "num_experts_per_tok":2                 | num_experts_per_tok = 2, and mlx_lm's llama4 knows only 1
+            llama4        | "num_experts_per_tok":1                 |
+            deepseek_v3   | "topk_method":"greedy"                  | topk_method = "greedy", and mlx_lm's deepseek_v3 knows only noaux_tc
+            deepseek_v3   | "topk_method":null                      | topk_method = null
+            deepseek_v3   | "norm_topk_prob":true                   |
+            deepseek_v2   | "topk_method":"greedy"                  |
+            kimi_k2       | "topk_method":"greedy"                  | topk_method = "greedy"
+            kimi_k25      | "topk_method":"greedy"                  | topk_method = "greedy"
+            kimi_vl       | "topk_method":"greedy"                  | topk_method = "greedy"
+            deepseek_v32  | "topk_method":"greedy"                  | topk_method = "greedy"
+            glm_moe_dsa   | "topk_method":"greedy"                  | topk_method = "greedy"
+            glm4_moe_lite | "topk_method":"greedy"                  | topk_method = "greedy"
+            glm4_moe      | "topk_method":"greedy"                  | topk_method = "greedy"
+            solar_open    | "topk_method":"greedy"                  | topk_method = "greedy"
+            exaone_moe    | "topk_method":"greedy"                  | topk_method = "greedy"
+            mimo_v2_flash | "topk_method":"greedy"                  | topk_method = "greedy"
+            """)
+    void settingsThatAClassStopsAt(String type, String setting, String why) throws IOException {
+        List<String> found = problems(type, "," + setting + ",\"text_config\":{" + setting + "}").stream().filter(p -> p.startsWith("config.json has") && !p.contains("rope_scaling")).toList();
+        assertEquals(why == null ? 0 : 1, found.size(), found.toString());
+        assertTrue(why == null || found.getFirst().startsWith("config.json has " + why) && found.getFirst().endsWith("; mlx_lm would not load the folder"), found.toString());
+    }
+
     /// Transformers 5 keeps them in rope_parameters, from where the output's rope_scaling comes.
     @Test
     void rotaryParametersThatTheClassCannotMakeAreRefused() throws IOException {

@@ -1,0 +1,44 @@
+package ram.layout;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
+
+/// What a class asserts of its settings before it reads a tensor, by `asserts` of `families.json`.
+final class Assertions {
+    private Assertions() {
+    }
+
+    /// @param settings with the class's defaults
+    /// @return what does not hold, a sentence each
+    static List<String> problems(Family family, ObjectNode settings) {
+        return family.rules().path("asserts").valueStream().flatMap(rule -> wrong(rule, settings, family.name()).stream()).map(p -> "config.json has " + p + "; mlx_lm would not load the folder").toList();
+    }
+
+    private static Optional<String> wrong(JsonNode rule, ObjectNode settings, String name) {
+        String key = rule.path("config").asText();
+        JsonNode value = settings.path(key);
+        if (value.isMissingNode()) {
+            // told already, where it is needed
+            return Optional.empty();
+        }
+        String said = key + " = " + value;
+        if (rule.has("is")) {
+            return value.asText().equals(rule.path("is").asText()) ? Optional.empty() : Optional.of(said + ", and mlx_lm's " + name + " knows only " + rule.path("is").asText());
+        }
+        if (rule.has("text")) {
+            return value.isTextual() || !Family.truthy(value, null) ? Optional.empty() : Optional.of(said + ", which mlx_lm's " + name + " reads as text, such as " + rule.path("text").asText());
+        }
+        if (rule.has("entries")) {
+            JsonNode count = settings.path(rule.path("entries").asText());
+            return value.isNull() || !count.isIntegralNumber() || value.size() == count.asLong() ? Optional.empty()
+                    : Optional.of(value.size() + " " + key + ", but " + rule.path("entries").asText() + " = " + count + ", and mlx_lm's " + name + " needs one of each layer");
+        }
+        List<JsonNode> factors = rule.path("product").valueStream().map(f -> settings.path(f.asText())).toList();
+        double product = factors.stream().mapToDouble(JsonNode::asDouble).reduce(1, (a, b) -> a * b);
+        return !value.isNumber() || factors.stream().anyMatch(f -> !f.isNumber()) || product == value.asDouble() ? Optional.empty()
+                : Optional.of(said + ", and mlx_lm's " + name + " needs it to be " + rule.path("product").valueStream().map(JsonNode::asText).collect(Collectors.joining(" × ")));
+    }
+}
