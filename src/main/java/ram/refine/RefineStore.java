@@ -42,19 +42,18 @@ public final class RefineStore implements AutoCloseable {
         this.folder = folder;
         this.fingerprint = fingerprint;
         try {
-            boolean left = Files.exists(folder);
-            boolean usable = left && journal().path("fingerprint").asText().equals(fingerprint);
-            if (left && !usable) {
+            boolean usable = journal().path("fingerprint").asText().equals(fingerprint);
+            this.startedOver = Files.exists(folder.resolve(JOURNAL)) && !usable;
+            if (Files.exists(folder) && !usable) {
                 delete();
             }
-            this.startedOver = left && !usable;
             Files.createDirectories(folder);
         } catch (IOException e) {
             throw new UncheckedIOException(folder + ": cannot be created", e);
         }
     }
 
-    /// Whether there was work of other settings or of another source, which has been thrown away.
+    /// Whether there was work of other settings or of another source, which has been thrown away. A run that stopped before its first record left none.
     public boolean startedOver() {
         return startedOver;
     }

@@ -169,6 +169,17 @@ class RefinerTest {
         }
     }
 
+    @Test
+    void aRunThatStoppedBeforeItsFirstRecordLeftNothingToStartOver() throws IOException {
+        Path left = Files.createDirectory(folder.resolve("s"));
+        Files.write(left.resolve("states.f32"), new byte[64]);
+        try (RefineStore store = new RefineStore(left, "one")) {
+            assertFalse(store.startedOver());
+            assertEquals(Optional.empty(), store.finishedLayers());
+            assertFalse(Files.exists(left.resolve("states.f32")));
+        }
+    }
+
     @ParameterizedTest
     @CsvSource({"llama", "qwen2_moe", "gemma2"})
     void withoutDriftTheModelsOwnStreamIsNotNeeded(String type) throws IOException {
