@@ -114,7 +114,9 @@ final class AffineGroups {
         for (int l = 0; l < LANES; l++) {
             float limit = Float.isNaN(b.weightedError[l]) ? Float.POSITIVE_INFINITY : b.weightedError[l] * CLEARLY;
             if (b.bestError[l] < limit && (isRepresentable(b, l, b.bestScale[l], b.bestBias[l]) || !isRepresentable(b, l, b.scale[l], b.bias[l]))) {
-                b.scale[l] = b.codeScale[l] = b.bestScale[l];
+                b.scale[l] = b.bestScale[l];
+                // codes of a scale that is too small for its type do not matter, but have to be the same everywhere
+                b.codeScale[l] = b.bestScale[l] == 0 ? Float.POSITIVE_INFINITY : b.bestScale[l];
                 b.bias[l] = b.codeBias[l] = b.bestBias[l];
             }
         }

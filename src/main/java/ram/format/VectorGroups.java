@@ -17,6 +17,8 @@ final class VectorGroups implements GroupKernel {
     private static final VectorSpecies<Float> F = VectorSpecies.of(float.class, SHAPE);
     private static final VectorSpecies<Integer> I = VectorSpecies.of(int.class, SHAPE);
     private static final int VL = F.length();
+    /// Bits of 2²³.
+    private static final int RAISED_ZERO = Float.floatToRawIntBits(ROUNDER);
 
     @Override
     public void range(Batch b) {
@@ -42,7 +44,8 @@ final class VectorGroups implements GroupKernel {
         }
         float[] w = b.w;
         float[] importance = b.importance;
-        FloatVector max = FloatVector.broadcast(F, maxCode);
+        IntVector max = IntVector.broadcast(I, RAISED_ZERO + maxCode);
+        IntVector least = IntVector.broadcast(I, RAISED_ZERO);
         FloatVector zero = FloatVector.zero(F);
         for (int l = 0; l < LANES; l += VL) {
             FloatVector codeScale = FloatVector.fromArray(F, b.codeScale, l);
@@ -54,7 +57,7 @@ final class VectorGroups implements GroupKernel {
             FloatVector weighted = zero;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
-                FloatVector q = Inlined.raised(v.sub(codeBias).div(codeScale), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(codeBias).div(codeScale), max, least).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 FloatVector rr = r.mul(r);
                 error = error.add(rr);
@@ -69,8 +72,8 @@ final class VectorGroups implements GroupKernel {
     public void pack(Batch b, int bits) {
         float[] w = b.w;
         int maxCode = (1 << bits) - 1;
-        FloatVector max = FloatVector.broadcast(F, maxCode);
-        FloatVector zero = FloatVector.zero(F);
+        IntVector max = IntVector.broadcast(I, RAISED_ZERO + maxCode);
+        IntVector least = IntVector.broadcast(I, RAISED_ZERO);
         for (int l = 0; l < LANES; l += VL) {
             FloatVector codeScale = FloatVector.fromArray(F, b.codeScale, l);
             FloatVector codeBias = FloatVector.fromArray(F, b.codeBias, l);
@@ -79,7 +82,7 @@ final class VectorGroups implements GroupKernel {
             int shift = 0;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector x = FloatVector.fromArray(F, w, i).sub(codeBias).div(codeScale);
-                IntVector q = Inlined.raised(x, max, zero).reinterpretAsInts().and(maxCode);
+                IntVector q = Inlined.raised(x, max, least).reinterpretAsInts().and(maxCode);
                 word = word.or(q.lanewise(VectorOperators.LSHL, shift));
                 shift += bits;
                 if (shift >= 32) {
@@ -101,7 +104,8 @@ final class VectorGroups implements GroupKernel {
         }
         float[] w = b.w;
         float[] importance = b.importance;
-        FloatVector max = FloatVector.broadcast(F, maxCode);
+        IntVector max = IntVector.broadcast(I, RAISED_ZERO + maxCode);
+        IntVector least = IntVector.broadcast(I, RAISED_ZERO);
         FloatVector zero = FloatVector.zero(F);
         for (int l = 0; l < LANES; l += VL) {
             FloatVector scale = FloatVector.fromArray(F, b.trialScale, l);
@@ -111,7 +115,7 @@ final class VectorGroups implements GroupKernel {
             FloatVector weighted = zero;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
-                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, least).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 weighted = r.mul(FloatVector.fromArray(F, importance, i)).fma(r, weighted);
             }
@@ -127,7 +131,8 @@ final class VectorGroups implements GroupKernel {
         }
         float[] w = b.w;
         float[] importance = b.importance;
-        FloatVector max = FloatVector.broadcast(F, maxCode);
+        IntVector max = IntVector.broadcast(I, RAISED_ZERO + maxCode);
+        IntVector least = IntVector.broadcast(I, RAISED_ZERO);
         FloatVector zero = FloatVector.zero(F);
         for (int l = 0; l < LANES; l += VL) {
             FloatVector scale = FloatVector.fromArray(F, b.trialScale, l);
@@ -143,7 +148,7 @@ final class VectorGroups implements GroupKernel {
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
                 FloatVector c = FloatVector.fromArray(F, importance, i);
-                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, least).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 FloatVector cr = r.mul(c);
                 FloatVector cq = q.mul(c);
@@ -166,7 +171,8 @@ final class VectorGroups implements GroupKernel {
     /// As [#residual] with an importance of 1, which changes no bit.
     private static void uniformResidual(Batch b, int maxCode) {
         float[] w = b.w;
-        FloatVector max = FloatVector.broadcast(F, maxCode);
+        IntVector max = IntVector.broadcast(I, RAISED_ZERO + maxCode);
+        IntVector least = IntVector.broadcast(I, RAISED_ZERO);
         FloatVector zero = FloatVector.zero(F);
         for (int l = 0; l < LANES; l += VL) {
             FloatVector codeScale = FloatVector.fromArray(F, b.codeScale, l);
@@ -177,7 +183,7 @@ final class VectorGroups implements GroupKernel {
             FloatVector error = zero;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
-                FloatVector q = Inlined.raised(v.sub(codeBias).div(codeScale), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(codeBias).div(codeScale), max, least).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 error = error.add(r.mul(r));
             }
@@ -189,7 +195,8 @@ final class VectorGroups implements GroupKernel {
     /// As [#score] with an importance of 1.
     private static void uniformScore(Batch b, int maxCode) {
         float[] w = b.w;
-        FloatVector max = FloatVector.broadcast(F, maxCode);
+        IntVector max = IntVector.broadcast(I, RAISED_ZERO + maxCode);
+        IntVector least = IntVector.broadcast(I, RAISED_ZERO);
         FloatVector zero = FloatVector.zero(F);
         for (int l = 0; l < LANES; l += VL) {
             FloatVector scale = FloatVector.fromArray(F, b.trialScale, l);
@@ -199,7 +206,7 @@ final class VectorGroups implements GroupKernel {
             FloatVector sum = zero;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
-                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, least).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 sum = r.fma(r, sum);
             }
@@ -210,7 +217,8 @@ final class VectorGroups implements GroupKernel {
     /// As [#fit] with an importance of 1.
     private static void uniformFit(Batch b, int maxCode) {
         float[] w = b.w;
-        FloatVector max = FloatVector.broadcast(F, maxCode);
+        IntVector max = IntVector.broadcast(I, RAISED_ZERO + maxCode);
+        IntVector least = IntVector.broadcast(I, RAISED_ZERO);
         FloatVector zero = FloatVector.zero(F);
         for (int l = 0; l < LANES; l += VL) {
             FloatVector scale = FloatVector.fromArray(F, b.trialScale, l);
@@ -224,7 +232,7 @@ final class VectorGroups implements GroupKernel {
             FloatVector sqr = zero;
             for (int i = l; i < w.length; i += LANES) {
                 FloatVector v = FloatVector.fromArray(F, w, i);
-                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, zero).sub(ROUNDER);
+                FloatVector q = Inlined.raised(v.sub(bias).mul(inverse), max, least).sub(ROUNDER);
                 FloatVector r = v.sub(q.mul(scale).add(bias)).mul(unit);
                 sum = r.fma(r, sum);
                 sq = sq.add(q);
@@ -287,11 +295,10 @@ final class VectorGroups implements GroupKernel {
     /// Parts of kernels, in a class of their own: scripts/ram has kernels called and never inlined, but a vector that is an argument or a result is an object wherever
     /// a method that has one is called.
     private static final class Inlined {
-        /// Clamped to the codes and moved up by 2²³, which rounds: the low bits are the code. Comparing and blending costs less than `min` and `max`,
-        /// which have rules for NaN and negative zero.
-        static FloatVector raised(FloatVector x, FloatVector maxCode, FloatVector zero) {
-            FloatVector upper = x.blend(maxCode, x.compare(VectorOperators.GT, maxCode));
-            return zero.blend(upper, upper.compare(VectorOperators.GT, zero)).add(ROUNDER);
+        /// Moved up by 2²³, which rounds, and then clamped to the codes, which are the low bits. As integers floats of one sign have the same order, and the least and
+        /// the largest of integers are one instruction each, where those of floats have rules for NaN and negative zero.
+        static FloatVector raised(FloatVector x, IntVector maxCode, IntVector zero) {
+            return x.add(ROUNDER).reinterpretAsInts().max(zero).min(maxCode).reinterpretAsFloats();
         }
 
         static void tryOut(Batch b, int l, FloatVector scale, FloatVector bias) {
