@@ -129,7 +129,7 @@ public final class Verifier {
             checkFiles(checkpoint);
             // what follows is judged by config.json
             source.ifPresent(s -> {
-                compareConfigs(config.json(), s.config().json(), "");
+                compareConfigs(config.json(), s.config().json(), s.layout().config(), "");
                 compareDefaults(config, s);
             });
             SortedMap<String, Format> formats = LoadCheck.of(checkpoint, config, problems::add);
@@ -173,15 +173,15 @@ public final class Verifier {
     }
 
     /// What the source's config.json says and the folder's says otherwise; types, ids and the head are the converter's to change.
-    private void compareConfigs(ObjectNode stored, ObjectNode source, String at) {
+    private void compareConfigs(ObjectNode stored, ObjectNode source, JsonNode completed, String at) {
         for (Map.Entry<String, JsonNode> entry : source.properties()) {
             JsonNode here = stored.get(entry.getKey());
             if (here == null || CONVERTED_KEYS.contains(entry.getKey())) {
                 continue;
             }
             if (here instanceof ObjectNode inner && entry.getValue() instanceof ObjectNode innerSource) {
-                compareConfigs(inner, innerSource, at + entry.getKey() + ".");
-            } else if (!same(here, entry.getValue())) {
+                compareConfigs(inner, innerSource, completed.path(entry.getKey()), at + entry.getKey() + ".");
+            } else if (!same(here, entry.getValue()) && !same(here, completed.path(entry.getKey()))) {
                 problems.add("config.json has " + at + entry.getKey() + " = " + shortly(here) + ", but the source's has " + shortly(entry.getValue()));
             }
         }

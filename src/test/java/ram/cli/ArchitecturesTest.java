@@ -3,6 +3,8 @@ package ram.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
@@ -10,6 +12,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import ram.layout.CasesTest;
 
 /// A tiny checkpoint of every architecture is quantized, and the output verified against it.
@@ -27,6 +30,18 @@ class ArchitecturesTest {
         CasesTest.writeModel(named.node(), folder);
         Cli.Result r = Cli.run("quantize", folder, "--policy", "uniform", "--group", "32", "-o", folder.resolve("out"), "--quiet");
         assertEquals(0, r.exitCode(), r.err());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"phimoe", "deepseek_v2", "hunyuan"})
+    void aClassThatCannotDoWithoutScalingGetsOneThatChangesNothing(String name) throws Exception {
+        JsonNode without = cases().stream().filter(c -> c.toString().equals(name)).findFirst().orElseThrow().node().deepCopy();
+        ((ObjectNode) without.path("config")).putNull("rope_scaling");
+        CasesTest.writeModel(without, folder);
+        Cli.Result r = Cli.run("quantize", folder, "--policy", "uniform", "--group", "32", "-o", folder.resolve("out"));
+        assertEquals(0, r.exitCode(), r.err());
+        assertTrue(r.out().contains("config.json has no rope_scaling, without which mlx_lm's " + name + " cannot be made: one that changes nothing is written"), r.out());
+        assertEquals(0, Cli.run("verify", folder.resolve("out"), "--source", folder).exitCode());
     }
 
     @Test

@@ -192,9 +192,9 @@ class RefinerTest {
         }
     }
 
-    /// On the model that is shipped, a third of the divergence at four bits goes away.
+    /// On the model that is shipped, nearly a quarter of the divergence at four bits goes away, with a sixteenth of the text a seventh.
     @ParameterizedTest
-    @CsvSource({"16, 0.75", "1, 0.95"})
+    @CsvSource({"16, 0.78", "1, 0.88"})
     void refinementLowersTheDivergenceEvenWithLittleText(int sequences, double most) {
         Path tiny = Path.of("examples/tiny-qwen3");
         TokenSet tokens = TokenSet.windows("held out", TokenSet.read(tiny.resolve("tokens.i32")), 256, 8, 1);
