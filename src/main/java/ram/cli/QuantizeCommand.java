@@ -97,6 +97,9 @@ final class QuantizeCommand implements Callable<Integer>, Resumable {
             }
         }
         if (!dryRun && !json && !root.global.quiet) {
+            if (!OutputFolder.hasTokenizer(model)) {
+                spec.commandLine().getOut().println("note      " + model + " has no tokenizer, without which mlx_lm does not load a folder; add its files to " + output);
+            }
             spec.commandLine().getOut().println("written   " + output + ", verified against " + model);
         }
         return ExitCode.DONE;

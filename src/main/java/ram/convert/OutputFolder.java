@@ -72,6 +72,11 @@ public final class OutputFolder {
         return sum;
     }
 
+    /// Whether a model's folder has a file that a tokenizer can be made from.
+    public static boolean hasTokenizer(Path model) {
+        return SideFiles.hasVocabulary(model);
+    }
+
     /// Whether a model's folder has a file of this name that a loader reads: weights, their index, configuration, tokenizer and the like.
     public static boolean isModelFile(String name) {
         return name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json") || name.equals("config.json") || SideFiles.isCarried(name);

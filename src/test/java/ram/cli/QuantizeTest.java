@@ -53,6 +53,20 @@ class QuantizeTest {
         assertEquals(List.of("out"), names(folder), "nothing is left beside the output");
     }
 
+    /// mlx_lm loads a tokenizer with the weights. RWKV's vocabulary is a text file of a name of its own.
+    @ParameterizedTest
+    @CsvSource({"tokenizer.json, false", "rwkv_vocab_v20230424.txt, false", "qwen.tiktoken, false", "spiece.model, false", "tokenizer_config.json, true", "notes.txt, true"})
+    void aSourceWithoutATokenizerIsNoted(String file, boolean noted) throws IOException {
+        Path source = Folders.copy(Cli.TINY, folder.resolve("source"));
+        Files.delete(source.resolve("tokenizer.json"));
+        Files.writeString(source.resolve(file), "{}");
+        Path out = folder.resolve("out");
+        Cli.Result r = Cli.run("quantize", source, "--budget", "1MB", "-o", out);
+        assertEquals(0, r.exitCode(), r.err());
+        assertEquals(noted, r.out().contains("note      " + source + " has no tokenizer, without which mlx_lm does not load a folder; add its files to " + out));
+        assertEquals(!file.equals("notes.txt"), Files.exists(out.resolve(file)));
+    }
+
     @ParameterizedTest
     @ValueSource(longs = {700_000, 750_001, 812_345, 1_234_567, 2_000_000})
     void neverExceedsTheBudget(long budget) throws IOException {
