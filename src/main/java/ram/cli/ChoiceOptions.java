@@ -52,18 +52,22 @@ final class ChoiceOptions {
 
     private static Set<Format.Mode> modes(List<String> names) {
         if (names.isEmpty()) {
-            throw new UsageException("--formats: names no format; choose from affine, mxfp4, nvfp4, mxfp8");
+            throw noFormat("names no format");
         }
         Set<Format.Mode> modes = EnumSet.noneOf(Format.Mode.class);
         for (String name : names) {
             try {
                 modes.add(Format.Mode.valueOf(name.strip().toUpperCase(Locale.ROOT)));
             } catch (IllegalArgumentException e) {
-                throw new UsageException("--formats: there is no format '" + name + "'; choose from affine, mxfp4, nvfp4, mxfp8");
+                throw noFormat("there is no format '" + name + "'");
             }
         }
         modes.remove(Format.Mode.DENSE);
         return modes;
+    }
+
+    private static UsageException noFormat(String what) {
+        return new UsageException("--formats: " + what + "; choose from affine, mxfp4, nvfp4, mxfp8");
     }
 
     /// Every format of the wanted modes.

@@ -52,8 +52,9 @@ final class ExplainCommand implements Callable<Integer> {
         String module = wanted == null ? null : path(wanted, measured);
         PrintWriter out = spec.commandLine().getOut();
         if (module == null) {
-            Planner.plan(measured, request).modules().forEach(m -> requireSame(read, m));
-            Payoffs all = Payoffs.of(measured, request);
+            Manifest planned = Planner.plan(measured, request);
+            planned.modules().forEach(m -> requireSame(read, m));
+            Payoffs all = Payoffs.of(measured, request, planned);
             if (json) {
                 Documents.print(spec, ExplainJson.write(all));
             } else {

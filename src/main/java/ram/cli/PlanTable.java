@@ -47,7 +47,7 @@ final class PlanTable {
             case Limit.Divergence(double nats) -> " for a predicted damage of at most " + nats;
             case Limit.None _ -> "";
         };
-        out.println(String.format(Locale.ROOT, "size      %s (%d bytes)%s, %.3f bits per weight", ByteSize.format(sizes.files()), sizes.files(), of, sizes.bitsPerWeight()));
+        out.println(String.format(Locale.ROOT, "size      %s%s, %.3f bits per weight", ByteSize.exact(sizes.files()), of, sizes.bitsPerWeight()));
         out.println("possible  " + ByteSize.format(sizes.smallestSafe()) + " (smallest safe) to " + ByteSize.format(sizes.dense()) + " (dense)");
         Manifest.SolverReport solver = manifest.solver();
         String policy = String.format(Locale.ROOT, "policy    %s, predicted damage %.4g", manifest.policy(), manifest.predictedDamage());

@@ -15,11 +15,11 @@ import ram.InputException;
 
 /// The files beside the weights that a loader needs: tokenizer, generation settings, custom code, licence.
 final class SideFiles {
-    private static final Pattern CARRIED = Pattern.compile(
-            "tokenizer.*|tekken\\.json|(.*_)?vocab.*|merges\\.txt|special_tokens_map\\.json|added_tokens\\.json|generation_config\\.json|chat_template.*|"
-            + ".*\\.(model|tiktoken|py|jinja)|(preprocessor|processor|video_preprocessor)_config\\.json|(LICENSE|LICENCE|NOTICE|USE_POLICY)(\\..*)?");
     /// What a tokenizer can be made from.
     private static final Pattern VOCABULARY = Pattern.compile("tokenizer\\..*|tekken\\.json|(.*_)?vocab.*|.*\\.(model|tiktoken)");
+    private static final Pattern CARRIED = Pattern.compile(
+            VOCABULARY + "|tokenizer.*|merges\\.txt|special_tokens_map\\.json|added_tokens\\.json|generation_config\\.json|chat_template.*|"
+            + ".*\\.(py|jinja)|(preprocessor|processor|video_preprocessor)_config\\.json|(LICENSE|LICENCE|NOTICE|USE_POLICY)(\\..*)?");
     /// Where a tokenizer looks for templates beyond the default one: the only folder below that of a model with files that a loader reads.
     private static final String TEMPLATES = "additional_chat_templates";
     private static final long MAX_CARD_BYTES = 1_000_000;

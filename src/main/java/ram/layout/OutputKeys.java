@@ -70,10 +70,13 @@ final class OutputKeys {
         }
     }
 
-    private static void fill(ObjectNode node, Set<String> known, String key, JsonNode value) {
-        if (known.contains(key) && !node.hasNonNull(key) && !value.isMissingNode() && !value.isNull()) {
+    /// @return whether the key had no value and has this one now
+    private static boolean fill(ObjectNode node, Set<String> known, String key, JsonNode value) {
+        boolean fills = known.contains(key) && !node.hasNonNull(key) && !value.isMissingNode() && !value.isNull();
+        if (fills) {
             node.set(key, value);
         }
+        return fills;
     }
 
     private boolean anyEnds(String end) {
@@ -92,11 +95,8 @@ final class OutputKeys {
     private void complete(ObjectNode node, String part) {
         Set<String> known = family.settings(part).collect(Collectors.toSet());
         unrollRope(node, known);
-        if (known.contains("rope_scaling") && !node.hasNonNull("rope_scaling")) {
-            RopeScaling.unscaled(family).ifPresent(one -> {
-                node.set("rope_scaling", one.deepCopy());
-                assumptions.add("config.json has no rope_scaling, without which mlx_lm's " + family.name() + " cannot be made: one that changes nothing is written");
-            });
+        if (fill(node, known, "rope_scaling", RopeScaling.unscaled(family))) {
+            assumptions.add("config.json has no rope_scaling, without which mlx_lm's " + family.name() + " cannot be made: one that changes nothing is written");
         }
         for (String name : family.required(part).toList()) {
             if (node.has(name)) {

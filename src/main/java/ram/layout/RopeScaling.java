@@ -37,9 +37,9 @@ final class RopeScaling {
         return Holder.RULES.has(name);
     }
 
-    /// What stands for none in a config.json whose class cannot be made without one; empty where the class can, or where nothing scales as little.
-    static Optional<JsonNode> unscaled(Family family) {
-        return Optional.ofNullable(Holder.RULES.path(family.ropeRule()).get("unscaled"));
+    /// What stands for none in a config.json whose class cannot be made without one; missing where the class can, or where nothing scales as little.
+    static JsonNode unscaled(Family family) {
+        return Holder.RULES.path(family.ropeRule()).path("unscaled").deepCopy();
     }
 
     /// @param written the part of an output's config.json that the class reads

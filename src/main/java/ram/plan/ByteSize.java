@@ -31,6 +31,13 @@ public final class ByteSize {
         throw new IllegalArgumentException("'" + text + "' is not a size; write a number of bytes, or a number with kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024), such as 16GB or 15.5GiB");
     }
 
+    /// To be read and to the byte, such as `16.000 GB (16000000000 bytes)`.
+    ///
+    /// @throws IllegalArgumentException when negative
+    public static String exact(long bytes) {
+        return format(bytes) + " (" + bytes + " bytes)";
+    }
+
     /// In decimal units with three decimals or fewer, such as `16.000 GB`, `812 B`; half rounds up. The unit is chosen after
     /// rounding, so that 999,999,999 bytes are `1.000 GB` and not `1000.000 MB`.
     ///

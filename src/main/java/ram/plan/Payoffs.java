@@ -45,19 +45,19 @@ public record Payoffs(List<Payoff> modules, int cheapest, double price) {
     }
 
     /// @param request that of the plan
-    public static Payoffs of(Profile profile, PlanRequest request) {
-        Manifest manifest = Planner.plan(profile, request);
+    /// @param planned what it gives with the profile
+    public static Payoffs of(Profile profile, PlanRequest request, Manifest planned) {
         List<Choice> choices = Candidates.of(profile, Damage.of(profile), request, request.allowUnsafe());
         List<Payoff> modules = new ArrayList<>();
         for (int i = 0; i < choices.size(); i++) {
-            ModulePlan module = manifest.modules().get(i);
+            ModulePlan module = planned.modules().get(i);
             Candidate least = cheapest(choices.get(i));
             if (module.bytes() > least.bytes()) {
                 modules.add(new Payoff(module, least.format(), module.bytes() - least.bytes(), least.damage() - module.damage()));
             }
         }
         modules.sort(Comparator.comparingDouble(Payoff::perByte).reversed());
-        return new Payoffs(modules, choices.size() - modules.size(), manifest.damagePrice());
+        return new Payoffs(modules, choices.size() - modules.size(), planned.damagePrice());
     }
 
     /// Of a module with a rule, what it could have without.

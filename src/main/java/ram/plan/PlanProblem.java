@@ -181,10 +181,10 @@ final class PlanProblem {
     }
 
     BudgetException tooSmall(long limit) {
-        String asked = countData ? request.limit().bitsPerWeight().orElseThrow() + " bits per weight (" + limit + " bytes of data)" : ByteSize.format(limit) + " (" + limit + " bytes)";
+        String asked = countData ? request.limit().bitsPerWeight().orElseThrow() + " bits per weight (" + limit + " bytes of data)" : ByteSize.exact(limit);
         String unsafe = smallestUnsafe < smallestSafe
-                ? ", or " + ByteSize.format(smallestUnsafe) + " (" + smallestUnsafe + " bytes) with --allow-unsafe" : "";
-        return new BudgetException("the budget of " + asked + " cannot be met: the smallest possible size is " + ByteSize.format(smallestSafe) + " (" + smallestSafe + " bytes)" + unsafe,
+                ? ", or " + ByteSize.exact(smallestUnsafe) + " with --allow-unsafe" : "";
+        return new BudgetException("the budget of " + asked + " cannot be met: the smallest possible size is " + ByteSize.exact(smallestSafe) + unsafe,
                 smallestSafe, smallestUnsafe);
     }
 

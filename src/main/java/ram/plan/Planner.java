@@ -81,9 +81,8 @@ public final class Planner {
             long limit = problem.limit();
             long used = problem.countsData() ? files.dataBytes() : files.totalBytes();
             if (used > limit) {
-                throw new BudgetException("policy " + request.policy().label() + " needs " + ByteSize.format(used) + " (" + used + " bytes), more than the budget of "
-                        + ByteSize.format(limit) + " (" + limit + " bytes); policy budget can go down to " + ByteSize.format(problem.smallestSafe) + " ("
-                        + problem.smallestSafe + " bytes)", problem.smallestSafe, problem.smallestUnsafe);
+                throw new BudgetException("policy " + request.policy().label() + " needs " + ByteSize.exact(used) + ", more than the budget of " + ByteSize.exact(limit)
+                        + "; policy budget can go down to " + ByteSize.exact(problem.smallestSafe), problem.smallestSafe, problem.smallestUnsafe);
             }
         }
         double damage = 0;

@@ -64,8 +64,8 @@ public record SizeBounds(long smallest, long largest, long smallestData, long la
     /// @throws BudgetException when the budget is below the smallest size
     private void require(long budget) {
         if (budget < smallest) {
-            throw new BudgetException("the budget of " + ByteSize.format(budget) + " (" + budget + " bytes) is below the smallest possible size of "
-                    + ByteSize.format(smallest) + " (" + smallest + " bytes), and even that may need --allow-unsafe", smallest, smallest);
+            throw new BudgetException("the budget of " + ByteSize.exact(budget) + " is below the smallest possible size of "
+                    + ByteSize.exact(smallest) + ", and even that may need --allow-unsafe", smallest, smallest);
         }
     }
 

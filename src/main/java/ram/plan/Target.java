@@ -64,7 +64,7 @@ public record Target(String name, int memoryGib, boolean phone) {
 
     /// How a budget came about, in one sentence.
     public String explain(long budget) {
-        String bytes = ByteSize.format(budget) + " (" + budget + " bytes)";
+        String bytes = ByteSize.exact(budget);
         if (isKnee()) {
             return "Target knee: of " + KNEE_BUDGETS + " sizes from the smallest safe one to dense, " + bytes + " has the most quality for its size.";
         }

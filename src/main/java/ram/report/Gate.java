@@ -60,15 +60,10 @@ public final class Gate {
         limits.minBits().ifPresent(fewest -> checks.add(bits(require(manifest, "--min-bits"), fewest)));
         limits.maxSize().ifPresent(most -> {
             long size = require(manifest, "--max-size").sizes().files();
-            checks.add(new Check("max-size", "", size <= most, size, most, "size is " + exact(size) + ", at most " + exact(most) + " is allowed"));
+            checks.add(new Check("max-size", "", size <= most, size, most, "size is " + ByteSize.exact(size) + ", at most " + ByteSize.exact(most) + " is allowed"));
         });
         baseline.ifPresent(b -> checks.addAll(regressions(require(manifest, "--baseline"), b)));
         return List.copyOf(checks);
-    }
-
-    /// To the byte, as limits are.
-    private static String exact(long size) {
-        return ByteSize.format(size) + " (" + size + " bytes)";
     }
 
     /// The `ram.gate/1` document.
@@ -175,7 +170,7 @@ public final class Gate {
         }
         List<Check> checks = new ArrayList<>();
         checks.add(new Check("baseline-size", "", now.sizes().files() <= before.sizes().files(), now.sizes().files(), before.sizes().files(),
-                "size is " + exact(now.sizes().files()) + ", was " + exact(before.sizes().files())));
+                "size is " + ByteSize.exact(now.sizes().files()) + ", was " + ByteSize.exact(before.sizes().files())));
         checks.add(regression("predicted damage", predicted(now), predicted(before)));
         OptionalDouble was = before.measured("divergence/mean_kl");
         if (was.isPresent()) {
