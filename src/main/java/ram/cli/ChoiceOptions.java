@@ -40,6 +40,11 @@ final class ChoiceOptions {
         return Policy.named(policy);
     }
 
+    /// The policy's name as it was given, of which `auto` is an alias.
+    String named() {
+        return policy.strip();
+    }
+
     Set<Format.Mode> modes() {
         return modes(formats);
     }

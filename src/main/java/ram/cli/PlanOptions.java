@@ -83,13 +83,13 @@ final class PlanOptions {
     private void noteWhatSaysNothing(CommandSpec spec) {
         Policy chosen = choice.policy();
         if (chosen.isPriced() && (bits != null || group != null)) {
-            GlobalOptions.noteWithoutEffect(spec, "--bits and --group apply only to policies without a budget; --policy " + chosen.label() + " chooses both for every module");
+            GlobalOptions.noteWithoutEffect(spec, "--bits and --group apply only to policies without a budget; --policy " + choice.named() + " chooses both for every module");
         }
         if (!chosen.isPriced() && chosen != Policy.UNIFORM && bits != null) {
-            GlobalOptions.noteWithoutEffect(spec, "--bits applies only to --policy uniform; --policy " + chosen.label() + " has bits of its own");
+            GlobalOptions.noteWithoutEffect(spec, "--bits applies only to --policy uniform; --policy " + choice.named() + " has bits of its own");
         }
         if (!chosen.isPriced() && !choice.modes().equals(EnumSet.of(Format.Mode.AFFINE))) {
-            GlobalOptions.noteWithoutEffect(spec, "--formats applies only to policies with a budget; --policy " + chosen.label() + " takes affine ones");
+            GlobalOptions.noteWithoutEffect(spec, "--formats applies only to policies with a budget; --policy " + choice.named() + " takes affine ones");
         }
     }
 
@@ -136,7 +136,7 @@ final class PlanOptions {
             given.add("--target");
             OptionalLong machine = Target.parse(target).machineBudget();
             if (machine.isEmpty() && !chosen.isPriced()) {
-                throw new UsageException("--target knee is a trade of size for damage, which --policy " + chosen.label() + " does not make; leave out one of them");
+                throw new UsageException("--target knee is a trade of size for damage, which --policy " + choice.named() + " does not make; leave out one of them");
             }
             // The knee depends on the profile: see resolve.
             limit = machine.isEmpty() ? Limit.NONE : new Limit.Budget(machine.getAsLong());

@@ -15,6 +15,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
+import ram.UsageException;
 import ram.plan.ByteSize;
 import ram.plan.Damage;
 import ram.plan.Devices;
@@ -54,6 +55,9 @@ final class SweepCommand implements Callable<Integer> {
     public Integer call() {
         if (csv != null) {
             OutputFiles.refuseExisting(csv, force, profile);
+        }
+        if (!choice.policy().isPriced()) {
+            throw new UsageException("--policy " + choice.named() + " has no frontier; use " + String.join(" or ", Policy.labels(Policy::isPriced)));
         }
         Frontier frontier = Frontier.solve(ProfileJson.read(profile), choice.request(spec), budgets);
         PrintWriter out = spec.commandLine().getOut();

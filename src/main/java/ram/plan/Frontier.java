@@ -62,7 +62,7 @@ public record Frontier(List<Point> points, int knee, List<Machine> machines, lon
     /// @throws UsageException when the policy is not priced or `n` is not 2 to 100,000
     public static Frontier solve(Profile profile, PlanRequest request, int n) {
         Objective objective = request.policy().objective().orElseThrow(() -> new UsageException(
-                "--policy " + request.policy().label() + " has no frontier; use " + String.join(" or ", Policy.labels(Policy::isPriced))));
+                "policies that decide module by module have no frontier; use " + String.join(" or ", Policy.labels(Policy::isPriced))));
         if (n < 2 || n > 100_000) {
             throw new UsageException("the number of budgets must be 2 to 100000, not " + n);
         }

@@ -30,7 +30,7 @@ public record PlanRequest(Limit limit, Policy policy, int bits, int groupSize, S
         modes = modes.isEmpty() ? EnumSet.noneOf(Format.Mode.class) : EnumSet.copyOf(modes);
         rules = List.copyOf(rules);
         if (limit instanceof Limit.Divergence && !policy.objective().map(Objective::isDivergence).orElse(false)) {
-            throw new UsageException("--max-kl: policy " + policy.label() + " cannot be asked for a divergence; use policy budget");
+            throw new UsageException("--max-kl: only the policy budget can be asked for a divergence; use it, or give another limit");
         }
         if (mlxVersion.isPresent()) {
             rules.stream().filter(r -> !mlxVersion.get().loads(r.format())).findFirst().ifPresent(r -> {

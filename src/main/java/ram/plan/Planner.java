@@ -81,7 +81,7 @@ public final class Planner {
             long limit = problem.limit();
             long used = problem.countsData() ? files.dataBytes() : files.totalBytes();
             if (used > limit) {
-                throw new BudgetException("policy " + request.policy().label() + " needs " + ByteSize.exact(used) + ", more than the budget of " + ByteSize.exact(limit)
+                throw new BudgetException("the policy needs " + ByteSize.exact(used) + ", more than the budget of " + ByteSize.exact(limit)
                         + "; policy budget can go down to " + ByteSize.exact(problem.smallestSafe), problem.smallestSafe, problem.smallestUnsafe);
             }
         }

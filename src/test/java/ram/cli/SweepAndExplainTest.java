@@ -46,8 +46,24 @@ class SweepAndExplainTest {
         assertTrue(rows.getFirst().endsWith(",share_2_bit,share_3_bit,share_4_bit,share_5_bit,share_6_bit,share_8_bit,share_dense"), rows.getFirst());
         assertTrue(r.out().contains("8 GiB") && !r.out().contains("16 GiB"), "machines up to the first that needs no quantization: " + r.out());
         assertTrue(r.out().lines().filter(l -> l.matches(".*dense: 100.*")).count() >= 2, r.out());
-        assertEquals(2, Cli.run("sweep", profile, "--policy", "uniform").exitCode());
         assertEquals(2, Cli.run("sweep", profile, "--csv", csv).exitCode(), "an existing file is kept");
+    }
+
+    /// `auto` is v4, which nobody asked for.
+    @Test
+    void aPolicyIsNamedAsItWasGiven() {
+        for (String name : List.of("uniform", "auto", "v4", "V4")) {
+            Cli.Result r = Cli.run("sweep", profile, "--policy", name);
+            assertEquals(2, r.exitCode());
+            assertEquals("ram: --policy " + name + " has no frontier; use budget or mint\n", r.err());
+        }
+        assertEquals("ram: --target knee is a trade of size for damage, which --policy auto does not make; leave out one of them\n",
+                Cli.run("plan", profile, "--policy", "auto", "--target", "knee").err());
+        assertEquals("ram: --max-kl: only the policy budget can be asked for a divergence; use it, or give another limit\n",
+                Cli.run("plan", profile, "--policy", "auto", "--max-kl", "0.1").err());
+        Cli.Result bits = Cli.run("plan", profile, "--policy", "auto", "--bits", "3", "--budget", "400kB");
+        assertEquals(4, bits.exitCode());
+        assertTrue(bits.err().startsWith("ram: --bits applies only to --policy uniform; --policy auto has bits of its own\nram: the policy needs "), bits.err());
     }
 
     /// What mint minimises is no divergence, and is not called one.
