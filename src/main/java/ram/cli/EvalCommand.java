@@ -17,6 +17,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
+import ram.Count;
 import ram.UsageException;
 import ram.document.JsonDocument;
 import ram.eval.EvalDocuments;
@@ -161,7 +162,7 @@ final class EvalCommand implements Callable<Integer> {
             Documents.print(spec, JsonDocument.bytes(EvalDocuments.json(report, BuildInfo.read().version())));
             return;
         }
-        out.println(report.sequences() + (report.sequences() == 1 ? " window of " : " windows of ") + report.tokens() + ", " + report.predictions() + " predictions; mean, median and trimmed mean are of the windows' perplexities");
+        out.println(Count.of(report.sequences(), "window") + " of " + report.tokens() + ", " + Count.of(report.predictions(), "prediction") + "; mean, median and trimmed mean are of the windows' perplexities");
         out.println();
         Table table = new Table("model", ">perplexity", ">± nats", ">mean", ">median", ">trimmed 10%", "worst windows");
         for (EvalReport.ModelScores m : report.models()) {

@@ -16,6 +16,7 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
+import ram.Count;
 import ram.document.JsonDocument;
 import ram.format.Format;
 import ram.layout.ExpectedTensors;
@@ -140,7 +141,7 @@ final class InspectCommand implements Callable<Integer> {
         if (!problems.isEmpty()) {
             out.println();
             problems.forEach(p -> out.println("problem: " + p));
-            out.println(model + ": " + problems.size() + (problems.size() == 1 ? " problem" : " problems") + "; correct config.json, or download both again");
+            out.println(model + ": " + Count.of(problems.size(), "problem") + "; correct config.json, or download both again");
         }
     }
 

@@ -9,6 +9,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
+import ram.Count;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
 import ram.profile.ProfileParts;
@@ -45,7 +46,7 @@ final class MergeCommand implements Callable<Integer> {
         }
         OutputFiles.write(output, ProfileJson.write(profile));
         if (!root.global.quiet) {
-            spec.commandLine().getOut().println("wrote " + output + ": " + AnalyzeCommand.count(profile) + ", from " + parts.size() + (parts.size() == 1 ? " part" : " parts"));
+            spec.commandLine().getOut().println("wrote " + output + ": " + AnalyzeCommand.count(profile) + ", from " + Count.of(parts.size(), "part"));
         }
         return ExitCode.DONE;
     }

@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Collectors;
+import ram.Count;
 import ram.format.Format;
 import ram.numeric.Quantiles;
 import ram.plan.ByteSize;
@@ -63,7 +64,7 @@ final class PlanTable {
 
     private static String refined(JsonNode refinement) {
         double[] left = refinement.path("modules").valueStream().mapToDouble(g -> g.path("output_error_ratio").asDouble()).toArray();
-        return "refined   " + refinement.path("text").asText() + ", " + left.length + (left.length == 1 ? " module" : " modules")
+        return "refined   " + refinement.path("text").asText() + ", " + Count.of(left.length, "module")
                 + (left.length == 0 ? "" : ", median of " + percent(Quantiles.median(left), 1) + " of the error in their outputs left; predicted damage is without it");
     }
 
@@ -74,8 +75,8 @@ final class PlanTable {
         if (!own.path("divergence").path("mean_kl").isNumber()) {
             return Optional.empty();
         }
-        return Optional.of(String.format(Locale.ROOT, "mean KL divergence %.4g nats, perplexity %.5g (source %.5g), same top token %s, on %d predictions of %s", own.at("/divergence/mean_kl").asDouble(),
-                own.path("perplexity").asDouble(), source.path("perplexity").asDouble(), percent(own.at("/divergence/same_top").asDouble(), 1), evaluation.path("predictions").asLong(),
+        return Optional.of(String.format(Locale.ROOT, "mean KL divergence %.4g nats, perplexity %.5g (source %.5g), same top token %s, on %s of %s", own.at("/divergence/mean_kl").asDouble(),
+                own.path("perplexity").asDouble(), source.path("perplexity").asDouble(), percent(own.at("/divergence/same_top").asDouble(), 1), Count.of(evaluation.path("predictions").asLong(), "prediction"),
                 evaluation.path("tokens").asText()));
     }
 

@@ -2,6 +2,7 @@ package ram.cli;
 
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import ram.Count;
 import ram.journal.Journal;
 
 /// A command that goes on where an earlier run of it was stopped.
@@ -16,7 +17,7 @@ interface Resumable {
         if (journal.startedOver() && !global.quiet) {
             err.println("starting over: " + file + " was left by a run with another source, other options or another version of this program");
         } else if (!journal.earlier().isEmpty() && !global.quiet) {
-            err.println("resuming: " + file + " holds " + journal.earlier().size() + " finished steps");
+            err.println("resuming: " + file + " holds " + Count.of(journal.earlier().size(), "finished step"));
         }
         return journal;
     }

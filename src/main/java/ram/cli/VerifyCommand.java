@@ -15,6 +15,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
+import ram.Count;
 import ram.InputException;
 import ram.convert.Receipts;
 import ram.layout.LayoutOptions;
@@ -112,7 +113,7 @@ final class VerifyCommand implements Callable<Integer> {
             out.println("and " + (report.problems().size() - PROBLEMS_SHOWN) + " more, which --json lists");
         }
         if (!report.sound()) {
-            out.println(folder + ": " + report.problems().size() + (report.problems().size() == 1 ? " problem" : " problems"));
+            out.println(folder + ": " + Count.of(report.problems().size(), "problem"));
             return ExitCode.INPUT;
         }
         if (!ModelClass.isKnown(ModelConfig.read(folder))) {

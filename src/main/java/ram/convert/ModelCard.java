@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import ram.Count;
 import ram.format.Format;
 import ram.plan.ByteSize;
 import ram.plan.Manifest;
@@ -42,8 +43,8 @@ public final class ModelCard {
         }
         sums.entrySet().stream().sorted((a, b) -> Long.compare(b.getValue()[2], a.getValue()[2])).forEach(e ->
                 card.append(String.format(Locale.ROOT, "| %s | %,d | %,d | %,d |%n", e.getKey(), e.getValue()[0], e.getValue()[1], e.getValue()[2])));
-        manifest.refinement().ifPresent(r -> card.append("\nThe codes of ").append(r.path("modules").size()).append(r.path("text").asText().startsWith("self")
-                ? " modules were refined on text that the model sampled from itself.\n" : " modules were refined on text.\n"));
+        manifest.refinement().ifPresent(r -> card.append("\nThe codes of ").append(Count.of(r.path("modules").size(), "module"))
+                .append(r.path("modules").size() == 1 ? " was" : " were").append(r.path("text").asText().startsWith("self") ? " refined on text that the model sampled from itself.\n" : " refined on text.\n"));
         manifest.evaluation().ifPresent(e -> card.append(evaluation(e)));
         card.append(manifest.architecture().known() ? "\nTo run it, with this folder as MODEL:\n\n    pip install mlx-lm\n    mlx_lm.generate --model MODEL --prompt \"Hello\"\n"
                 : "\nNo class of mlx_lm is known to load the model_type " + manifest.architecture().modelType() + ".\n");
@@ -53,8 +54,8 @@ public final class ModelCard {
 
     /// Figures of the document that an evaluation prints.
     private static String evaluation(JsonNode e) {
-        StringBuilder out = new StringBuilder(String.format(Locale.ROOT, "%nOn %d windows of %s (%d predictions):%n%n| | perplexity | median of sequences | mean KL | same top token |%n|---|---:|---:|---:|---:|%n",
-                e.path("sequences").asInt(), e.path("tokens").asText(), e.path("predictions").asLong()));
+        StringBuilder out = new StringBuilder(String.format(Locale.ROOT, "%nOn %s of %s (%s):%n%n| | perplexity | median of sequences | mean KL | same top token |%n|---|---:|---:|---:|---:|%n",
+                Count.of(e.path("sequences").asLong(), "window"), e.path("tokens").asText(), Count.of(e.path("predictions").asLong(), "prediction")));
         for (JsonNode m : e.path("models")) {
             JsonNode d = m.path("divergence");
             out.append(String.format(Locale.ROOT, "| %s | %.4f | %.4f | %s | %s |%n", m.path("name").asText(), m.path("perplexity").asDouble(),

@@ -8,6 +8,7 @@ import java.util.Optional;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
+import ram.Count;
 import ram.numeric.Quantiles;
 
 /// What an evaluation found.
@@ -179,7 +180,7 @@ public record EvalReport(String tokens, String tokensFingerprint, int sequences,
             }
         }
         if (predictions < FEWEST_PREDICTIONS) {
-            out.add("there are only " + predictions + " predictions, too few to tell models apart; " + FEWEST_PREDICTIONS + " are the least");
+            out.add((predictions == 1 ? "there is only " : "there are only ") + Count.of(predictions, "prediction") + ", too few to tell models apart; " + FEWEST_PREDICTIONS + " are the least");
         }
         return out;
     }

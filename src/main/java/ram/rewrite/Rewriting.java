@@ -9,6 +9,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.function.LongConsumer;
+import ram.Count;
 import ram.Stage;
 import ram.layout.Architecture;
 import ram.layout.Layout;
@@ -120,7 +121,7 @@ public record Rewriting(Model model, List<Change> changes) {
             return "Nothing was rewritten: rescaling channels lowers the error of no module.";
         }
         int channels = changes.stream().mapToInt(Change::channels).sum();
-        return String.format(Locale.ROOT, "Rewritten exactly: %d of %d modules, %d %s rescaled by powers of two.", changes.size(), modules, channels, channels == 1 ? "channel" : "channels");
+        return String.format(Locale.ROOT, "Rewritten exactly: %d of %d modules, %s rescaled by powers of two.", changes.size(), modules, Count.of(channels, "channel"));
     }
 
     private static Model noted(Model model, List<Module> modules, List<Layout.Plain> plain, String sentence) {

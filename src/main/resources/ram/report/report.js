@@ -323,7 +323,7 @@
   // Evaluation.
   if (data.evaluation) {
     const v = data.evaluation;
-    const s = section('evaluation', 'Evaluation', 'Measured on ' + v.predictions + ' predicted tokens. Perplexity of all tokens, and mean, median and 10 % trimmed mean over sequences; KL divergence in nats per token'
+    const s = section('evaluation', 'Evaluation', 'Measured on ' + v.predictions + ' predicted token' + (v.predictions === 1 ? '' : 's') + '. Perplexity of all tokens, and mean, median and 10 % trimmed mean over sequences; KL divergence in nats per token'
       + (v.reference ? ' from ' + v.reference : '') + '.');
     s.append(element('div', { class: 'scroll', tabindex: '0' }, table([['model', 1], ['perplexity', 0], ['mean', 0], ['median', 0], ['trimmed mean', 0], ['mean KL', 0], ['\u00b1', 0], ['median KL', 0], ['99th percentile', 0], ['same top token', 0]],
       v.models.map(m => [m.name, number(m.perplexity), number(m.mean), number(m.median), number(m.trimmed), number(m.kl), number(m.kl_error), number(m.median_kl), number(m.p99_kl), percent(m.same_top)]))));

@@ -52,6 +52,17 @@ class EvalTest {
         assertTrue(r.err().contains("tokens/s"), r.err());
     }
 
+    @Test
+    void aSinglePrediction() throws IOException {
+        String tokens = RESOURCES.resolve("held-out.i32").toString();
+        Cli.Result r = Cli.run("eval", Cli.TINY, "--tokens", tokens, "--seq-len", 2, "--samples", 1);
+        assertTrue(r.out().startsWith("1 window of held-out.i32, 1 prediction; mean") && r.out().contains("warning: there is only 1 prediction, too few"), r.out());
+        Path out = folder.resolve("single");
+        r = Cli.run("quantize", Cli.TINY, "--policy", "uniform", "-o", out, "--eval-tokens", tokens, "--eval-seq-len", 2, "--eval-samples", 1);
+        assertTrue(r.out().contains(" on 1 prediction of held-out.i32\n"), r.out() + r.err());
+        assertTrue(Files.readString(out.resolve("README.md")).contains("On 1 window of held-out.i32 (1 prediction):"));
+    }
+
     /// mlx_lm would refuse it, or run another model than was meant.
     @Test
     void aFolderThatDoesNotFitItsConfigIsRefused() throws IOException {
