@@ -90,7 +90,7 @@ final class EvalCommand implements Callable<Integer> {
             List<EvalModel> evaluated = new ArrayList<>();
             List<String> names = names(models);
             for (int i = 0; i < names.size(); i++) {
-                EvalModel model = new EvalModel(names.get(i), EvalModel.open(models.get(i)).weights());
+                EvalModel model = new EvalModel(EvalDocuments.named(names.get(i)), EvalModel.open(models.get(i)).weights());
                 opened.add(model);
                 evaluated.add(model);
                 if (noiseControl) {

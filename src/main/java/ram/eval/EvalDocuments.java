@@ -9,12 +9,17 @@ import ram.document.JsonDocument;
 
 /// An evaluation as JSON and as CSV. The same results give the same bytes; times are left out.
 public final class EvalDocuments {
-    /// Ends the name of a model whose quantization was replaced by noise.
+    /// Ends the name of a model whose quantization was replaced by noise, and no other: see [#named].
     public static final String CONTROL = " as noise";
     /// The `schema` of an evaluation.
     public static final String SCHEMA = "ram.evaluation/1";
 
     private EvalDocuments() {
+    }
+
+    /// The name of a model that a folder holds. One that ends like that of a control gets a slash, which no folder has in its name, lest a gate pass it over.
+    public static String named(String folder) {
+        return folder.endsWith(CONTROL) ? folder + "/" : folder;
     }
 
     /// The `ram.evaluation/1` document.

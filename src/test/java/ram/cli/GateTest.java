@@ -20,6 +20,7 @@ import java.util.stream.Collectors;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.Folders;
 import ram.SyntheticModel;
 
 class GateTest {
@@ -233,6 +234,18 @@ class GateTest {
         assertTrue(Files.readString(junit).contains("name=\"max-kl of a\"") && Files.readString(junit).contains("name=\"max-kl of b\""));
         assertEquals(2, Cli.run("gate", file, "--min-bits", "4", "--junit", junit).exitCode());
         assertFalse(Files.exists(junit), "an earlier outcome is not that of a gate that could not judge");
+    }
+
+    /// Otherwise a name could hide a model from the gate.
+    @Test
+    void aFolderWithTheNameOfAControlIsJudged() throws IOException {
+        Path model = Folders.copy(folder.resolve("small"), folder.resolve("small as noise"));
+        Cli.Result eval = Cli.run("eval", model, "--reference", Cli.TINY, "--noise-control", "--tokens", Cli.TINY.resolve("tokens.i32"), "--seq-len", "16", "--samples", "1", "--json");
+        List<String> names = new ObjectMapper().readTree(eval.out()).path("models").valueStream().map(m -> m.path("name").asText()).toList();
+        assertEquals(List.of("tiny-qwen3", "small as noise/", "small as noise/ as noise"), names);
+        Cli.Result r = Cli.run("gate", Files.writeString(folder.resolve("named.json"), eval.out()), "--max-kl", "1e-9", "--json");
+        assertEquals(3, r.exitCode(), r.err());
+        assertEquals(List.of("small as noise/"), new ObjectMapper().readTree(r.out()).path("checks").valueStream().map(c -> c.path("model").asText()).toList());
     }
 
     @Test
