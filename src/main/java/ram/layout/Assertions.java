@@ -4,17 +4,33 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
 import java.util.Optional;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
-/// What a class asserts of its settings before it reads a tensor, by `asserts` of `families.json`.
+/// What a class asserts of its settings before it reads a tensor, by `asserts` of `families.json`; and what every class computes its norms with.
 final class Assertions {
+    /// What is added to a mean square before its root is taken, in the words of the classes.
+    private static final Pattern EPSILON = Pattern.compile("(\\w+_)?(norm|layernorm)_eps(ilon)?");
+
     private Assertions() {
     }
 
     /// @param settings with the class's defaults
     /// @return what does not hold, a sentence each
     static List<String> problems(Family family, ObjectNode settings) {
-        return family.rules().path("asserts").valueStream().flatMap(rule -> wrong(rule, settings, family.name()).stream()).map(p -> "config.json has " + p + "; mlx_lm would not load the folder").toList();
+        Stream<String> stops = family.rules().path("asserts").valueStream().flatMap(rule -> wrong(rule, settings, family.name()).stream()).map(p -> p + "; mlx_lm would not load the folder");
+        return Stream.concat(stops, epsilons(family, settings)).map(p -> "config.json has " + p).toList();
+    }
+
+    /// mlx_lm gives its classes what config.json has, be it null in place of a default, and none looks at it before the first token.
+    private static Stream<String> epsilons(Family family, ObjectNode settings) {
+        return family.settings().filter(EPSILON.asMatchPredicate()).distinct().filter(key -> settings.has(key) && !isEpsilon(settings.get(key)))
+                .map(key -> key + " = " + settings.get(key) + ", and mlx_lm's " + family.name() + " needs a number of 0 or more there, the one that the model was trained with; it would fail at the first token, or compute nonsense");
+    }
+
+    private static boolean isEpsilon(JsonNode value) {
+        return value.isNumber() && value.doubleValue() >= 0 && value.doubleValue() <= Float.MAX_VALUE;
     }
 
     private static Optional<String> wrong(JsonNode rule, ObjectNode settings, String name) {

@@ -14,6 +14,7 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.Folders;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.TensorInfo;
 
@@ -63,6 +64,32 @@ class BadInputTest {
         ObjectNode config = (ObjectNode) mapper.readTree(model.resolve("config.json").toFile());
         change.accept(config);
         mapper.writeValue(model.resolve("config.json").toFile(), config);
+    }
+
+    /// mlx_lm takes null for the value, not for the lack of one.
+    @Test
+    void anEpsilonThatIsNoNumber() throws IOException {
+        Path out = folder.resolve("written");
+        assertEquals(0, Cli.run("quantize", model, "--policy", "uniform", "-o", out, "--quiet").exitCode());
+        Path source = model;
+        model = out;
+        config(c -> c.put("rms_norm_eps", "1e-6"));
+        model = source;
+        config(c -> c.putNull("rms_norm_eps"));
+        String why = "config.json has rms_norm_eps = %s, and mlx_lm's qwen3 needs a number of 0 or more there, the one that the model was trained with; it would fail at the first token, or compute nonsense";
+        Cli.Result verified = Cli.run("verify", out);
+        assertEquals(5, verified.exitCode());
+        assertTrue(verified.out().contains(String.format(why, "\"1e-6\"")), verified.out());
+        Cli.Result inspected = Cli.run("inspect", model);
+        assertEquals(5, inspected.exitCode());
+        assertTrue(inspected.out().contains(String.format(why, "null")), inspected.out());
+        for (Path given : List.of(model, out)) {
+            Cli.Result r = Cli.run("eval", given, "--tokens", Cli.TINY.resolve("tokens.i32"), "--seq-len", "16", "--samples", "1");
+            assertEquals(5, r.exitCode());
+            assertEquals("ram: " + given + ": " + String.format(why, given == model ? "null" : "\"1e-6\"") + (given == model ? "; correct config.json, or download both again" : "; verify the folder"), r.sentence());
+        }
+        Folders.delete(out);
+        refused(5, String.format(why, "null") + "; correct config.json, or download both again");
     }
 
     @Test

@@ -691,6 +691,35 @@ class LayoutsTest {
         assertTrue(why == null || found.getFirst().startsWith("config.json has " + why) && found.getFirst().endsWith("; mlx_lm would not load the folder"), found.toString());
     }
 
+    /// The default of a class does not stand in for null.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            qwen3         | rms_norm_eps       | "1e-6"  | qwen3
+            qwen3         | rms_norm_eps       | null    | qwen3
+            qwen3         | rms_norm_eps       | -1e-6   | qwen3
+            qwen3         | rms_norm_eps       | true    | qwen3
+            qwen3         | rms_norm_eps       | NaN     | qwen3
+            qwen3         | rms_norm_eps       | 1e300   | qwen3
+            qwen3         | rms_norm_eps       | 0       |
+            qwen3         | rms_norm_eps       | 1e-6    |
+            qwen3         | layer_norm_eps     | null    |
+            mixtral       | rms_norm_eps       | null    | mixtral
+            gemma3        | rms_norm_eps       | null    | gemma3
+            qwen3_vl_moe  | rms_norm_eps       | "x"     | qwen3_vl_moe
+            stablelm      | layer_norm_eps     | null    | stablelm
+            cohere        | layer_norm_eps     | null    | cohere
+            gpt2          | layer_norm_epsilon | -1      | gpt2
+            lfm2          | norm_eps           | []      | lfm2
+            starcoder2    | norm_epsilon       | null    | starcoder2
+            mimo_v2_flash | layernorm_epsilon  | null    | mimo_v2_flash
+            """)
+    void epsilonsAreNumbers(String type, String key, String value, String name) throws IOException {
+        String setting = "\"" + key + "\":" + value;
+        List<String> found = problems(type, "," + setting + ",\"text_config\":{" + setting + "}").stream().filter(p -> p.contains(key)).toList();
+        assertEquals(name == null ? List.of() : List.of("config.json has " + key + " = " + (value.equals("NaN") ? "\"NaN\"" : value.replace("1e300", "1.0E300").replace("-1e-6", "-1.0E-6")) + ", and mlx_lm's " + name
+                + " needs a number of 0 or more there, the one that the model was trained with; it would fail at the first token, or compute nonsense"), found);
+    }
+
     /// Transformers 5 keeps them in rope_parameters, from where the output's rope_scaling comes.
     @Test
     void rotaryParametersThatTheClassCannotMakeAreRefused() throws IOException {
