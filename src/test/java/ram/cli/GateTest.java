@@ -268,6 +268,19 @@ class GateTest {
     }
 
     @Test
+    void theOutcomeGoesWhereALinkLeads() throws IOException {
+        Path real = folder.resolve("real.xml");
+        assertEquals(0, Cli.run("gate", manifest, "--max-kl", "1", "--junit", real).exitCode());
+        String outcome = Files.readString(real);
+        Path link = Files.createSymbolicLink(folder.resolve("link.xml"), Path.of("real.xml"));
+        assertEquals(2, Cli.run("gate", folder.resolve("small"), "--max-ppl-increase", "1%", "--junit", link).exitCode());
+        assertEquals("", Files.readString(real), "an earlier outcome is not that of a gate that could not judge");
+        assertEquals(0, Cli.run("gate", manifest, "--max-kl", "1", "--junit", link).exitCode());
+        assertTrue(Files.isSymbolicLink(link), "a link stays one");
+        assertEquals(outcome, Files.readString(real));
+    }
+
+    @Test
     void namesThatXmlCannotHold() throws Exception {
         ObjectMapper json = new ObjectMapper();
         ObjectNode document = json.createObjectNode().put("schema", "ram.evaluation/1").put("reference", "source");
