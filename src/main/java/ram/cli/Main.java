@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
 import java.text.ParseException;
 import java.util.Arrays;
 import java.util.List;
@@ -18,10 +19,12 @@ import java.util.Optional;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import picocli.CommandLine;
 import picocli.CommandLine.MissingParameterException;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Model.OptionSpec;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.TypeConversionException;
 import picocli.CommandLine.UnmatchedArgumentException;
@@ -39,6 +42,7 @@ public final class Main {
     private static final long SECONDS_TO_STOP = 20;
     private static final int LONGEST = 2000;
     private static final Pattern CONTROL = Pattern.compile("\\p{Cntrl}");
+    private static final Pattern OPTION_FOR_A_VALUE = Pattern.compile("Expected parameter for option '(.*?)' but found '(.*)'", Pattern.DOTALL);
     private static final String INTERRUPTED = "interrupted; nothing was published";
     private static final String TO_RESUME = "; run the same command again to resume, or with --fresh to start over";
 
@@ -160,6 +164,10 @@ public final class Main {
         if (e instanceof UnmatchedArgumentException unmatched) {
             return unexpected(unmatched.getUnmatched().getFirst(), command);
         }
+        Matcher option = OPTION_FOR_A_VALUE.matcher(e.getMessage());
+        if (option.matches()) {
+            return "ram: " + defaults.traced(option.group(1) + " needs a value, but " + instead(option.group(2), command.findOption(option.group(1)), command));
+        }
         if (e instanceof MissingParameterException) {
             // What is missing may just be spelt wrongly.
             Optional<String> unknown = Arrays.stream(args).takeWhile(a -> !a.equals("--")).filter(a -> a.startsWith("--") && !command.optionsMap().containsKey(name(a))).findFirst();
@@ -174,6 +182,14 @@ public final class Main {
             return unexpected(e.getValue(), command);
         }
         return "ram: " + defaults.traced(e.getMessage().replaceFirst("^Error: ", ""));
+    }
+
+    /// About what stands in the place of a value: picocli takes no word for one that begins like an option, or is a command.
+    private static String instead(String word, OptionSpec wanting, CommandSpec command) {
+        if (command.optionsMap().containsKey(name(word)) || word.equals("--")) {
+            return name(word) + " follows; give one";
+        }
+        return "'" + word + (word.startsWith("-") ? "' reads as an option" : "' is a command") + (wanting != null && wanting.type() == Path.class ? "; write ./" + word + " if that is the name of a file" : "");
     }
 
     /// About an argument that the command does not know.

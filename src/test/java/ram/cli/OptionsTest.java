@@ -122,6 +122,20 @@ class OptionsTest {
         assertEquals(5, Cli.run("plan", "--budget", "2MB", "--", "--keep").exitCode(), "a file of that name does not exist");
     }
 
+    /// picocli takes no word for a value that begins like an option, be it behind an equals sign.
+    @Test
+    void aValueThatReadsAsAnOption() {
+        for (List<String> output : List.of(List.of("-o=-out.json"), List.of("-o", "-out.json"), List.of("--output=-out.json"))) {
+            Cli.Result r = Cli.run(Stream.concat(Stream.of("plan", profile, "--budget", "1MB"), output.stream()).toArray());
+            assertEquals(2, r.exitCode());
+            assertEquals("ram: --output needs a value, but '-out.json' reads as an option; write ./-out.json if that is the name of a file\nTry 'ram plan --help'.\n", r.err());
+        }
+        refused("ram: --output needs a value, but --force follows; give one", "plan", profile, "--budget", "1MB", "-o", "--force");
+        refused("ram: --keep needs a value, but '-o_proj' reads as an option", "plan", profile, "--budget", "1MB", "--keep", "-o_proj");
+        refused("ram: --keep needs a value, but -- follows; give one", "plan", profile, "--budget", "1MB", "--keep", "--");
+        refused("ram: --config needs a value, but 'plan' is a command; write ./plan if that is the name of a file", "--config", "plan", profile, "--budget", "1MB");
+    }
+
     @Test
     void outputsThatAreNoFiles() throws Exception {
         Path real = Files.writeString(folder.resolve("real.json"), "old");
