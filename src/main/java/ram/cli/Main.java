@@ -8,6 +8,7 @@ import java.io.UncheckedIOException;
 import java.nio.channels.ClosedByInterruptException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -233,6 +234,7 @@ public final class Main {
         return switch (e) {
             case NoSuchFileException f -> f.getFile() + " does not exist";
             case AccessDeniedException f -> f.getFile() + " may not be accessed; check its permissions";
+            case FileAlreadyExistsException f -> f.getFile() + " is there already and no folder";
             case FileSystemException f when f.getReason() != null -> f.getReason();
             default -> e.getMessage() == null ? e.getClass().getSimpleName() : e.getMessage();
         };

@@ -137,6 +137,15 @@ class OptionsTest {
     }
 
     @Test
+    void anOutputBelowAFile() throws IOException {
+        Path file = Files.writeString(folder.resolve("file"), "");
+        for (Cli.Result r : List.of(Cli.run("plan", profile, "--budget", "1MB", "-o", file.resolve("plan.json")), Cli.run("sweep", profile, "--csv", file.resolve("plan.json")))) {
+            assertEquals(1, r.exitCode());
+            assertEquals("ram: " + file.resolve("plan.json") + ": cannot be written: " + file + " is there already and no folder\n", r.err());
+        }
+    }
+
+    @Test
     void outputsThatAreNoFiles() throws Exception {
         Path real = Files.writeString(folder.resolve("real.json"), "old");
         Path link = Files.createSymbolicLink(folder.resolve("link.json"), real);
