@@ -7,7 +7,10 @@ import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
-import java.nio.charset.MalformedInputException;
+import java.io.InputStream;
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -38,6 +41,9 @@ record ConfigFile(Path file, Map<String, Object> content) {
     /// @param option may be null
     static Optional<Path> find(Path option, Surroundings around) {
         if (option != null) {
+            if (option.toString().isEmpty()) {
+                throw new UsageException("--config: the name is empty; give that of a file of YAML or JSON");
+            }
             return Optional.of(around.folder().resolve(option));
         }
         if (!around.variable(VARIABLE).isEmpty()) {
@@ -53,12 +59,9 @@ record ConfigFile(Path file, Map<String, Object> content) {
             if (Files.isDirectory(file)) {
                 throw new UsageException(file + ": is a folder; give a file of YAML or JSON");
             }
-            if (Files.size(file) > MOST_BYTES) {
-                throw new UsageException(file + ": is larger than a configuration can be; give a file of YAML or JSON");
-            }
-            String text = Files.readString(file);
+            String text = text(file);
             content = file.toString().endsWith(".json") ? json(text) : yaml(text);
-        } catch (MalformedInputException e) {
+        } catch (CharacterCodingException e) {
             throw new UsageException(file + ": is not UTF-8 text");
         } catch (JsonProcessingException e) {
             throw new UsageException(file + ": line " + e.getLocation().getLineNr() + ": " + NotJson.why(e));
@@ -76,6 +79,17 @@ record ConfigFile(Path file, Map<String, Object> content) {
             throw new UsageException(file + ": must be a map from options to values, such as 'threads: 2'");
         }
         return new ConfigFile(file, texts(map));
+    }
+
+    /// What a pipe or a device holds, only reading tells.
+    private static String text(Path file) throws IOException {
+        try (InputStream in = Files.newInputStream(file)) {
+            byte[] bytes = in.readNBytes(MOST_BYTES + 1);
+            if (bytes.length > MOST_BYTES) {
+                throw new UsageException(file + ": is larger than a configuration can be; give a file of YAML or JSON");
+            }
+            return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(bytes)).toString();
+        }
     }
 
     private static Object json(String text) throws JsonProcessingException {

@@ -3,6 +3,7 @@ package ram.cli;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -186,6 +187,13 @@ class ConfigTest {
         Cli.Result r = run("plan", profile, "--config", tagged);
         assertEquals(ExitCode.USAGE, r.exitCode());
         assertFalse(r.err().contains("internal error"), r.err());
+    }
+
+    @Test
+    void aFileWithoutAnEndOrANameIsRefused() {
+        assumeTrue(Files.exists(Path.of("/dev/zero")));
+        assertEquals("ram: /dev/zero: is larger than a configuration can be; give a file of YAML or JSON", run("plan", profile, "--config", "/dev/zero").sentence());
+        assertEquals("ram: --config: the name is empty; give that of a file of YAML or JSON", run("plan", profile, "--config=").sentence());
     }
 
     @Test
