@@ -6,6 +6,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import ram.Count;
 
 /// Sizes in bytes as people write them. Decimal units are powers of 1000, binary ones (`GiB`) of 1024.
 public final class ByteSize {
@@ -31,11 +32,11 @@ public final class ByteSize {
         throw new IllegalArgumentException("'" + text + "' is not a size; write a number of bytes, or a number with kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024), such as 16GB or 15.5GiB");
     }
 
-    /// To be read and to the byte, such as `16.000 GB (16000000000 bytes)`.
+    /// To be read and to the byte, such as `16.000 GB (16000000000 bytes)` or `812 bytes`.
     ///
     /// @throws IllegalArgumentException when negative
     public static String exact(long bytes) {
-        return format(bytes) + " (" + bytes + " bytes)";
+        return bytes >= 0 && bytes < 1000 ? Count.of(bytes, "byte") : format(bytes) + " (" + bytes + " bytes)";
     }
 
     /// In decimal units with three decimals or fewer, such as `16.000 GB`, `812 B`; half rounds up. The unit is chosen after

@@ -35,4 +35,12 @@ class ByteSizeTest {
     void refusesNegativeSizes() {
         assertThrows(IllegalArgumentException.class, () -> ByteSize.format(-1));
     }
+
+    @Test
+    void exactSizes() {
+        assertEquals("1 byte", ByteSize.exact(1));
+        assertEquals("812 bytes", ByteSize.exact(812));
+        assertEquals("1.000 kB (1000 bytes)", ByteSize.exact(1000));
+        assertThrows(IllegalArgumentException.class, () -> ByteSize.exact(-1));
+    }
 }
