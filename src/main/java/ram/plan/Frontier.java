@@ -64,7 +64,7 @@ public record Frontier(List<Point> points, int knee, List<Machine> machines, lon
         Objective objective = request.policy().objective().orElseThrow(() -> new UsageException(
                 "policies that decide module by module have no frontier; use " + String.join(" or ", Policy.labels(Policy::isPriced))));
         if (n < 2 || n > 100_000) {
-            throw new UsageException("the number of budgets must be 2 to 100000, not " + n);
+            throw new UsageException("--budgets must be 2 to 100000, not " + n);
         }
         PlanProblem problem = new PlanProblem(profile, request.within(Limit.NONE));
         long low = request.allowUnsafe() ? problem.smallestUnsafe : problem.smallestSafe;

@@ -66,6 +66,11 @@ class SweepAndExplainTest {
         assertTrue(bits.err().startsWith("ram: --bits applies only to --policy uniform; --policy auto has bits of its own\nram: the policy needs "), bits.err());
     }
 
+    @Test
+    void theNumberOfBudgetsIsThatOfAnOption() {
+        assertEquals("ram: --budgets must be 2 to 100000, not 1\n", Cli.run("sweep", profile, "--budgets", "1").err());
+    }
+
     /// What mint minimises is no divergence, and is not called one.
     @Test
     void mintHasAScaleOfItsOwn() throws IOException {
