@@ -14,6 +14,7 @@ import java.util.OptionalDouble;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import ram.UsageException;
 import ram.format.Format;
@@ -22,6 +23,7 @@ import ram.layout.Architecture;
 import ram.layout.Kind;
 import ram.profile.AnalysisOptions;
 import ram.profile.CurvePoint;
+import ram.profile.ModuleProfile;
 import ram.profile.Profile;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
@@ -246,7 +248,9 @@ public record Manifest(String toolVersion, List<Profile.SourceFile> profiledFile
         boolean sameFiles = Profile.SourceFile.same(profiledFiles, profile.files());
         // what else was measured, and how exactly, changes nothing about what the two have in common
         Optional<String> option = Stream.of("quantizer", "dtype", AnalysisOptions.REWRITE, AnalysisOptions.KEPT_NON_FINITE).filter(k -> !Objects.equals(analysis.get(k), profile.options().get(k))).findFirst();
-        String differs = !sameFiles ? "their source files differ" : option.map(k -> "it was measured with other options (" + k + ")").orElse(null);
+        Set<String> measured = profile.modules().stream().map(ModuleProfile::path).collect(Collectors.toSet());
+        Optional<String> unmeasured = modules.stream().map(ModulePlan::path).filter(p -> !measured.contains(p)).findFirst();
+        String differs = !sameFiles ? "their source files differ" : option.map(k -> "it was measured with other options (" + k + ")").or(() -> unmeasured.map(p -> "it has no measurement of " + p)).orElse(null);
         if (differs != null) {
             throw new UsageException("the profile is not the one that the plan was made from: " + differs + "; analyze the model again or give the right profile");
         }

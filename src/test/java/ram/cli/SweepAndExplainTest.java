@@ -1,10 +1,12 @@
 package ram.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -144,6 +146,20 @@ class SweepAndExplainTest {
         Cli.Result unknown = Cli.run("explain", manifest, "model.layers.9.mlp.down_proj", "--profile", profile);
         assertEquals(2, unknown.exitCode());
         assertEquals("ram: there is no module 'model.layers.9.mlp.down_proj'; did you mean 'model.layers.0.mlp.down_proj'?", unknown.sentence());
+    }
+
+    /// Without it there would be nothing to explain, and that would be no error.
+    @Test
+    void aProfileWithoutTheModulesOfThePlanIsRefused(@TempDir Path dir) throws IOException {
+        Path plan = dir.resolve("plan.json");
+        assertEquals(0, Cli.run("plan", profile, "--budget", "1MB", "-o", plan).exitCode());
+        ObjectNode document = (ObjectNode) new ObjectMapper().readTree(profile.toFile());
+        document.putArray("modules");
+        Path empty = Files.writeString(dir.resolve("empty.json"), document.toString());
+        String sentence = "ram: the profile is not the one that the plan was made from: it has no measurement of model.embed_tokens; analyze the model again or give the right profile\n";
+        assertEquals(sentence, Cli.run("explain", plan, "--profile", empty).err());
+        assertEquals(sentence, Cli.run("report", plan, "--profile", empty, "-o", dir.resolve("report.html")).err());
+        assertFalse(Files.exists(dir.resolve("report.html")));
     }
 
     @Test
