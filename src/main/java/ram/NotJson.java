@@ -24,8 +24,8 @@ public final class NotJson {
         return at == null ? why(fault) : "line " + at.getLineNr() + ", column " + at.getColumnNr() + ": " + why(fault);
     }
 
-    /// Why the text is not JSON, without the places that the parser adds in its own words.
+    /// Why the text is not JSON, without what the parser adds in its own words: places, and how a programmer would allow it.
     public static String why(JsonProcessingException fault) {
-        return fault.getOriginalMessage().lines().findFirst().orElse("").split(" \\(start marker at | at \\[Source| in \\[Source|\\[Source", 2)[0].strip();
+        return fault.getOriginalMessage().lines().findFirst().orElse("").split(" \\(start marker at | at \\[Source| in \\[Source|\\[Source|: enable `", 2)[0].strip();
     }
 }

@@ -140,6 +140,15 @@ class GateTest {
         }
     }
 
+    /// JSON has no such number.
+    @Test
+    void aNumberThatIsNone() throws IOException {
+        Path file = Files.writeString(folder.resolve("infinite.json"), "{\"schema\": \"ram.manifest/1\", \"layers\": NaN}");
+        Cli.Result r = Cli.run("gate", file, "--max-kl", "1");
+        assertEquals(5, r.exitCode());
+        assertEquals("ram: " + file + ": is not valid JSON (line 1, column 43: Non-standard token 'NaN'); create the file again\n", r.err());
+    }
+
     @Test
     void nothingDemandedOrNothingThere() throws IOException {
         assertEquals(2, Cli.run("gate", manifest).exitCode());
