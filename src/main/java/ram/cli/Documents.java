@@ -11,11 +11,13 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import picocli.CommandLine.Model.CommandSpec;
 import ram.InputException;
 import ram.NotJson;
 import ram.document.JsonDocument;
+import ram.document.JsonFields;
 import ram.eval.EvalDocuments;
 
 /// Which of the program's documents a file is.
@@ -55,7 +57,14 @@ final class Documents {
         if (!schema(file).equals(EvalDocuments.SCHEMA)) {
             throw InputException.in(file, "is not an evaluation; give what ram eval --json printed");
         }
-        return JsonDocument.read(file, EvalDocuments.SCHEMA, Map.of()).tree();
+        JsonFields document = JsonDocument.read(file, EvalDocuments.SCHEMA, Map.of());
+        // what is missing of the figures counts as not measured, but of which model has to be known
+        List<JsonFields> models = document.objects("models");
+        models.forEach(m -> m.text("name"));
+        if (models.isEmpty()) {
+            throw document.wrong("models", "is empty");
+        }
+        return document.tree();
     }
 
     /// The manifest that is meant: a file, or that of an output folder.

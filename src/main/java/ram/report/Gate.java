@@ -151,7 +151,8 @@ public final class Gate {
 
     private static Check increase(String name, String model, String what, double value, double reference, double most) {
         double relative = value / reference - 1;
-        return new Check(name, model, relative <= most, relative, most, String.format(Locale.ROOT, "%s is %.4f, %+.2f %% against the reference, at most %+.2f %% is allowed", what, value, 100 * relative, 100 * most));
+        String found = Double.isNaN(relative) ? what + " or of the reference was not measured" : String.format(Locale.ROOT, "%s is %.4f, %+.2f %% against the reference", what, value, 100 * relative);
+        return new Check(name, model, relative <= most, relative, most, found + String.format(Locale.ROOT, ", at most %+.2f %% is allowed", 100 * most));
     }
 
     private static Check bits(Manifest manifest, long fewest) {

@@ -183,6 +183,20 @@ class GateTest {
     }
 
     @Test
+    void anEvaluationWithoutModelsIsRefused() throws IOException {
+        for (String[] wrong : new String[][] {{"\"x\"", "models is not a list"}, {"[]", "models is empty"}, {"[{}]", "models[0].name is missing"}, {"[{\"name\": 5}]", "models[0].name is not text"}}) {
+            Path file = Files.writeString(folder.resolve("wrong.json"), "{\"schema\": \"ram.evaluation/1\", \"reference\": \"a\", \"models\": " + wrong[0] + "}");
+            for (Cli.Result r : List.of(Cli.run("gate", file, "--max-kl", "1"), Cli.run("report", manifest, "--eval", file, "-o", folder.resolve("wrong.html")))) {
+                assertEquals(5, r.exitCode(), r.out());
+                assertEquals("ram: " + file + ": " + wrong[1] + "; create the file again\n", r.err());
+            }
+        }
+        Cli.Result r = Cli.run("gate", evaluation(e -> ((ObjectNode) e.at("/models/1")).remove("perplexity")), "--max-ppl-increase", "1%");
+        assertEquals(3, r.exitCode());
+        assertTrue(r.out().startsWith("FAILED  max-ppl-increase: perplexity of quantized or of the reference was not measured, at most +1.00 % is allowed\n"), r.out());
+    }
+
+    @Test
     void aModelThatWasNotComparedHoldsNoLimit() throws IOException {
         Cli.Result r = Cli.run("gate", evaluation(e -> ((ArrayNode) e.path("models")).addObject().put("name", "other")), "--max-kl", "1");
         assertEquals(3, r.exitCode());
