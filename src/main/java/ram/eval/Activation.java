@@ -1,23 +1,32 @@
 package ram.eval;
 
-/// What a feed-forward part does to the outputs of its gate.
+/// What a feed-forward part does to the outputs of its gate, or of its first projection where it has none.
 public enum Activation {
-    SILU, GELU, GELU_TANH;
+    SILU, GELU, GELU_TANH,
+    /// The square of what is above 0.
+    RELU_SQUARED;
 
     private static final double SQRT_2_OVER_PI = 0.7978845608028654;
     private static final double CUBIC = 0.044715;
 
-    /// `gate ← f(gate) · up` for the elements `from … to`.
-    void apply(float[] gate, float[] up, int from, int to) {
+    /// `x ← f(x)` for the elements `from … to`.
+    void apply(float[] x, int from, int to) {
+        if (this == RELU_SQUARED) {
+            for (int i = from; i < to; i++) {
+                float positive = Math.max(0, x[i]);
+                x[i] = positive * positive;
+            }
+            return;
+        }
         int n = to - from;
         float[] e = new float[n];
         for (int i = 0; i < n; i++) {
-            e[i] = exponent(gate[from + i]);
+            e[i] = exponent(x[from + i]);
         }
         Exp.exp(e, 0, n, 0);
         for (int i = 0; i < n; i++) {
-            float x = gate[from + i];
-            gate[from + i] = (this == GELU ? (float) (x * normal(x, e[i])) : x / (1 + e[i])) * up[from + i];
+            float v = x[from + i];
+            x[from + i] = this == GELU ? (float) (v * normal(v, e[i])) : v / (1 + e[i]);
         }
     }
 
@@ -27,6 +36,7 @@ public enum Activation {
             case SILU -> -x;
             case GELU_TANH -> (float) (-2 * SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
             case GELU -> -x * x / 2;
+            case RELU_SQUARED -> 0;
         };
     }
 

@@ -115,6 +115,21 @@ final class Attention {
         }, _ -> { });
     }
 
+    /// Multiplies queries by what they grow to at their positions.
+    void grow(float[] q, List<Integer> lengths, NetworkShape.Growth growth) {
+        int width = shape.heads() * shape.headDim();
+        int at = 0;
+        for (int length : lengths) {
+            for (int p = 0; p < length; p++) {
+                float factor = growth.at(p);
+                for (int i = 0; i < width; i++) {
+                    q[at + i] *= factor;
+                }
+                at += width;
+            }
+        }
+    }
+
     private void rotate(float[] x, int from, int length, int heads, Rope rope, float[] table) {
         int d = shape.headDim();
         int n = rope.frequencies().length;

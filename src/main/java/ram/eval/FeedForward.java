@@ -1,13 +1,20 @@
 package ram.eval;
 
 import java.util.Arrays;
+import java.util.Comparator;
+import java.util.Optional;
+import java.util.stream.IntStream;
 import ram.InputException;
 import ram.numeric.Kernels;
 import ram.numeric.Workers;
 import ram.tensor.Rows;
 
-/// The feed-forward part of a layer: a gated network, or a mixture of such networks as experts.
+/// The feed-forward part of a layer: a gated network or one without a gate, or a mixture of gated networks as experts.
 final class FeedForward {
+    /// Values that one task puts through the activation.
+    private static final int GRAIN = 1 << 14;
+    private static final float[] NO_CORRECTION = {};
+
     private final NetworkShape shape;
     private final Linears linears;
     private final Workers workers;
@@ -18,26 +25,39 @@ final class FeedForward {
         this.workers = workers;
     }
 
-    /// What a mixture makes of its inputs, shared expert included.
-    float[] mixture(String path, int experts, float[] x) {
-        float[] out = routed(path, experts, x);
-        if (shape.mixture().sharedExpert()) {
-            float[] gate = linears.apply(path + ".shared_expert_gate", 1, shape.hidden(), x);
-            addShared(gate, down(path + ".shared_expert", middle(path + ".shared_expert", x)), out);
-        }
+    /// What a mixture adds to the states, shared expert included.
+    float[] mixture(int l, float[] x) {
+        float[] out = routed(l, x);
+        shape.shared(l).ifPresent(path -> addShared(l, x, linears.apply(path + ".down_proj", gated(path, x)), out));
         return out;
     }
 
-    /// Adds what the shared expert makes; how much of it counts for a token is the sigmoid of its gate.
-    void addShared(float[] gate, float[] shared, float[] out) {
+    /// Adds what the shared expert makes; how much of it counts for a token is the sigmoid of its gate, where it has one.
+    ///
+    /// @param x what entered the mixture
+    void addShared(int l, float[] x, float[] shared, float[] out) {
         int hidden = shape.hidden();
-        for (int t = 0; t < gate.length; t++) {
-            Kernels.addScaled(1 / (1 + Exp.exp(-gate[t])), shared, t * hidden, out, t * hidden, hidden);
+        float branch = shape.factors().branch();
+        Optional<float[]> gate = shape.sharedGate(l).map(path -> linears.apply(path, 1, hidden, x));
+        for (int t = 0; t < out.length / hidden; t++) {
+            float open = gate.isPresent() ? 1 / (1 + Exp.exp(-gate.get()[t])) : 1;
+            Kernels.addScaled(branch * open, shared, t * hidden, out, t * hidden, hidden);
         }
     }
 
+    /// What enters the output projection of a dense layer.
+    float[] middle(int l, float[] x) {
+        String path = shape.feedForward(l);
+        if (shape.dense().gated()) {
+            return gated(path, x);
+        }
+        float[] out = linears.apply(path + "." + shape.dense().up(), x);
+        workers.forRanges(out.length, GRAIN, (from, to) -> shape.dense().activation().apply(out, from, to));
+        return out;
+    }
+
     /// What enters the output projection of a gated network.
-    float[] middle(String path, float[] x) {
+    float[] gated(String path, float[] x) {
         String fused = path + ".gate_up_proj";
         if (linears.has(fused)) {
             int width = Math.toIntExact(linears.matrix(fused).rows() / 2);
@@ -51,33 +71,31 @@ final class FeedForward {
         return gate;
     }
 
-    /// The outputs of a gated network.
-    float[] down(String path, float[] middle) {
-        int width = linears.matrix(path + ".down_proj").columns();
-        return linears.apply(path + ".down_proj", shape.hidden(), width, middle);
-    }
-
     /// `gate ← f(gate) · up`.
     void activate(float[] gate, float[] up) {
-        workers.forRanges(gate.length, 1 << 14, (from, to) -> shape.activation().apply(gate, up, from, to));
+        workers.forRanges(gate.length, GRAIN, (from, to) -> {
+            shape.dense().activation().apply(gate, from, to);
+            for (int i = from; i < to; i++) {
+                gate[i] *= up[i];
+            }
+        });
     }
 
     /// Each token passes the experts that its router ranks highest; their outputs are added in the order of the experts.
-    private float[] routed(String path, int experts, float[] x) {
+    private float[] routed(int l, float[] x) {
         int hidden = shape.hidden();
-        int tokens = x.length / hidden;
-        float[] scores = linears.apply(path + ".gate", experts, hidden, x);
-        Rows gate = linears.unbiased(path + ".switch_mlp.gate_proj");
-        Rows up = linears.unbiased(path + ".switch_mlp.up_proj");
-        Rows down = linears.unbiased(path + ".switch_mlp.down_proj");
+        int experts = shape.experts(l);
+        Rows gate = linears.unbiased(shape.stack(l, "gate_proj"));
+        Rows up = linears.unbiased(shape.stack(l, "up_proj"));
+        Rows down = linears.unbiased(shape.stack(l, "down_proj"));
         int width = Math.toIntExact(up.rows() / experts);
         boolean fits = gate.rows() == (long) width * experts && up.rows() == gate.rows() && down.rows() == (long) hidden * experts
                 && gate.columns() == hidden && up.columns() == hidden && down.columns() == width;
         if (!fits) {
-            throw new InputException("the experts of " + path + " do not have the shapes that config.json implies; verify the folder");
+            throw new InputException("the experts of " + shape.feedForward(l) + " do not have the shapes that config.json implies; verify the folder");
         }
-        Routes routes = route(scores, experts);
-        float[] out = new float[tokens * hidden];
+        Routes routes = route(l, x);
+        float[] out = new float[x.length];
         for (int e = 0; e < experts; e++) {
             if (routes.count(e) == 0) {
                 continue;
@@ -92,22 +110,20 @@ final class FeedForward {
         return out;
     }
 
-    /// The experts that tokens pass, from the router's output.
-    ///
-    /// @param scores `tokens · experts` values
-    Routes route(float[] scores, int experts) {
-        int tokens = scores.length / experts;
-        int perToken = shape.mixture().perToken();
+    /// The experts that tokens pass, and their shares of what is added to the states.
+    Routes route(int l, float[] x) {
+        int experts = shape.experts(l);
+        float[] outputs = linears.apply(shape.router(l), experts, shape.hidden(), x);
+        float[] correction = shape.mixture().routing().correction().map(name -> linears.vector(shape.feedForward(l) + "." + name, experts)).orElse(NO_CORRECTION);
+        int tokens = outputs.length / experts;
         int[][] chosen = new int[experts][tokens];
         int[] counts = new int[experts];
         float[][] shares = new float[experts][tokens];
-        float[] row = new float[experts];
         for (int t = 0; t < tokens; t++) {
-            System.arraycopy(scores, t * experts, row, 0, experts);
-            float[] share = shares(row, perToken);
+            double[] share = shares(Arrays.copyOfRange(outputs, t * experts, (t + 1) * experts), correction);
             for (int e = 0; e < experts; e++) {
                 if (share[e] >= 0) {
-                    shares[e][counts[e]] = share[e];
+                    shares[e][counts[e]] = (float) (share[e] * shape.factors().branch());
                     chosen[e][counts[e]++] = t;
                 }
             }
@@ -119,36 +135,65 @@ final class FeedForward {
         return new Routes(chosen, shares, shape.hidden());
     }
 
-    /// Softmax of a token's scores, -1 for the experts that it does not pass. Of equal scores the first expert wins.
-    private float[] shares(float[] scores, int perToken) {
-        int experts = scores.length;
-        float[] share = new float[experts];
-        Arrays.fill(share, -1);
+    /// A token's shares, -1 for the experts that it does not pass. Of equal ranks the first expert wins.
+    ///
+    /// @param correction empty for none
+    private double[] shares(float[] outputs, float[] correction) {
+        NetworkShape.Routing routing = shape.mixture().routing();
+        int experts = outputs.length;
+        double[] scores = new double[experts];
         double max = Double.NEGATIVE_INFINITY;
-        for (float s : scores) {
-            max = Math.max(max, s);
+        for (float o : outputs) {
+            max = Math.max(max, o);
         }
+        boolean softmax = routing.scores() == NetworkShape.Scores.SOFTMAX;
         double all = 0;
-        for (float s : scores) {
-            all += StrictMath.exp(s - max);
+        for (int e = 0; e < experts; e++) {
+            scores[e] = softmax ? StrictMath.exp(outputs[e] - max) : 1 / (1 + StrictMath.exp(-outputs[e]));
+            all += scores[e];
         }
+        boolean some = routing.best() < routing.groups();
+        double[] ranks = new double[experts];
+        for (int e = 0; e < experts; e++) {
+            scores[e] /= softmax ? all : 1;
+            // where nothing is added, outputs have the same order, and still differ where scores are too small to
+            ranks[e] = correction.length > 0 || some ? scores[e] + (correction.length > 0 ? correction[e] : 0) : outputs[e];
+        }
+        if (some) {
+            leaveOut(ranks, routing);
+        }
+        double[] share = new double[experts];
+        Arrays.fill(share, -1);
         double picked = 0;
-        for (int i = 0; i < perToken; i++) {
+        for (int i = 0; i < shape.mixture().perToken(); i++) {
             int best = -1;
             for (int e = 0; e < experts; e++) {
-                if (share[e] < 0 && (best < 0 || scores[e] > scores[best])) {
+                if (share[e] < 0 && (best < 0 || ranks[e] > ranks[best])) {
                     best = e;
                 }
             }
-            share[best] = 0;
-            picked += StrictMath.exp(scores[best] - max);
+            share[best] = scores[best];
+            picked += scores[best];
         }
-        double total = shape.mixture().normalized() ? picked : all;
+        double total = routing.normalized() ? picked : 1;
         for (int e = 0; e < experts; e++) {
-            if (share[e] == 0) {
-                share[e] = (float) (StrictMath.exp(scores[e] - max) / total);
-            }
+            share[e] = share[e] < 0 ? -1 : share[e] / total * routing.factor();
         }
         return share;
+    }
+
+    /// As in mlx_lm, the experts of groups that are not among the best rank with 0, which is below the others unless corrections are negative.
+    private static void leaveOut(double[] ranks, NetworkShape.Routing routing) {
+        int size = ranks.length / routing.groups();
+        double[] sums = new double[routing.groups()];
+        for (int g = 0; g < sums.length; g++) {
+            double[] sorted = Arrays.copyOfRange(ranks, g * size, (g + 1) * size);
+            Arrays.sort(sorted);
+            sums[g] = sorted[size - 1] + (size > 1 ? sorted[size - 2] : 0);
+        }
+        int[] worst = IntStream.range(0, sums.length).boxed().sorted(Comparator.comparingDouble(g -> sums[g])).mapToInt(Integer::intValue).toArray();
+        for (int i = 0; i < routing.groups() - routing.best(); i++) {
+            Arrays.fill(ranks, worst[i] * size, (worst[i] + 1) * size, 0);
+        }
     }
 }

@@ -45,14 +45,16 @@ public final class ForwardPass {
         long attentionFloats = 4L * shape.heads() * shape.headDim() + 2L * shape.kvHeads() * shape.headDim();
         long widest = 0;
         for (int l = 0; l < shape.layers(); l++) {
-            widest = Math.max(widest, widest(shape.feedForward(l), shape.experts(l)));
+            widest = Math.max(widest, widest(l));
         }
         return 4 * (2L * shape.hidden() + Math.max(attentionFloats, shape.hidden() + 3 * widest));
     }
 
-    private long widest(String path, int experts) {
-        return experts == 0 ? Math.max(linears.rows(path + ".up_proj"), linears.rows(path + ".gate_up_proj"))
-                : Math.max(linears.rows(path + ".shared_expert.up_proj"), Math.max(shape.hidden(), linears.rows(path + ".switch_mlp.up_proj") / experts));
+    private long widest(int l) {
+        String path = shape.feedForward(l);
+        long shared = shape.shared(l).map(expert -> linears.rows(expert + ".up_proj")).orElse(0L);
+        return shape.experts(l) == 0 ? Math.max(linears.rows(path + "." + shape.dense().up()), linears.rows(path + ".gate_up_proj"))
+                : Math.max(shared, Math.max(shape.hidden(), linears.rows(shape.stack(l, "up_proj")) / shape.experts(l)));
     }
 
     /// Told after each layer, for progress.
@@ -101,8 +103,10 @@ public final class ForwardPass {
     }
 
     private void layer(int l, List<float[]> states, Map<Rope, float[]> tables) {
-        addTo(states, attentionOutput(l, attend(l, attentionInput(l, states), lengths(states), tables)));
-        addTo(states, feedForward(l, feedForwardInput(l, states)));
+        float[] attended = attentionOutput(l, attend(l, attentionInput(l, states), lengths(states), tables));
+        float[] fed = shape.dense().parallel() ? feedForward(l, feedForwardInput(l, states)) : null;
+        addTo(states, attended);
+        addTo(states, fed == null ? feedForward(l, feedForwardInput(l, states)) : fed);
         for (float[] s : states) {
             requireFinite(l, s);
         }
@@ -125,6 +129,8 @@ public final class ForwardPass {
     }
 
     /// What enters the feed-forward part.
+    ///
+    /// @param states that the layer's attention has been added to; those before it where both are parallel
     public float[] feedForwardInput(int l, List<float[]> states) {
         return normalized(joined(states), l, shape.norms().feedForward());
     }
@@ -133,6 +139,11 @@ public final class ForwardPass {
     public List<String> attentionReaders(int l) {
         String path = shape.attention(l);
         return linears.fusedOr(path + ".qkv_proj", path + ".q_proj", path + ".k_proj", path + ".v_proj");
+    }
+
+    /// Paths of the modules that read what [#feedForwardInput] returns, in a dense layer.
+    public List<String> feedForwardReaders(int l) {
+        return shape.dense().gated() ? gatedReaders(shape.feedForward(l)) : List.of(shape.feedForward(l) + "." + shape.dense().up());
     }
 
     /// Paths of the modules of a gated network that read its inputs.
@@ -159,17 +170,28 @@ public final class ForwardPass {
                     linears.apply(path + ".v_proj", kvWidth, shape.hidden(), x)};
         float[] q = parts[0];
         float[] k = parts[1];
-        if (shape.norms().queriesAndKeys() != NetworkShape.QkNorm.NONE) {
-            boolean each = shape.norms().queriesAndKeys() == NetworkShape.QkNorm.HEAD;
-            normalize(q, path + ".q_norm", each ? shape.headDim() : qWidth);
-            normalize(k, path + ".k_norm", each ? shape.headDim() : kvWidth);
-        }
+        NetworkShape.HeadNorms norms = shape.norms().queriesAndKeys();
         NetworkShape.Positions positions = shape.positions().get(l);
+        if (!norms.afterRotation()) {
+            normalizeHeads(path, norms, q, k);
+        }
         positions.rope().ifPresent(rope -> {
             attention.rotate(q, lengths, shape.heads(), rope, tables.get(rope));
             attention.rotate(k, lengths, shape.kvHeads(), rope, tables.get(rope));
         });
+        if (norms.afterRotation()) {
+            normalizeHeads(path, norms, q, k);
+        }
+        shape.factors().growth().ifPresent(growth -> attention.grow(q, lengths, growth));
         return attention.apply(q, k, parts[2], lengths, positions.window());
+    }
+
+    private void normalizeHeads(String path, NetworkShape.HeadNorms norms, float[] q, float[] k) {
+        if (norms.kind() != NetworkShape.QkNorm.NONE) {
+            boolean each = norms.kind() == NetworkShape.QkNorm.HEAD;
+            normalize(q, path + "." + norms.query(), shape.headDim() * (each ? 1 : shape.heads()));
+            normalize(k, path + "." + norms.key(), shape.headDim() * (each ? 1 : shape.kvHeads()));
+        }
     }
 
     /// What the attention adds to the states.
@@ -184,20 +206,28 @@ public final class ForwardPass {
     ///
     /// @param x of [#feedForwardInput]
     public float[] feedForward(int l, float[] x) {
-        String path = shape.feedForward(l);
-        return shape.experts(l) == 0 ? feedForwardOutput(l, middle(path, x)) : scaled(feedForward.mixture(path, shape.experts(l), x));
+        return shape.experts(l) == 0 ? feedForwardOutput(l, middle(l, x)) : feedForward.mixture(l, x);
+    }
+
+    /// What enters the output projection of a dense layer's feed-forward part.
+    ///
+    /// @param x of [#feedForwardInput]
+    public float[] middle(int l, float[] x) {
+        return feedForward.middle(l, x);
     }
 
     /// What enters the output projection of a gated network.
-    public float[] middle(String path, float[] x) {
-        return feedForward.middle(path, x);
+    public float[] gated(String path, float[] x) {
+        return feedForward.gated(path, x);
     }
 
     /// What a dense layer's feed-forward part adds to the states.
     ///
     /// @param middle of [#middle]
     public float[] feedForwardOutput(int l, float[] middle) {
-        return scaled(normalized(feedForward.down(shape.feedForward(l), middle), l, shape.norms().feedForwardOutput()));
+        String down = shape.denseDown(l);
+        float[] out = linears.apply(down, shape.hidden(), linears.matrix(down).columns(), middle);
+        return scaled(normalized(out, l, shape.norms().feedForwardOutput()));
     }
 
     /// `gate ← f(gate) · up` with the activation of the model.
@@ -205,18 +235,18 @@ public final class ForwardPass {
         feedForward.activate(gate, up);
     }
 
-    /// The experts that tokens pass, from the router's output.
+    /// The experts that tokens pass, by the router of a layer.
     ///
-    /// @param scores `tokens · experts` values
-    public Routes route(float[] scores, int experts) {
-        return feedForward.route(scores, experts);
+    /// @param x of [#feedForwardInput]
+    public Routes route(int l, float[] x) {
+        return feedForward.route(l, x);
     }
 
-    /// Adds what the shared expert makes, as much of it as its gate lets count.
+    /// Adds what the shared expert makes, as much of it as counts.
     ///
-    /// @param gate one value per token
-    public void addShared(float[] gate, float[] shared, float[] out) {
-        feedForward.addShared(gate, shared, out);
+    /// @param x of [#feedForwardInput]
+    public void addShared(int l, float[] x, float[] shared, float[] out) {
+        feedForward.addShared(l, x, shared, out);
     }
 
     /// The outputs of a linear module, additive bias included.
@@ -285,15 +315,25 @@ public final class ForwardPass {
         return x;
     }
 
-    /// Root-mean-square norm of each stretch of `width` values.
+    /// Normalises each stretch of `width` values.
     private void normalize(float[] x, String path, int width) {
+        NetworkShape.Norms norms = shape.norms();
         float[] weight = linears.vector(path + ".weight", width);
-        float offset = shape.norms().offset();
+        Optional<float[]> bias = linears.bias(path, width);
         workers.forRanges(x.length, Math.max(1, (1 << 15) / width) * width, (from, to) -> {
             for (int at = from; at < to; at += width) {
-                float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + shape.norms().eps()));
+                if (norms.centered()) {
+                    float mean = (float) (Kernels.sum(x, at, width) / width);
+                    for (int i = at; i < at + width; i++) {
+                        x[i] -= mean;
+                    }
+                }
+                float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + norms.eps()));
                 for (int i = 0; i < width; i++) {
-                    x[at + i] = x[at + i] * factor * (weight[i] + offset);
+                    x[at + i] = x[at + i] * factor * (weight[i] + norms.offset());
+                }
+                if (bias.isPresent()) {
+                    Kernels.addScaled(1, bias.get(), 0, x, at, width);
                 }
             }
         });

@@ -1,6 +1,7 @@
 package ram.eval;
 
 import java.util.List;
+import java.util.Optional;
 import ram.InputException;
 import ram.tensor.Rows;
 
@@ -54,6 +55,14 @@ final class Linears {
             throw InputException.in(weights.config().file(), "implies " + length + " elements for " + name + ", but " + v.length + " are stored");
         }
         return v;
+    }
+
+    /// The additive bias of a module or norm, if it has one.
+    ///
+    /// @throws InputException when it has another length
+    Optional<float[]> bias(String path, int length) {
+        String name = path + ".bias";
+        return weights.vector(name).map(_ -> vector(name, length));
     }
 
     /// The outputs of a module, additive bias included.

@@ -8,13 +8,14 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
-import java.util.Collections;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.function.IntBinaryOperator;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import ram.InputException;
@@ -28,10 +29,13 @@ final class NetworkReader {
     private static final int LARGEST = 1 << 24;
     private static final int MOST_LAYERS = 10_000;
     private static final String CONTEXT = "original_max_position_embeddings";
-    private static final Set<String> SILU = Set.of("silu", "swish");
     private static final Set<String> GELU = Set.of("gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_tanh");
+    /// What config.json may call each. Which of two kinds of gelu a model has is a matter of its family.
+    private static final Map<Activation, Set<String>> ACTIVATIONS = Map.of(Activation.SILU, new LinkedHashSet<>(List.of("silu", "swish")), Activation.GELU, GELU, Activation.GELU_TANH, GELU,
+            Activation.RELU_SQUARED, Set.of("relu2"));
 
-    /// The rules of each family, by model_type. A family `like` another has all rules of that but those that it says itself.
+    /// The rules of each family, by model_type; of a wrapper, where they depend on it, by that, a slash and the model_type of its language model.
+    /// A family `like` another has all rules of that but those that it says itself.
     private static final Map<String, JsonNode> RULES = rules();
 
     private final ModelConfig file;
@@ -42,9 +46,11 @@ final class NetworkReader {
 
     NetworkReader(ModelConfig file) {
         this.file = file;
-        rules = RULES.get(file.modelType());
+        String inside = ModelClass.scope(file).path("model_type").asText();
+        rules = RULES.getOrDefault(file.modelType() + "/" + inside, RULES.get(file.modelType()));
         if (rules == null) {
-            throw refused("is of model_type '" + file.modelType() + "', which the evaluation cannot run; it runs " + String.join(", ", RULES.keySet()));
+            throw refused("is of model_type '" + file.modelType() + "', which the evaluation cannot run; it runs "
+                    + RULES.keySet().stream().filter(t -> t.indexOf('/') < 0).collect(Collectors.joining(", ")));
         }
         config = ModelClass.withDefaults(file);
         json = config.json();
@@ -84,10 +90,10 @@ final class NetworkReader {
 
     /// The scaling of rotations that the class reads; a missing node where it reads none.
     private JsonNode scaling() {
-        JsonNode scaling = json.path("rope_scaling");
+        JsonNode scaling = json.path(rules.has("rope_in") ? rules.path("rope_in").asText() : "rope_scaling");
         JsonNode known = rules.path("rope_scaling");
         if (!known.isArray()) {
-            return known.asBoolean(true) ? scaling : MissingNode.getInstance();
+            return known.asBoolean(true) || known.isTextual() ? scaling : MissingNode.getInstance();
         }
         boolean read = known.valueStream().anyMatch(t -> t.asText().equals(scaling.path("type").asText()));
         // such a class reads the length of its training beside it
@@ -105,9 +111,8 @@ final class NetworkReader {
         if (kvHeads < 1 || heads % kvHeads != 0 || headDim < 2 || headDim % 2 != 0) {
             throw refused("has " + heads + " heads, " + kvHeads + " key-value heads and a head_dim of " + headDim + ", which do not go together");
         }
-        Activation activation = Activation.valueOf(rules.path("activation").asText("silu").toUpperCase(Locale.ROOT));
         return new NetworkShape(rules.path("prefix").asText(""), hidden, layers, vocabulary(), heads, kvHeads, headDim, positions(layers, headDim), norms(),
-                activation, factors(hidden, headDim), mixture(layers));
+                dense(), factors(headDim), mixture(layers));
     }
 
     private void requireKnown() {
@@ -116,10 +121,13 @@ final class NetworkReader {
             throw refused("has a language model of model_type '" + text + "', which the evaluation cannot run");
         }
         String activation = json.path("hidden_act").asText("");
-        Set<String> usual = rules.has("activation") ? GELU : SILU;
+        Set<String> usual = ACTIVATIONS.get(activation());
         if (!activation.isEmpty() && !usual.contains(activation)) {
-            throw refused("asks for the activation '" + activation + "'; the evaluation knows " + (rules.has("activation") ? "gelu" : "silu") + " only in models of this type");
+            throw refused("asks for the activation '" + activation + "'; the evaluation knows " + (usual == GELU ? "gelu" : usual.iterator().next()) + " only in models of this type");
         }
+        rules.path("unknown").valueStream().map(JsonNode::asText).filter(key -> json.path(key).asBoolean()).findFirst().ifPresent(key -> {
+            throw refused("asks for " + key + ", which the evaluation does not know");
+        });
         if (json.path("partial_rotary_factor").asDouble(1) != 1 && !ModelClass.reads(file, "partial_rotary_factor")) {
             throw refused("has a partial_rotary_factor, which mlx_lm's " + file.modelType() + " does not read: it turns all of a head; remove it if the model was trained so");
         }
@@ -146,25 +154,57 @@ final class NetworkReader {
         return value;
     }
 
-    private float positive(String key) {
+    private double positive(String key) {
         double value = json.path(key).asDouble();
         if (!(value > 0 && value <= Float.MAX_VALUE)) {
             throw refused("has no usable " + key + "; download it again");
         }
-        return (float) value;
+        return value;
+    }
+
+    /// What a rule asks for: a number, a key of config.json, or `a/b`, `sqrt(a)` or `bfloat16(a)` of such.
+    private double value(String formula) {
+        int slash = formula.indexOf('/');
+        if (slash > 0) {
+            return value(formula.substring(0, slash)) / value(formula.substring(slash + 1));
+        }
+        int open = formula.indexOf('(');
+        if (open > 0) {
+            double inner = value(formula.substring(open + 1, formula.length() - 1));
+            return formula.startsWith("sqrt") ? Math.sqrt(inner) : Decoder.round(DType.BF16, (float) inner);
+        }
+        return Character.isDigit(formula.charAt(0)) ? Double.parseDouble(formula) : positive(formula);
+    }
+
+    private float factor(String rule, double otherwise) {
+        return (float) (rules.has(rule) ? value(rules.path(rule).asText()) : otherwise);
+    }
+
+    /// Whether a rule holds: `true`, or the key of config.json that says so.
+    private boolean holds(JsonNode rule) {
+        return rule.isTextual() ? json.path(rule.asText()).asBoolean() : rule.asBoolean();
     }
 
     private List<NetworkShape.Positions> positions(int layers, int headDim) {
-        if (rules.path("windows").asText().equals("sliding_window_pattern") && number("sliding_window_pattern") > layers) {
+        String windows = rules.path("windows").asText();
+        if (windows.equals("sliding_window_pattern") && number("sliding_window_pattern") > layers) {
             throw refused("has no layer without a window, as its sliding_window_pattern is larger than the number of layers; mlx_lm does not run such a model, correct it");
         }
-        JsonNode types = rules.path("windows").asText().equals("layer_types") ? json.path("layer_types") : MissingNode.getInstance();
+        String letters = windows.equals("letters") ? letters() : "";
+        if (!letters.isEmpty() && (letters.indexOf('L') < 0 || letters.indexOf('G') < 0)) {
+            throw refused("has a sliding_window_pattern without L or without G; mlx_lm does not run such a model, correct it");
+        }
+        JsonNode types = windows.equals("layer_types") ? json.path("layer_types") : MissingNode.getInstance();
         if (types.isArray() && (types.size() != layers || types.valueStream().noneMatch(t -> t.asText().equals("full_attention")))) {
             throw refused("has layer_types that do not name one type for each layer, or none with full attention; mlx_lm does not run such a model, correct them");
         }
-        Optional<Rope> global = Optional.of(Rope.of(config, headDim, json.path("rope_theta").asDouble(10_000), scaling(), adjacent()));
+        JsonNode bases = rules.has("rope_in") ? json.path(rules.path("rope_in").asText()) : json;
+        if (rules.has("rope_in") && !bases.path("rope_theta").isNumber()) {
+            throw refused("has no rope_theta in its " + rules.path("rope_in").asText() + "; mlx_lm does not run such a model, download it again");
+        }
+        Optional<Rope> global = Optional.of(rope(headDim, bases.path("rope_theta").asDouble(10_000), scaling()));
         Optional<Rope> local = !rules.has("window_rope_theta") ? global
-                : Optional.of(Rope.of(config, headDim, json.path(rules.path("window_rope_theta").asText()).asDouble(), MissingNode.getInstance(), adjacent()));
+                : Optional.of(rope(headDim, json.path(rules.path("window_rope_theta").asText()).asDouble(), MissingNode.getInstance()));
         List<NetworkShape.Positions> out = new ArrayList<>();
         for (int l = 0; l < layers; l++) {
             int window = slides(l) ? json.path("sliding_window").asInt(0) : 0;
@@ -173,22 +213,46 @@ final class NetworkReader {
         return out;
     }
 
-    private boolean adjacent() {
-        return ModelClass.reads(file, "rope_traditional") && json.path("rope_traditional").asBoolean();
+    private Rope rope(int headDim, double base, JsonNode scaling) {
+        boolean adjacent = rules.path("rope_adjacent").asBoolean() || ModelClass.reads(file, "rope_traditional") && json.path("rope_traditional").asBoolean();
+        double dims = rules.has("rope_dims") ? number(rules.path("rope_dims").asText()) : headDim * json.path("partial_rotary_factor").asDouble(1);
+        if (rules.path("rope_scaling").asText().equals("alpha")) {
+            // whatever type it says
+            double alpha = scaling.path("alpha").asDouble(1);
+            return Rope.of(config, headDim, dims, base * Math.pow(alpha, headDim / (headDim - 2.0)), MissingNode.getInstance(), adjacent);
+        }
+        return Rope.of(config, headDim, dims, base, scaling, adjacent);
+    }
+
+    /// Of the layers in turn, again and again: L has a window, G none. Empty where config.json says none.
+    private String letters() {
+        JsonNode letters = json.path("sliding_window_pattern");
+        return letters.isTextual() ? letters.asText() : "";
     }
 
     /// As in mlx_lm, only layers that `layer_types` calls sliding have a window, in families whose class reads that: a `sliding_window` without `layer_types`
-    /// has no effect there. In others all but every so-manieth have.
+    /// has no effect there, unless a rule says what is then usual. In others all but every so-manieth have, or those with the letter L.
     private boolean slides(int layer) {
         return switch (rules.path("windows").asText()) {
-            case "layer_types" -> json.path("layer_types").path(layer).asText("").equals("sliding_attention");
+            case "layer_types" -> json.path("layer_types").isArray() ? json.path("layer_types").path(layer).asText("").equals("sliding_attention")
+                    : rules.has("usual_pattern") && (layer + 1) % rules.path("usual_pattern").asInt() != 0;
             case "sliding_window_pattern" -> (layer + 1) % number("sliding_window_pattern") != 0;
+            case "letters" -> !letters().isEmpty() && letters().charAt(layer % letters().length()) == 'L';
             default -> false;
         };
     }
 
     /// Whether a layer turns queries and keys by their positions.
     private boolean turns(int layer, int layers) {
+        switch (rules.path("rope_only").asText()) {
+            case "windows" -> {
+                return slides(layer);
+            }
+            case "windows_if_any" -> {
+                return slides(layer) || IntStream.range(0, layers).noneMatch(this::slides);
+            }
+            default -> { }
+        }
         if (!rules.has("rope_layers")) {
             return true;
         }
@@ -203,9 +267,26 @@ final class NetworkReader {
     }
 
     private NetworkShape.Norms norms() {
-        NetworkShape.QkNorm heads = NetworkShape.QkNorm.valueOf(rules.path("qk_norm").asText("none").toUpperCase(Locale.ROOT));
-        return new NetworkShape.Norms((float) json.path("rms_norm_eps").asDouble(1e-6), (float) rules.path("norm_offset").asDouble(), heads,
-                norm("attention", "input_layernorm"), norm("attention_output", null), norm("feed_forward", "post_attention_layernorm"), norm("feed_forward_output", null));
+        boolean without = rules.has("qk_norm_if") && !holds(rules.path("qk_norm_if"));
+        NetworkShape.QkNorm kind = without ? NetworkShape.QkNorm.NONE : NetworkShape.QkNorm.valueOf(rules.path("qk_norm").asText("none").toUpperCase(Locale.ROOT));
+        NetworkShape.HeadNorms heads = new NetworkShape.HeadNorms(kind, rules.path("norms").path("queries").asText("q_norm"), rules.path("norms").path("keys").asText("k_norm"),
+                rules.path("qk_norm_after_rope").asBoolean());
+        return new NetworkShape.Norms((float) json.path(rules.path("norm_eps").asText("rms_norm_eps")).asDouble(1e-6), rules.path("norm_centered").asBoolean(),
+                (float) rules.path("norm_offset").asDouble(), heads, norm("attention", "input_layernorm"), norm("attention_output", null),
+                norm("feed_forward", parallel() ? "input_layernorm" : "post_attention_layernorm"), norm("feed_forward_output", null));
+    }
+
+    private boolean parallel() {
+        return holds(rules.path("parallel"));
+    }
+
+    private Activation activation() {
+        return Activation.valueOf(rules.path("activation").asText("silu").toUpperCase(Locale.ROOT));
+    }
+
+    private NetworkShape.Dense dense() {
+        JsonNode ungated = rules.path("ungated");
+        return new NetworkShape.Dense(parallel(), activation(), ungated.isMissingNode(), ungated.path("up").asText("up_proj"), ungated.path("down").asText("down_proj"));
     }
 
     private Optional<String> norm(String place, String usual) {
@@ -213,39 +294,71 @@ final class NetworkReader {
         return Optional.ofNullable(named.isMissingNode() ? usual : named.textValue());
     }
 
-    private NetworkShape.Factors factors(int hidden, int headDim) {
-        float embedding = switch (rules.path("embedding_factor").asText("")) {
-            case "" -> 1;
-            case "sqrt(hidden_size)" -> (float) Math.sqrt(hidden);
-            case "bfloat16(sqrt(hidden_size))" -> Decoder.round(DType.BF16, (float) Math.sqrt(hidden));
-            case String key -> positive(key);
-        };
-        float score = rules.has("score_scalar") ? (float) (1 / Math.sqrt(positive(rules.path("score_scalar").asText())))
-                : rules.has("score_factor") ? positive(rules.path("score_factor").asText()) : (float) (1 / Math.sqrt(headDim));
-        return new NetworkShape.Factors(embedding, score, optional("score_cap", 0), optional("branch_factor", 1), 1 / optional("logit_divisor", 1), optional("logit_cap", 0));
+    private NetworkShape.Factors factors(int headDim) {
+        return new NetworkShape.Factors(factor("embedding_factor", 1), factor("score_factor", 1 / Math.sqrt(headDim)), factor("score_cap", 0), factor("branch_factor", 1),
+                factor("logit_factor", 1), factor("logit_cap", 0), growth());
     }
 
-    private float optional(String rule, float otherwise) {
-        return rules.has(rule) ? positive(rules.path(rule).asText()) : otherwise;
+    private Optional<NetworkShape.Growth> growth() {
+        if (!rules.path("query_growth").asBoolean()) {
+            return Optional.empty();
+        }
+        JsonNode rope = json.path("rope_parameters");
+        if (!rope.path("llama_4_scaling_beta").isNumber()) {
+            throw refused("has no llama_4_scaling_beta in its rope_parameters; mlx_lm does not run such a model, download it again");
+        }
+        return Optional.of(new NetworkShape.Growth(rope.path("llama_4_scaling_beta").asDouble(), number(rope, CONTEXT)));
     }
 
     private NetworkShape.Mixture mixture(int layers) {
         JsonNode mixture = rules.path("mixture");
-        if (mixture.isMissingNode()) {
-            return new NetworkShape.Mixture("mlp", Collections.nCopies(layers, 0), 0, false, false);
+        if (mixture.isMissingNode() || json.path(mixture.path("experts").asText()).isNull()) {
+            return NetworkShape.Mixture.none(layers);
         }
         int experts = number(mixture.path("experts").asText());
-        int perToken = number("num_experts_per_tok");
+        int perToken = number(mixture.path("per_token").asText("num_experts_per_tok"));
         if (perToken > experts) {
             throw refused("sends each token to " + perToken + " of " + experts + " experts; download it again");
         }
-        Set<Integer> dense = json.path("mlp_only_layers").valueStream().map(JsonNode::asInt).collect(Collectors.toSet());
-        int step = Math.max(1, json.path("decoder_sparse_step").asInt(1));
-        boolean everyLayer = mixture.path("every_layer").asBoolean(true);
-        List<Integer> byLayer = IntStream.range(0, layers).mapToObj(l -> everyLayer || !dense.contains(l) && (l + 1) % step == 0 ? experts : 0).toList();
-        JsonNode normalized = mixture.path("normalized");
-        return new NetworkShape.Mixture(mixture.path("block").asText("mlp"), byLayer, perToken,
-                normalized.isBoolean() ? normalized.booleanValue() : json.path(normalized.asText()).asBoolean(false), mixture.path("shared_expert").asBoolean());
+        List<Integer> byLayer = IntStream.range(0, layers).mapToObj(l -> hasExperts(mixture.path("layers").asText(), l, layers) ? experts : 0).toList();
+        JsonNode shared = mixture.path("shared");
+        Optional<NetworkShape.Shared> any = shared.isMissingNode() || shared.has("count") && json.path(shared.path("count").asText()).asInt() == 0 ? Optional.empty()
+                : Optional.of(new NetworkShape.Shared(shared.path("name").asText(), Optional.ofNullable(shared.path("gate").textValue())));
+        return new NetworkShape.Mixture(mixture.path("block").asText("mlp"), mixture.path("router").asText("gate"), mixture.path("stack").asText("switch_mlp"), byLayer, perToken,
+                routing(mixture, experts, perToken), any);
+    }
+
+    private boolean hasExperts(String which, int layer, int layers) {
+        return switch (which) {
+            case "sparse_step" -> json.path("mlp_only_layers").valueStream().noneMatch(l -> l.asInt() == layer) && (layer + 1) % Math.max(1, json.path("decoder_sparse_step").asInt(1)) == 0;
+            case "after_dense" -> layer >= json.path("first_k_dense_replace").asInt() && layer % Math.max(1, json.path("moe_layer_freq").asInt(1)) == 0;
+            case "range" -> layer >= bound("moe_layer_start_index", 0, Math::min) && layer <= bound("moe_layer_end_index", layers - 1, Math::max)
+                    && (layer + 1) % Math.max(1, json.path("moe_layer_interval").asInt(1)) == 0;
+            default -> true;
+        };
+    }
+
+    /// A number, or the outermost of several.
+    private int bound(String key, int otherwise, IntBinaryOperator outer) {
+        JsonNode bound = json.path(key);
+        return bound.isArray() ? bound.valueStream().mapToInt(JsonNode::asInt).reduce(outer).orElse(otherwise) : bound.asInt(otherwise);
+    }
+
+    private NetworkShape.Routing routing(JsonNode mixture, int experts, int perToken) {
+        String scores = mixture.path("scores").asText("softmax");
+        NetworkShape.Scores kind = switch (json.path(scores).asText(scores)) {
+            case "softmax" -> NetworkShape.Scores.SOFTMAX;
+            case "sigmoid" -> NetworkShape.Scores.SIGMOID;
+            case String other -> throw refused("chooses experts by '" + other + "', which the evaluation does not know");
+        };
+        int groups = mixture.path("groups").asBoolean() ? json.path("n_group").asInt(1) : 1;
+        int best = groups > 1 ? number("topk_group") : groups;
+        if (groups < 1 || experts % groups != 0 || best > groups || best < groups && experts / groups < 2 || experts / groups * best < perToken) {
+            throw refused("chooses " + perToken + " experts from " + best + " of " + groups + " groups of " + experts + " experts; download it again");
+        }
+        boolean normalized = holds(mixture.path("normalized")) && (perToken > 1 || !mixture.path("single_as_it_is").asBoolean());
+        float factor = mixture.has("factor") ? (float) positive(mixture.path("factor").asText()) : 1;
+        return new NetworkShape.Routing(kind, normalized, factor, Optional.ofNullable(mixture.path("correction").textValue()), groups, best);
     }
 
     private InputException refused(String what) {

@@ -1,5 +1,6 @@
 package ram.eval;
 
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 import ram.layout.ModelConfig;
@@ -9,42 +10,82 @@ import ram.layout.ModelConfig;
 /// @param prefix what the paths of all modules begin with; empty for models of text alone
 /// @param positions per layer, how its attention sees positions
 public record NetworkShape(String prefix, int hidden, int layers, int vocabulary, int heads, int kvHeads, int headDim, List<Positions> positions, Norms norms,
-                    Activation activation, Factors factors, Mixture mixture) {
+                    Dense dense, Factors factors, Mixture mixture) {
     /// Whether queries and keys are normalised: not, each head for itself, or all heads together.
     public enum QkNorm { NONE, HEAD, WHOLE }
+
+    /// How a router's outputs become the scores that experts are chosen by.
+    public enum Scores { SOFTMAX, SIGMOID }
 
     /// @param window the number of positions that a token sees, itself included; 0 for all
     /// @param rope empty for a layer that does not turn queries and keys
     public record Positions(int window, Optional<Rope> rope) {
     }
 
-    /// Root-mean-square norms, and what they are called within a layer; empty where a layer has none.
+    /// Norms, and what they are called within a layer; empty where a layer has none.
     ///
+    /// @param centered whether the mean is taken away first; else they are root-mean-square norms
     /// @param offset is added to the stored weights
     /// @param attention before the attention, `attentionOutput` after it, before its outputs are added to the states
     /// @param feedForward the same for the feed-forward part
-    public record Norms(float eps, float offset, QkNorm queriesAndKeys, Optional<String> attention, Optional<String> attentionOutput, Optional<String> feedForward,
-                        Optional<String> feedForwardOutput) {
+    public record Norms(float eps, boolean centered, float offset, HeadNorms queriesAndKeys, Optional<String> attention, Optional<String> attentionOutput,
+                        Optional<String> feedForward, Optional<String> feedForwardOutput) {
+    }
+
+    /// @param afterRotation whether queries and keys are turned first
+    public record HeadNorms(QkNorm kind, String query, String key, boolean afterRotation) {
+    }
+
+    /// A feed-forward part without experts.
+    ///
+    /// @param parallel whether it reads the states that the attention reads; else those to which the attention's outputs are added
+    /// @param gated whether `f(gate) · up` enters the output projection; else `f(up)`
+    /// @param down the name of the output projection
+    public record Dense(boolean parallel, Activation activation, boolean gated, String up, String down) {
     }
 
     /// What numbers are multiplied by: states after the embedding, scores of the attention, outputs of attention and feed-forward part, logits.
     /// A cap c above 0 turns x into `c · tanh(x / c)`, scores and logits after their factor.
-    public record Factors(float embedding, float score, float scoreCap, float branch, float logit, float logitCap) {
+    ///
+    /// @param growth of queries beyond a length
+    public record Factors(float embedding, float score, float scoreCap, float branch, float logit, float logitCap, Optional<Growth> growth) {
     }
 
-    /// @param block the name of the feed-forward part
+    /// Queries at a position are multiplied by `1 + beta · ln(1 + floor(position / length))`.
+    public record Growth(double beta, int length) {
+        float at(int position) {
+            return (float) (1 + beta * StrictMath.log1p(position / length));
+        }
+    }
+
+    /// @param block the name of the feed-forward part, `router` and `stack` those of the router and of all experts' projections within it
     /// @param experts routed experts in each layer, 0 where the layer is dense
-    /// @param normalized whether the shares of the chosen experts add up to 1
-    public record Mixture(String block, List<Integer> experts, int perToken, boolean normalized, boolean sharedExpert) {
+    public record Mixture(String block, String router, String stack, List<Integer> experts, int perToken, Routing routing, Optional<Shared> shared) {
         public Mixture {
             experts = List.copyOf(experts);
         }
+
+        static Mixture none(int layers) {
+            return new Mixture("mlp", "", "", Collections.nCopies(layers, 0), 0, new Routing(Scores.SOFTMAX, false, 1, Optional.empty(), 1, 1), Optional.empty());
+        }
+    }
+
+    /// @param normalized whether the shares of the chosen experts add up to 1, before the factor
+    /// @param correction the name within the block of what is added to scores when experts are chosen, but not to shares
+    /// @param groups of experts; only those of the `best` ones can be chosen, by the sum of the two highest scores in each
+    public record Routing(Scores scores, boolean normalized, float factor, Optional<String> correction, int groups, int best) {
+    }
+
+    /// An expert that all tokens pass.
+    ///
+    /// @param gate what says how much of it counts, if anything does
+    public record Shared(String name, Optional<String> gate) {
     }
 
     public NetworkShape {
         positions = List.copyOf(positions);
-        boolean normedMixture = norms.feedForwardOutput().isPresent() && mixture.experts().stream().anyMatch(e -> e > 0);
-        if (positions.size() != layers || mixture.experts().size() != layers || kvHeads < 1 || heads % kvHeads != 0 || normedMixture) {
+        boolean mixed = mixture.experts().stream().anyMatch(e -> e > 0);
+        if (positions.size() != layers || mixture.experts().size() != layers || kvHeads < 1 || heads % kvHeads != 0 || mixed && (norms.feedForwardOutput().isPresent() || dense.parallel())) {
             throw new IllegalArgumentException(layers + " layers, " + positions.size() + " and " + mixture.experts().size() + " of which are known, with " + heads + " heads of " + kvHeads);
         }
     }
@@ -82,5 +123,30 @@ public record NetworkShape(String prefix, int hidden, int layers, int vocabulary
     /// Path of a layer's feed-forward part.
     public String feedForward(int layer) {
         return layer(layer) + "." + mixture.block();
+    }
+
+    /// Path of the output projection of a dense layer's feed-forward part.
+    public String denseDown(int layer) {
+        return feedForward(layer) + "." + dense.down();
+    }
+
+    /// Path of the router of a layer with experts.
+    public String router(int layer) {
+        return feedForward(layer) + "." + mixture.router();
+    }
+
+    /// Path of a projection of all experts of a layer.
+    public String stack(int layer, String projection) {
+        return feedForward(layer) + "." + mixture.stack() + "." + projection;
+    }
+
+    /// Path of the expert of a layer that all tokens pass; empty where there is none.
+    public Optional<String> shared(int layer) {
+        return mixture.shared().map(s -> feedForward(layer) + "." + s.name());
+    }
+
+    /// Path of what says how much of that expert counts; empty where all of it does.
+    public Optional<String> sharedGate(int layer) {
+        return mixture.shared().flatMap(Shared::gate).map(gate -> feedForward(layer) + "." + gate);
     }
 }

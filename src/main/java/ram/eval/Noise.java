@@ -101,16 +101,16 @@ public final class Noise {
             for (int l = 0; l < shape.layers(); l++) {
                 out.addAll(pass.attentionReaders(l));
                 out.add(shape.attention(l) + ".o_proj");
-                String block = shape.feedForward(l);
-                String inside = shape.experts(l) == 0 ? block : block + ".switch_mlp";
-                out.addAll(pass.gatedReaders(inside));
-                out.add(inside + ".down_proj");
-                if (shape.experts(l) > 0) {
-                    out.add(block + ".gate");
-                    if (shape.mixture().sharedExpert()) {
-                        out.addAll(pass.gatedReaders(block + ".shared_expert"));
-                        out.addAll(List.of(block + ".shared_expert.down_proj", block + ".shared_expert_gate"));
-                    }
+                if (shape.experts(l) == 0) {
+                    out.addAll(pass.feedForwardReaders(l));
+                    out.add(shape.denseDown(l));
+                } else {
+                    out.addAll(List.of(shape.stack(l, "gate_proj"), shape.stack(l, "up_proj"), shape.stack(l, "down_proj"), shape.router(l)));
+                    shape.shared(l).ifPresent(path -> {
+                        out.addAll(pass.gatedReaders(path));
+                        out.add(path + ".down_proj");
+                    });
+                    shape.sharedGate(l).ifPresent(out::add);
                 }
             }
             if (!pass.tied()) {

@@ -16,16 +16,13 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         }
     }
 
-    /// Reads `partial_rotary_factor`, too.
-    ///
+    /// @param share dimensions of a head that are turned, of which whole pairs are
     /// @param scaling a `rope_scaling`; one that is missing changes nothing
     /// @throws InputException for numbers that make no rotation, and kinds of scaling that are not known here
-    static Rope of(ModelConfig config, int headDim, double base, JsonNode scaling, boolean adjacent) {
-        JsonNode json = config.json();
-        double partial = json.path("partial_rotary_factor").asDouble(1);
-        int dims = partial > 0 && partial <= 1 ? (int) (headDim * partial) / 2 * 2 : 0;
+    static Rope of(ModelConfig config, int headDim, double share, double base, JsonNode scaling, boolean adjacent) {
+        int dims = share > 0 && share <= headDim ? (int) share / 2 * 2 : 0;
         if (dims < 2 || !(base > 0 && base < Double.POSITIVE_INFINITY)) {
-            throw InputException.in(config.file(), "has a partial_rotary_factor of " + partial + " or a rope_theta of " + base + " that makes no rotation of heads of "
+            throw InputException.in(config.file(), "asks for " + share + " dimensions and a rope_theta of " + base + ", which makes no rotation of heads of "
                     + headDim + " dimensions; download it again");
         }
         double[] f = new double[dims / 2];
@@ -38,7 +35,7 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
             case "default", "mrope" -> plain;
             case "linear" -> plain.with(scaled(f, 1 / required(config, scaling, "factor")), 1);
             case "llama3" -> plain.with(llama3(f, config, scaling), 1);
-            case "yarn" -> plain.yarn(base, config, scaling);
+            case "yarn", "deepseek_yarn", "telechat3-yarn" -> plain.yarn(base, config, scaling);
             case "longrope", "su" -> plain.longRope(config, scaling);
             default -> throw InputException.in(config.file(), "asks for rope type '" + type + "', which the evaluation does not know; it knows default, linear, llama3, longrope and yarn");
         };

@@ -34,11 +34,10 @@ final class MixtureRefiner {
 
     /// The layer that is refined.
     ///
-    /// @param path of its feed-forward part
     /// @param states what its attention left, to which the outputs are added
     /// @param isRead whether anything is refined with these outputs; otherwise none are added
     /// @param inputs what enters the feed-forward part
-    private record Layer(int number, String path, Streams states, boolean isRead, Streams inputs) {
+    private record Layer(int number, Streams states, boolean isRead, Streams inputs) {
     }
 
     /// The experts of a layer.
@@ -81,22 +80,19 @@ final class MixtureRefiner {
     /// @param states what the attention of the layer left, to which the outputs are added
     /// @param isRead whether anything is refined with these outputs
     void refine(int l, Streams states, boolean isRead) {
-        String path = shape.feedForward(l);
         try (Streams inputs = new Streams(pieces.temporary("exact-in", shape.hidden()), pieces.temporary("in", shape.hidden()))) {
-            Layer layer = new Layer(l, path, states, isRead, inputs);
+            Layer layer = new Layer(l, states, isRead, inputs);
             everyToken(layer);
             for (int i = 0; isRead && i < pieces.followed(); i++) {
                 model.add(states.exact(), i, exact.feedForward(l, inputs.exact().get(i)));
             }
             int count = shape.experts(l);
-            Experts experts = new Experts(Stack.of(model, path + ".switch_mlp.gate_proj", count), Stack.of(model, path + ".switch_mlp.up_proj", count),
-                    Stack.of(model, path + ".switch_mlp.down_proj", count), routes(layer));
+            Experts experts = new Experts(Stack.of(model, shape.stack(l, "gate_proj"), count), Stack.of(model, shape.stack(l, "up_proj"), count),
+                    Stack.of(model, shape.stack(l, "down_proj"), count), routes(layer));
             for (int e = 0; e < count; e++) {
                 expert(e, experts, layer);
             }
-            if (shape.mixture().sharedExpert()) {
-                shared(layer);
-            }
+            shape.shared(l).ifPresent(path -> shared(layer, path));
         }
     }
 
@@ -112,18 +108,16 @@ final class MixtureRefiner {
             }
             coding.add(inputs, codedIn.get(i), pieces.follows(i) ? exactIn.get(i) : null);
         }
-        List<String> readers = new ArrayList<>(List.of(layer.path() + ".gate"));
-        if (shape.mixture().sharedExpert()) {
-            readers.add(layer.path() + ".shared_expert_gate");
-            readers.addAll(exact.gatedReaders(layer.path() + ".shared_expert"));
-        }
+        List<String> readers = new ArrayList<>(List.of(shape.router(layer.number())));
+        shape.sharedGate(layer.number()).ifPresent(readers::add);
+        shape.shared(layer.number()).ifPresent(path -> readers.addAll(exact.gatedReaders(path)));
         model.refine(readers, inputs);
     }
 
     /// Where the coded router sends the tokens of each piece.
     private List<Routes> routes(Layer layer) {
         return IntStream.range(0, pieces.count())
-                .mapToObj(i -> coded.route(coded.apply(layer.path() + ".gate", layer.inputs().coded().get(i)), shape.experts(layer.number()))).toList();
+                .mapToObj(i -> coded.route(layer.number(), layer.inputs().coded().get(i))).toList();
     }
 
     private void expert(int e, Experts experts, Layer layer) {
@@ -189,24 +183,23 @@ final class MixtureRefiner {
         }
     }
 
-    private void shared(Layer layer) {
-        String path = layer.path() + ".shared_expert";
+    /// @param path of the shared expert
+    private void shared(Layer layer, String path) {
         int width = exact.matrix(path + ".down_proj").columns();
         try (Activations gated = pieces.temporary("gated", width)) {
             Inputs inputs = pieces.inputs(width);
             for (int i = 0; i < pieces.count(); i++) {
                 int piece = i;
-                float[] middle = coded.middle(path, layer.inputs().coded().get(i));
+                float[] middle = coded.gated(path, layer.inputs().coded().get(i));
                 if (layer.isRead()) {
                     gated.put(i, middle);
                 }
-                coding.add(inputs, middle, pieces.exactly(i, () -> exact.middle(path, layer.inputs().exact().get(piece))));
+                coding.add(inputs, middle, pieces.exactly(i, () -> exact.gated(path, layer.inputs().exact().get(piece))));
             }
             model.refine(List.of(path + ".down_proj"), inputs);
             for (int i = 0; layer.isRead() && i < pieces.count(); i++) {
-                float[] gate = coded.apply(layer.path() + ".shared_expert_gate", layer.inputs().coded().get(i));
                 float[] all = layer.states().coded().get(i);
-                coded.addShared(gate, coded.apply(path + ".down_proj", gated.get(i)), all);
+                coded.addShared(layer.number(), layer.inputs().coded().get(i), coded.apply(path + ".down_proj", gated.get(i)), all);
                 layer.states().coded().put(i, all);
             }
         }

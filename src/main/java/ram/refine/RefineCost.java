@@ -40,13 +40,13 @@ public record RefineCost(double operations, long statistics, long files) {
                     continue;
                 }
                 double n = w.columns();
-                boolean expert = target.getKey().contains(".switch_mlp.");
+                boolean expert = target.getKey().contains("." + shape.mixture().stack() + ".");
                 double experts = expert ? shape.mixture().experts().stream().mapToInt(Integer::intValue).max().orElse(1) : 1;
                 double used = expert ? shape.mixture().perToken() / experts : 1;
                 boolean lookup = target.getKey().endsWith("embed_tokens");
                 double products = lookup ? 0 : 2 * w.rows() * n * tokens * used;
                 forward += products;
-                if (!Refiner.headRefinable(shape, targets) && target.getKey().startsWith(last) && target.getKey().endsWith(".down_proj")) {
+                if (!Refiner.headRefinable(shape, targets) && target.getKey().startsWith(last) && (target.getKey().endsWith(".down_proj") || target.getKey().equals(shape.denseDown(shape.layers() - 1)))) {
                     unread += products;
                 }
                 if (target.getValue().refinable()) {

@@ -113,7 +113,7 @@ public final class Refiner {
                 attention(l, pieces, in, out);
                 progress.accept((before + l + 0.3) / steps);
                 if (shape.experts(l) == 0) {
-                    dense(l, pieces, out);
+                    dense(l, pieces, shape.dense().parallel() ? in : out, out);
                 } else {
                     new MixtureRefiner(model, pieces).refine(l, out, isRead(l));
                 }
@@ -241,21 +241,23 @@ public final class Refiner {
         return layer + 1 < shape.layers() || model.headRefinable();
     }
 
-    private void dense(int l, Pieces pieces, Streams streams) {
-        String path = shape.feedForward(l);
+    /// @param read the states that the feed-forward part reads
+    /// @param streams the states that its outputs are added to
+    private void dense(int l, Pieces pieces, Streams read, Streams streams) {
+        String down = shape.denseDown(l);
         Inputs inputs = pieces.inputs(shape.hidden());
         for (int i = 0; i < pieces.count(); i++) {
             int piece = i;
-            coding.add(inputs, coded.feedForwardInput(l, List.of(streams.coded().get(i))), pieces.exactly(i, () -> exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
+            coding.add(inputs, coded.feedForwardInput(l, List.of(read.coded().get(i))), pieces.exactly(i, () -> exact.feedForwardInput(l, List.of(read.exact().get(piece)))));
         }
-        model.refine(exact.gatedReaders(path), inputs);
-        int width = exact.matrix(path + ".down_proj").columns();
+        model.refine(exact.feedForwardReaders(l), inputs);
+        int width = exact.matrix(down).columns();
         try (Activations gated = pieces.temporary("gated", width)) {
             inputs = pieces.inputs(width);
             for (int i = 0; i < pieces.count(); i++) {
                 int piece = i;
-                float[] exactGated = pieces.exactly(i, () -> exact.middle(path, exact.feedForwardInput(l, List.of(streams.exact().get(piece)))));
-                float[] codedGated = coded.middle(path, coded.feedForwardInput(l, List.of(streams.coded().get(i))));
+                float[] exactGated = pieces.exactly(i, () -> exact.middle(l, exact.feedForwardInput(l, List.of(read.exact().get(piece)))));
+                float[] codedGated = coded.middle(l, coded.feedForwardInput(l, List.of(read.coded().get(i))));
                 coding.add(inputs, codedGated, exactGated);
                 if (isRead(l)) {
                     if (pieces.follows(i)) {
@@ -264,7 +266,7 @@ public final class Refiner {
                     gated.put(i, codedGated);
                 }
             }
-            model.refine(List.of(path + ".down_proj"), inputs);
+            model.refine(List.of(down), inputs);
             for (int i = 0; isRead(l) && i < pieces.count(); i++) {
                 model.add(streams.coded(), i, coded.feedForwardOutput(l, gated.get(i)));
             }
