@@ -59,7 +59,47 @@ class ForwardPassTest {
         "gemma3_text | \"query_pre_attn_scalar\": 16, \"sliding_window\": 6, \"sliding_window_pattern\": 2, \"rope_local_base_freq\": 100.0",
         "gemma3_text | \"query_pre_attn_scalar\": 8, \"sliding_window\": 9, \"sliding_window_pattern\": 2, \"rope_local_base_freq\": 100.0, \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8.0}",
         "gemma3    | \"query_pre_attn_scalar\": 16, \"sliding_window\": 6, \"sliding_window_pattern\": 2, \"rope_local_base_freq\": 100.0",
-        "mistral3  | \"sliding_window\": 5, \"layer_types\": [\"full_attention\", \"sliding_attention\"]"})
+        "mistral3  | \"sliding_window\": 5, \"layer_types\": [\"full_attention\", \"sliding_attention\"]",
+        "pixtral   | \"tie_word_embeddings\": false",
+        "ministral3 | \"rope_parameters\": {\"rope_type\": \"yarn\", \"rope_theta\": 500.0, \"factor\": 4.0, \"original_max_position_embeddings\": 16, \"mscale\": 1.0, \"mscale_all_dim\": 1.0, \"llama_4_scaling_beta\": 0.5}",
+        "mistral3/ministral3 | \"sliding_window\": 6, \"layer_types\": [\"full_attention\", \"sliding_attention\"], \"rope_parameters\": {\"type\": \"yarn\", \"rope_theta\": 500.0, \"factor\": 2.0, \"original_max_position_embeddings\": 20, \"llama_4_scaling_beta\": 0.1}",
+        "seed_oss  | \"attention_bias\": true, \"attention_out_bias\": false",
+        "seed_oss  | \"attention_bias\": false, \"attention_out_bias\": true, \"mlp_bias\": true, \"tie_word_embeddings\": true",
+        "mimo      | ''",
+        "telechat3 | \"attention_bias\": true, \"rope_scaling\": {\"type\": \"telechat3-yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 256}",
+        "qwen2_vl  | \"rope_scaling\": {\"type\": \"mrope\", \"mrope_section\": [1, 1, 2]}",
+        "qwen2_5_vl | \"tie_word_embeddings\": true, \"rope_scaling\": {\"type\": \"default\", \"rope_type\": \"default\", \"mrope_section\": [1, 1, 2]}",
+        "qwen3_vl  | \"rope_scaling\": {\"mrope_interleaved\": true, \"rope_type\": \"default\", \"mrope_section\": [2, 1, 1]}",
+        "olmo3     | \"sliding_window\": 6, \"layer_types\": [\"sliding_attention\", \"full_attention\"], \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 256}",
+        "olmo3     | \"sliding_window\": 6, \"num_hidden_layers\": 4, \"attention_bias\": true",
+        "exaone4   | \"sliding_window\": 6, \"sliding_window_pattern\": \"LG\", \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 4.0}",
+        "exaone4   | \"sliding_window\": null, \"sliding_window_pattern\": null, \"tie_word_embeddings\": true",
+        "minicpm   | \"dim_model_base\": 8, \"scale_depth\": 1.4, \"scale_emb\": 3",
+        "minicpm   | \"dim_model_base\": 16, \"scale_depth\": 0.7, \"scale_emb\": 1.5, \"tie_word_embeddings\": true",
+        "ernie4_5  | \"use_bias\": false",
+        "ernie4_5  | \"use_bias\": true, \"tie_word_embeddings\": true",
+        "hunyuan_v1_dense | \"use_qk_norm\": true, \"rope_scaling\": {\"type\": \"dynamic\", \"alpha\": 50.0, \"factor\": 1.0}",
+        "hunyuan_v1_dense | \"use_qk_norm\": false, \"attention_bias\": true",
+        "qwen3_vl_moe | \"norm_topk_prob\": true",
+        "granitemoe | \"attention_multiplier\": 0.2, \"embedding_multiplier\": 3.0, \"residual_multiplier\": 0.4, \"logits_scaling\": 2.5, \"attention_bias\": true",
+        "glm4_moe  | \"attention_bias\": true, \"use_qk_norm\": true, \"partial_rotary_factor\": 0.5, \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"n_group\": 1, \"topk_group\": 1",
+        "glm4_moe  | \"attention_bias\": false, \"use_qk_norm\": false, \"partial_rotary_factor\": 1.0, \"first_k_dense_replace\": 0, \"n_shared_experts\": 1, \"norm_topk_prob\": false, \"routed_scaling_factor\": 1.5, \"n_group\": 2, \"topk_group\": 1",
+        "glm4_moe  | \"attention_bias\": false, \"use_qk_norm\": false, \"partial_rotary_factor\": 1.0, \"first_k_dense_replace\": 0, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 1.5, \"n_group\": 1, \"topk_group\": 1, \"num_experts_per_tok\": 1",
+        "solar_open | \"partial_rotary_factor\": 1.0, \"first_k_dense_replace\": 0, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 1.0",
+        "dots1     | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"mlp_bias\": true",
+        "deepseek  | \"first_k_dense_replace\": 1, \"n_shared_experts\": 2, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}",
+        "deepseek  | \"n_routed_experts\": null, \"first_k_dense_replace\": 2, \"attention_bias\": true",
+        "minimax   | \"rotary_dim\": 4, \"use_qk_norm\": true, \"shared_intermediate_size\": 0",
+        "minimax_m2 | \"rotary_dim\": 8, \"num_experts_per_tok\": 1, \"shared_intermediate_size\": 0",
+        "ernie4_5_moe | \"use_bias\": false, \"moe_layer_start_index\": 1, \"moe_num_shared_experts\": 1",
+        "ernie4_5_moe | \"use_bias\": false, \"moe_layer_start_index\": 1, \"moe_layer_end_index\": [1, 0], \"moe_gate_act\": \"sigmoid\", \"tie_word_embeddings\": true",
+        "cohere    | ''",
+        "cohere    | \"attention_bias\": true, \"layer_norm_bias\": true, \"logit_scale\": 0.3",
+        "cohere2   | \"sliding_window\": 6, \"sliding_window_pattern\": 2, \"logit_scale\": 0.25",
+        "stablelm  | \"use_qkv_bias\": true, \"partial_rotary_factor\": 0.5",
+        "stablelm  | \"use_qkv_bias\": false, \"partial_rotary_factor\": 1.0, \"use_parallel_residual\": true",
+        "starcoder2 | \"tie_word_embeddings\": true",
+        "nemotron  | \"partial_rotary_factor\": 0.5, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}"})
     void agreesWithItsTwin(String type, String settings) throws IOException {
         TinyModel tiny = new TinyModel(type, settings);
         List<int[]> sequences = List.of(TinyModel.ids(70, 1), TinyModel.ids(9, 2), TinyModel.ids(40, 3));
@@ -196,6 +236,23 @@ class ForwardPassTest {
             List<String> warnings = Evaluator.evaluate(List.of(model), Optional.empty(), tokens, EvalOptions.defaults()).warnings();
             assertTrue(warnings.contains("tiny: " + warning), warnings.toString());
         }
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "cohere     | \"use_qk_norm\": true | asks for use_qk_norm, which the evaluation does not know",
+        "stablelm   | \"use_qkv_bias\": false, \"partial_rotary_factor\": 1.0, \"qk_layernorm\": true | asks for qk_layernorm, which the evaluation does not know",
+        "nemotron   | \"hidden_act\": \"relu2\", \"rope_traditional\": true | asks for rope_traditional, which the evaluation does not know",
+        "exaone4    | \"sliding_window\": 6, \"sliding_window_pattern\": \"LL\" | without L or without G",
+        "ministral3 | \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 500.0} | no llama_4_scaling_beta",
+        "ministral3 | \"tie_word_embeddings\": false | no rope_theta in its rope_parameters",
+        "minimax    | \"rotary_dim\": 16, \"shared_intermediate_size\": 0 | makes no rotation of heads of 8 dimensions",
+        "minicpm    | \"dim_model_base\": 8, \"scale_depth\": 0, \"scale_emb\": 3 | no usable scale_depth",
+        "solar_open | \"partial_rotary_factor\": 1.0, \"first_k_dense_replace\": 0, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 1.0, \"n_group\": 3 | of 3 groups of 4 experts",
+        "ernie4_5_moe | \"use_bias\": false, \"moe_gate_act\": \"tanh\" | chooses experts by 'tanh', which the evaluation does not know"})
+    void refusesWhatAFamilyCanAskForButTheEvaluationDoesNotKnow(String type, String settings, String named) throws IOException {
+        new TinyModel(type, settings).write(folder);
+        refused(Files.readString(folder.resolve("config.json")), named);
     }
 
     private void refused(String config, String named) throws IOException {

@@ -2,6 +2,7 @@ package ram.eval;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
 
 /// A decoder in double precision, one token and one number at a time, as plainly as it can be said: the oracle of the forward pass.
@@ -35,7 +36,8 @@ final class ReferenceDecoder {
                 case "gemma", "gemma2" -> Math.sqrt(hidden);
                 // the root of 32 in bfloat16
                 case "gemma3_text" -> 5.65625;
-                case "granite" -> config.path("embedding_multiplier").asDouble();
+                case "granite", "granitemoe" -> config.path("embedding_multiplier").asDouble();
+                case "minicpm" -> config.path("scale_emb").asDouble();
                 default -> 1;
             };
             for (int i = 0; i < hidden; i++) {
@@ -46,20 +48,31 @@ final class ReferenceDecoder {
             String p = "model.layers." + l + ".";
             double[][] x = new double[n][];
             for (int t = 0; t < n; t++) {
-                x[t] = type.equals("olmo2") ? h[t] : norm(h[t], p + "input_layernorm");
+                x[t] = normsOutputs() ? h[t] : norm(h[t], p + "input_layernorm");
             }
             double[][] a = attention(p + "self_attn.", l, x);
             for (int t = 0; t < n; t++) {
-                double share = type.equals("granite") ? config.path("residual_multiplier").asDouble() : 1;
+                double share = switch (type) {
+                    case "granite", "granitemoe" -> config.path("residual_multiplier").asDouble();
+                    case "minicpm" -> config.path("scale_depth").asDouble() / Math.sqrt(config.path("num_hidden_layers").asDouble());
+                    default -> 1;
+                };
+                if (type.startsWith("cohere") || config.path("use_parallel_residual").asBoolean()) {
+                    // both parts read the same
+                    double[] beside = feedForward(p, l, x[t]);
+                    add(h[t], a[t], 1);
+                    add(h[t], beside, 1);
+                    continue;
+                }
                 double[] mixed = switch (type) {
-                    case "gemma2", "gemma3_text", "olmo2" -> norm(a[t], p + "post_attention_layernorm");
+                    case "gemma2", "gemma3_text", "olmo2", "olmo3", "exaone4" -> norm(a[t], p + "post_attention_layernorm");
                     case "glm4" -> norm(a[t], p + "post_self_attn_layernorm");
                     default -> a[t];
                 };
                 add(h[t], mixed, share);
                 double[] fed = switch (type) {
                     case "gemma2", "gemma3_text" -> norm(feedForward(p, l, norm(h[t], p + "pre_feedforward_layernorm")), p + "post_feedforward_layernorm");
-                    case "olmo2" -> norm(feedForward(p, l, h[t]), p + "post_feedforward_layernorm");
+                    case "olmo2", "olmo3", "exaone4" -> norm(feedForward(p, l, h[t]), p + "post_feedforward_layernorm");
                     case "glm4" -> norm(feedForward(p, l, norm(h[t], p + "post_attention_layernorm")), p + "post_mlp_layernorm");
                     default -> feedForward(p, l, norm(h[t], p + "post_attention_layernorm"));
                 };
@@ -71,7 +84,12 @@ final class ReferenceDecoder {
         for (int t = 0; t < n; t++) {
             out[t] = linear(head, norm(h[t], "model.norm"));
             for (int i = 0; i < out[t].length; i++) {
-                out[t][i] = capped(out[t][i] / config.path("logits_scaling").asDouble(1), "final_logit_softcapping");
+                double factor = switch (type) {
+                    case "cohere", "cohere2" -> config.path("logit_scale").asDouble(0.0625);
+                    case "minicpm" -> config.path("dim_model_base").asDouble() / hidden;
+                    default -> 1 / config.path("logits_scaling").asDouble(1);
+                };
+                out[t][i] = capped(out[t][i] * factor, "final_logit_softcapping");
             }
         }
         return out;
@@ -96,8 +114,20 @@ final class ReferenceDecoder {
                 qkv[1] = linear(p + "k_proj", x[t]);
                 qkv[2] = linear(p + "v_proj", x[t]);
             }
-            q[t] = rotated(normed(qkv[0], p + "q_norm"), t, l);
-            k[t] = rotated(normed(qkv[1], p + "k_norm"), t, l);
+            if (type.equals("hunyuan_v1_dense")) {
+                q[t] = normed(rotated(qkv[0], t, l), p + "query_layernorm");
+                k[t] = normed(rotated(qkv[1], t, l), p + "key_layernorm");
+            } else {
+                q[t] = rotated(normed(qkv[0], p + "q_norm"), t, l);
+                k[t] = rotated(normed(qkv[1], p + "k_norm"), t, l);
+            }
+            if (type.equals("ministral3")) {
+                JsonNode rope = config.path("rope_parameters");
+                double grown = 1 + rope.path("llama_4_scaling_beta").asDouble() * Math.log(1 + Math.floor(t / rope.path("original_max_position_embeddings").asDouble()));
+                for (int i = 0; i < q[t].length; i++) {
+                    q[t][i] *= grown;
+                }
+            }
             v[t] = qkv[2];
         }
         boolean sliding = slides(l);
@@ -129,13 +159,20 @@ final class ReferenceDecoder {
     }
 
     private boolean slides(int l) {
-        return type.equals("gemma3_text") ? (l + 1) % config.path("sliding_window_pattern").asInt() != 0 : config.path("layer_types").path(l).asText().equals("sliding_attention");
+        if (type.equals("exaone4")) {
+            String letters = config.path("sliding_window_pattern").asText("G");
+            return letters.charAt(l % letters.length()) == 'L';
+        }
+        if (type.equals("olmo3") && !config.has("layer_types")) {
+            return l % 4 != 3;
+        }
+        return type.equals("gemma3_text") || type.equals("cohere2") ? (l + 1) % config.path("sliding_window_pattern").asInt() != 0 : config.path("layer_types").path(l).asText().equals("sliding_attention");
     }
 
     private double scale() {
         return switch (type) {
             case "gemma2", "gemma3_text" -> Math.pow(config.path("query_pre_attn_scalar").asDouble(), -0.5);
-            case "granite" -> config.path("attention_multiplier").asDouble();
+            case "granite", "granitemoe" -> config.path("attention_multiplier").asDouble();
             default -> 1 / Math.sqrt(headDim);
         };
     }
@@ -144,13 +181,30 @@ final class ReferenceDecoder {
         return type.equals("gemma2") ? config.path(key).asDouble() * Math.tanh(x / config.path(key).asDouble()) : x;
     }
 
+    /// Whether norms stand after attention and feed-forward part only.
+    private boolean normsOutputs() {
+        return type.equals("olmo2") || type.equals("olmo3") || type.equals("exaone4");
+    }
+
     private double[] normed(double[] x, String name) {
         double[] w = tensors.get(name + ".weight");
         if (w == null) {
             return x;
         }
+        boolean centered = List.of("cohere", "cohere2", "stablelm", "starcoder2", "nemotron").contains(type);
+        double[] bias = tensors.get(name + ".bias");
         double[] out = x.clone();
         for (int from = 0; from < x.length; from += w.length) {
+            if (centered) {
+                double mean = Arrays.stream(x, from, from + w.length).average().orElseThrow();
+                double variance = Arrays.stream(x, from, from + w.length).map(v -> (v - mean) * (v - mean)).average().orElseThrow();
+                for (int i = 0; i < w.length; i++) {
+                    // all three names have the same value here
+                    double unit = (x[from + i] - mean) / Math.sqrt(variance + config.path("layer_norm_eps").asDouble());
+                    out[from + i] = unit * (type.equals("nemotron") ? 1 + w[i] : w[i]) + (bias == null ? 0 : bias[i]);
+                }
+                continue;
+            }
             double squares = 0;
             for (int i = 0; i < w.length; i++) {
                 squares += x[from + i] * x[from + i];
@@ -170,17 +224,24 @@ final class ReferenceDecoder {
         if (type.equals("smollm3") && (config.has("no_rope_layers") ? config.path("no_rope_layers").path(layer).asInt() == 0 : (layer + 1) % config.path("no_rope_layer_interval").asInt() == 0)) {
             return x;
         }
+        boolean letters = type.equals("exaone4") && config.path("sliding_window_pattern").isTextual();
+        if ((letters || type.equals("cohere2")) && !slides(layer)) {
+            return x;
+        }
         JsonNode parameters = config.path("rope_parameters");
         double theta = parameters.path("rope_theta").asDouble(config.path("rope_theta").asDouble());
         boolean local = type.equals("gemma3_text") && slides(layer);
         if (local) {
             theta = config.path("rope_local_base_freq").asDouble();
         }
-        int dims = (int) (headDim * config.path("partial_rotary_factor").asDouble(1));
+        int dims = config.path("rotary_dim").asInt((int) (headDim * config.path("partial_rotary_factor").asDouble(1)));
+        if (type.equals("hunyuan_v1_dense")) {
+            theta *= Math.pow(config.path("rope_scaling").path("alpha").asDouble(1), headDim / (headDim - 2.0));
+        }
         JsonNode scaling = config.path("rope_scaling").isObject() ? config.path("rope_scaling") : parameters;
         String kind = local ? "default" : scaling.path("rope_type").asText(scaling.path("type").asText("default"));
         // read by no class of these in mlx_lm
-        kind = type.equals("qwen3_moe") || type.equals("mixtral") ? "default" : kind;
+        kind = List.of("qwen3_moe", "mixtral", "hunyuan_v1_dense", "glm4_moe", "cohere2").contains(type) || type.equals("olmo3") && slides(layer) ? "default" : kind;
         double factor = scaling.path("factor").asDouble(1);
         double original = scaling.path("original_max_position_embeddings").asDouble();
         double[] out = x.clone();
@@ -188,8 +249,9 @@ final class ReferenceDecoder {
             double wavelength = 2 * Math.PI * Math.pow(theta, 2.0 * i / dims);
             double turn = 2 * Math.PI / wavelength;
             double magnitude = 1;
-            int first = type.equals("glm4") ? 2 * i : i;
-            int second = type.equals("glm4") ? 2 * i + 1 : i + dims / 2;
+            boolean neighbours = List.of("glm4", "ernie4_5", "ernie4_5_moe", "cohere", "cohere2").contains(type);
+            int first = neighbours ? 2 * i : i;
+            int second = neighbours ? 2 * i + 1 : i + dims / 2;
             switch (kind) {
                 case "linear" -> turn /= factor;
                 case "llama3" -> {
@@ -202,12 +264,12 @@ final class ReferenceDecoder {
                         turn = (1 - smooth) * turn / factor + smooth * turn;
                     }
                 }
-                case "yarn" -> {
+                case "yarn", "telechat3-yarn" -> {
                     double low = Math.floor(dims * Math.log(original / 32 / 2 / Math.PI) / 2 / Math.log(theta));
                     double high = Math.ceil(dims * Math.log(original / 2 / Math.PI) / 2 / Math.log(theta));
                     double kept = 1 - Math.min(1, Math.max(0, (i - Math.max(0, low)) / (Math.min(dims - 1, high) - Math.max(0, low))));
                     turn = turn * kept + turn / factor * (1 - kept);
-                    magnitude = 0.1 * Math.log(factor) + 1;
+                    magnitude = (0.1 * Math.log(factor) + 1) / (0.1 * scaling.path("mscale_all_dim").asDouble() * Math.log(factor) + 1);
                 }
                 case "su", "longrope" -> {
                     turn /= scaling.path("long_factor").path(i).asDouble();
@@ -229,42 +291,74 @@ final class ReferenceDecoder {
     }
 
     private double[] feedForward(String layer, int l, double[] x) {
-        String p = layer + (type.equals("mixtral") ? "block_sparse_moe." : "mlp.");
-        if (!tensors.containsKey(p + "gate.weight")) {
+        boolean numbered = type.equals("mixtral") || type.startsWith("minimax");
+        String p = layer + (numbered || type.equals("granitemoe") ? "block_sparse_moe." : "mlp.");
+        if (type.equals("starcoder2") || type.equals("nemotron")) {
+            boolean starcoder = type.equals("starcoder2");
+            double[] middle = linear(p + (starcoder ? "c_fc" : "up_proj"), x);
+            for (int i = 0; i < middle.length; i++) {
+                middle[i] = starcoder ? middle[i] * normalDistribution(middle[i]) : Math.max(0, middle[i]) * Math.max(0, middle[i]);
+            }
+            return linear(p + (starcoder ? "c_proj" : "down_proj"), middle);
+        }
+        String router = p + (type.equals("granitemoe") ? "router.layer" : "gate");
+        if (!tensors.containsKey(router + ".weight")) {
             return gated(p + "gate_proj", p + "up_proj", p + "down_proj", x);
         }
-        double[] scores = linear(p + "gate", x);
-        int perToken = config.path("num_experts_per_tok").asInt();
-        boolean[] picked = new boolean[scores.length];
-        double pickedTotal = 0;
-        double total = 0;
-        for (double s : scores) {
-            total += Math.exp(s);
-        }
-        for (int i = 0; i < perToken; i++) {
-            int best = -1;
-            for (int e = 0; e < scores.length; e++) {
-                if (!picked[e] && (best < 0 || scores[e] > scores[best])) {
-                    best = e;
-                }
-            }
-            picked[best] = true;
-            pickedTotal += Math.exp(scores[best]);
-        }
-        boolean amongPicked = type.equals("mixtral") || config.path("norm_topk_prob").asBoolean();
+        double[] share = shares(linear(router, x), p);
         double[] out = new double[hidden];
-        for (int e = 0; e < scores.length; e++) {
-            if (picked[e]) {
+        for (int e = 0; e < share.length; e++) {
+            if (share[e] > 0) {
                 String x1 = p + "experts." + e + ".";
-                double[] y = type.equals("mixtral") ? gated(x1 + "w1", x1 + "w3", x1 + "w2", x) : gated(x1 + "gate_proj", x1 + "up_proj", x1 + "down_proj", x);
-                add(out, y, Math.exp(scores[e]) / (amongPicked ? pickedTotal : total));
+                double[] y = numbered ? gated(x1 + "w1", x1 + "w3", x1 + "w2", x) : gated(x1 + "gate_proj", x1 + "up_proj", x1 + "down_proj", x);
+                add(out, y, share[e]);
             }
+        }
+        if (tensors.containsKey(p + "shared_experts.up_proj.weight")) {
+            add(out, gated(p + "shared_experts.gate_proj", p + "shared_experts.up_proj", p + "shared_experts.down_proj", x), 1);
         }
         if (tensors.containsKey(p + "shared_expert_gate.weight")) {
             double open = 1 / (1 + Math.exp(-linear(p + "shared_expert_gate", x)[0]));
             add(out, gated(p + "shared_expert.gate_proj", p + "shared_expert.up_proj", p + "shared_expert.down_proj", x), open);
         }
         return out;
+    }
+
+    /// What counts of each expert, 0 for those that are not chosen.
+    private double[] shares(double[] outputs, String p) {
+        int n = outputs.length;
+        boolean sigmoid = List.of("glm4_moe", "solar_open", "dots1", "minimax", "minimax_m2").contains(type) || config.path("moe_gate_act").asText().equals("sigmoid");
+        double total = Arrays.stream(outputs).map(Math::exp).sum();
+        double[] scores = Arrays.stream(outputs).map(o -> sigmoid ? 1 / (1 + Math.exp(-o)) : Math.exp(o) / total).toArray();
+        double[] correction = tensors.getOrDefault(p + "gate.e_score_correction_bias", tensors.getOrDefault(p + "e_score_correction_bias", new double[n]));
+        double[] ranks = new double[n];
+        for (int e = 0; e < n; e++) {
+            ranks[e] = scores[e] + correction[e];
+        }
+        int groups = config.path("n_group").asInt(1);
+        if (groups == 2 && config.path("topk_group").asInt() == 1) {
+            // groups of two experts: the one with the smaller sum ranks with 0
+            int worse = ranks[0] + ranks[1] < ranks[2] + ranks[3] ? 0 : 2;
+            ranks[worse] = 0;
+            ranks[worse + 1] = 0;
+        }
+        double[] share = new double[n];
+        double picked = 0;
+        int perToken = config.path(type.equals("ernie4_5_moe") ? "moe_k" : "num_experts_per_tok").asInt();
+        for (int i = 0; i < perToken; i++) {
+            int best = -1;
+            for (int e = 0; e < n; e++) {
+                if (share[e] == 0 && (best < 0 || ranks[e] > ranks[best])) {
+                    best = e;
+                }
+            }
+            share[best] = scores[best];
+            picked += scores[best];
+        }
+        boolean always = List.of("mixtral", "granitemoe", "minimax", "minimax_m2", "ernie4_5_moe").contains(type);
+        boolean normalized = always || config.path("norm_topk_prob").asBoolean() && !(sigmoid && perToken == 1);
+        double divisor = normalized ? picked : 1;
+        return Arrays.stream(share).map(v -> v / divisor * config.path("routed_scaling_factor").asDouble(1)).toArray();
     }
 
     private double[] gated(String gate, String up, String down, double[] x) {

@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.TreeMap;
 import ram.safetensors.SafetensorsFile;
 import ram.safetensors.Shape;
@@ -15,9 +16,12 @@ import ram.safetensors.Shape;
 /// A random decoder of a few thousand weights, written as a Hugging Face folder.
 public final class TinyModel {
     /// Types of models with a language model inside, and the type of that.
-    private static final Map<String, String> WRAPPED = Map.of("gemma3", "gemma3_text", "mistral3", "mistral");
+    private static final Map<String, String> WRAPPED = Map.of("gemma3", "gemma3_text", "mistral3", "mistral", "pixtral", "mistral", "llava/ministral3", "ministral3", "mistral3/ministral3",
+            "ministral3", "qwen2_vl", "qwen2", "qwen2_5_vl", "qwen2", "qwen3_vl", "qwen3", "qwen3_vl_moe", "qwen3_moe");
+    /// Types whose norms take the mean away and add a bias.
+    private static final Set<String> CENTERED = Set.of("stablelm", "starcoder2", "nemotron");
+    private static final Set<String> WITHOUT_HEAD = Set.of("gemma", "gemma2", "gemma3", "gemma3_text", "cohere", "cohere2");
     static final int HIDDEN = 32;
-    static final int LAYERS = 2;
     static final int VOCABULARY = 600;
     private static final int WIDTH = 48;
     private static final int EXPERTS = 4;
@@ -25,22 +29,27 @@ public final class TinyModel {
     /// Of the language model.
     final ObjectNode config;
     private final String type;
+    /// The same of the language model.
+    private final String text;
     /// What the names of tensors in the file begin with.
     private final String prefix;
     final Map<String, double[]> tensors = new TreeMap<>();
     private final SafetensorsFile file = new SafetensorsFile();
     private final Random random = new Random(7);
 
+    /// @param type a model_type; of some models with a language model inside that, a slash and the type of it
     /// @param settings JSON members that are added to the configuration
     public TinyModel(String type, String settings) throws IOException {
         this.type = type;
+        text = WRAPPED.getOrDefault(type, type);
         prefix = WRAPPED.containsKey(type) ? "language_model." : "";
         config = (ObjectNode) new ObjectMapper().readTree("""
                 {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 48,
                  "vocab_size": 600, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "max_position_embeddings": 64,
-                 "num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 48, "shared_expert_intermediate_size": 64, "model_type": "%s" %s}"""
-                .formatted(WRAPPED.getOrDefault(type, type), settings.isEmpty() ? "" : ", " + settings));
-        if (config.has("rope_parameters")) {
+                 "layer_norm_eps": 1e-5, "norm_epsilon": 1e-5, "norm_eps": 1e-5,
+                 "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "moe_num_experts": 4, "num_experts_per_tok": 2, "moe_k": 2, "moe_intermediate_size": 48, "shared_expert_intermediate_size": 64, "model_type": "%s" %s}"""
+                .formatted(text, settings.isEmpty() ? "" : ", " + settings));
+        if (config.has("rope_parameters") && !text.equals("ministral3")) {
             config.remove("rope_theta");
         }
         if (!config.has("tie_word_embeddings")) {
@@ -49,9 +58,13 @@ public final class TinyModel {
         if (type.startsWith("gemma")) {
             config.put("hidden_act", "gelu_pytorch_tanh");
         }
-        boolean bias = config.path("attention_bias").asBoolean() || type.startsWith("qwen2");
+        if (type.equals("starcoder2") || type.equals("nemotron")) {
+            config.put("hidden_act", type.equals("nemotron") ? "relu2" : "gelu_pytorch_tanh");
+        }
+        boolean everywhere = config.path("attention_bias").asBoolean() || config.path("use_bias").asBoolean() || type.equals("starcoder2");
+        boolean bias = everywhere || text.startsWith("qwen2") || type.equals("mimo") || config.path("use_qkv_bias").asBoolean();
         add("model.embed_tokens.weight", VOCABULARY, HIDDEN);
-        for (int l = 0; l < LAYERS; l++) {
+        for (int l = 0; l < config.path("num_hidden_layers").asInt(); l++) {
             String p = "model.layers." + l + ".";
             for (String norm : norms()) {
                 norm(p + norm + ".weight", HIDDEN);
@@ -63,15 +76,37 @@ public final class TinyModel {
                 linear(p + "self_attn.k_proj", 16, HIDDEN, bias);
                 linear(p + "self_attn.v_proj", 16, HIDDEN, bias);
             }
-            linear(p + "self_attn.o_proj", HIDDEN, 32, config.path("attention_bias").asBoolean() && !type.equals("glm4"));
-            if (type.startsWith("qwen3") || type.startsWith("gemma3") || type.startsWith("olmo")) {
-                norm(p + "self_attn.q_norm.weight", type.startsWith("olmo") ? 32 : 8);
-                norm(p + "self_attn.k_norm.weight", type.startsWith("olmo") ? 16 : 8);
+            linear(p + "self_attn.o_proj", HIDDEN, 32, everywhere && !type.startsWith("glm4") && !type.equals("seed_oss") || config.path("attention_out_bias").asBoolean());
+            boolean whole = type.startsWith("olmo") || type.startsWith("minimax");
+            if (text.startsWith("qwen3") || type.startsWith("gemma3") || whole || type.equals("exaone4") || type.equals("dots1") || config.path("use_qk_norm").asBoolean()) {
+                boolean hunyuan = type.equals("hunyuan_v1_dense");
+                norm(p + "self_attn." + (hunyuan ? "query_layernorm" : "q_norm") + ".weight", whole ? 32 : 8);
+                norm(p + "self_attn." + (hunyuan ? "key_layernorm" : "k_norm") + ".weight", whole ? 16 : 8);
             }
-            boolean dense = config.path("mlp_only_layers").path(0).asInt(-1) == l;
+            boolean dense = config.path("mlp_only_layers").path(0).asInt(-1) == l || l < Math.max(config.path("first_k_dense_replace").asInt(), config.path("moe_layer_start_index").asInt());
             switch (dense ? "llama" : type) {
                 case "mixtral" -> experts(p + "block_sparse_moe.", "w1", "w3", "w2");
                 case "qwen3_moe", "olmoe" -> experts(p + "mlp.", "gate_proj", "up_proj", "down_proj");
+                case "minimax", "minimax_m2" -> {
+                    experts(p + "block_sparse_moe.", "w1", "w3", "w2");
+                    add(p + "block_sparse_moe.e_score_correction_bias", EXPERTS);
+                }
+                case "glm4_moe", "solar_open", "dots1", "deepseek", "ernie4_5_moe" -> {
+                    experts(p + "mlp.", "gate_proj", "up_proj", "down_proj");
+                    if (!type.equals("deepseek") && !type.equals("ernie4_5_moe")) {
+                        add(p + "mlp.gate.e_score_correction_bias", EXPERTS);
+                    }
+                    if (config.path("n_shared_experts").asInt() + config.path("moe_num_shared_experts").asInt() > 0) {
+                        gated(p + "mlp.shared_experts.", "gate_proj", "up_proj", "down_proj", 64, config.path("mlp_bias").asBoolean());
+                    }
+                }
+                case "granitemoe" -> fused(p + "block_sparse_moe.", "router.layer", "input_linear.weight", "output_linear.weight", false);
+                case "qwen3_vl_moe" -> fused(p + "mlp.", "gate", "experts.gate_up_proj", "experts.down_proj", true);
+                case "starcoder2", "nemotron" -> {
+                    boolean starcoder = type.equals("starcoder2");
+                    linear(p + "mlp." + (starcoder ? "c_fc" : "up_proj"), WIDTH, HIDDEN, starcoder);
+                    linear(p + "mlp." + (starcoder ? "c_proj" : "down_proj"), HIDDEN, WIDTH, starcoder);
+                }
                 case "qwen2_moe" -> {
                     experts(p + "mlp.", "gate_proj", "up_proj", "down_proj");
                     gated(p + "mlp.shared_expert.", "gate_proj", "up_proj", "down_proj", 64, false);
@@ -81,11 +116,11 @@ public final class TinyModel {
                     linear(p + "mlp.gate_up_proj", 2 * WIDTH, HIDDEN, false);
                     linear(p + "mlp.down_proj", HIDDEN, WIDTH, false);
                 }
-                default -> gated(p + "mlp.", "gate_proj", "up_proj", "down_proj", WIDTH, config.path("mlp_bias").asBoolean());
+                default -> gated(p + "mlp.", "gate_proj", "up_proj", "down_proj", WIDTH, config.path("mlp_bias").asBoolean() || config.path("use_bias").asBoolean());
             }
         }
         norm("model.norm.weight", HIDDEN);
-        if (!config.path("tie_word_embeddings").asBoolean() && !type.startsWith("gemma")) {
+        if (!config.path("tie_word_embeddings").asBoolean() && !WITHOUT_HEAD.contains(type)) {
             linear("lm_head", VOCABULARY, HIDDEN, false);
         }
     }
@@ -94,7 +129,9 @@ public final class TinyModel {
         return switch (type) {
             case "gemma2", "gemma3", "gemma3_text" -> List.of("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm");
             case "glm4" -> List.of("input_layernorm", "post_self_attn_layernorm", "post_attention_layernorm", "post_mlp_layernorm");
-            case "olmo2" -> List.of("post_attention_layernorm", "post_feedforward_layernorm");
+            case "cohere", "cohere2" -> List.of("input_layernorm");
+            case "stablelm" -> config.path("use_parallel_residual").asBoolean() ? List.of("input_layernorm") : List.of("input_layernorm", "post_attention_layernorm");
+            case "olmo2", "olmo3", "exaone4" -> List.of("post_attention_layernorm", "post_feedforward_layernorm");
             default -> List.of("input_layernorm", "post_attention_layernorm");
         };
     }
@@ -104,6 +141,34 @@ public final class TinyModel {
         for (int e = 0; e < EXPERTS; e++) {
             gated(p + "experts." + e + ".", gate, up, down, WIDTH, false);
         }
+    }
+
+    /// Experts that the file has together, and the decoder one by one.
+    ///
+    /// @param turned whether their matrices are stored the other way round
+    private void fused(String p, String router, String first, String second, boolean turned) {
+        linear(p + router, EXPERTS, HIDDEN, false);
+        float[] both = new float[EXPERTS * 2 * WIDTH * HIDDEN];
+        float[] down = new float[EXPERTS * HIDDEN * WIDTH];
+        for (int e = 0; e < EXPERTS; e++) {
+            String x = p + "experts." + e + ".";
+            fill(x + "gate_proj.weight", WIDTH, HIDDEN, both, e * 2 * WIDTH * HIDDEN, turned ? 2 * WIDTH : 0);
+            fill(x + "up_proj.weight", WIDTH, HIDDEN, both, e * 2 * WIDTH * HIDDEN + (turned ? WIDTH : WIDTH * HIDDEN), turned ? 2 * WIDTH : 0);
+            fill(x + "down_proj.weight", HIDDEN, WIDTH, down, e * HIDDEN * WIDTH, turned ? HIDDEN : 0);
+        }
+        file.floats(prefix + p + first, turned ? Shape.of(EXPERTS, HIDDEN, 2 * WIDTH) : Shape.of(EXPERTS, 2 * WIDTH, HIDDEN), both);
+        file.floats(prefix + p + second, turned ? Shape.of(EXPERTS, WIDTH, HIDDEN) : Shape.of(EXPERTS, HIDDEN, WIDTH), down);
+    }
+
+    /// @param stride between two columns of the matrix where it is stored by columns; else 0
+    private void fill(String name, int rows, int columns, float[] stored, int from, int stride) {
+        double[] values = new double[rows * columns];
+        for (int i = 0; i < values.length; i++) {
+            float v = (float) (random.nextGaussian() * 1.5 / Math.sqrt(columns));
+            values[i] = v;
+            stored[from + (stride == 0 ? i : i % columns * stride + i / columns)] = v;
+        }
+        tensors.put(name, values);
     }
 
     private void gated(String p, String gate, String up, String down, int width, boolean bias) {
@@ -131,9 +196,12 @@ public final class TinyModel {
     private void norm(String name, int n) {
         float[] values = new float[n];
         for (int i = 0; i < n; i++) {
-            values[i] = (float) ((type.startsWith("gemma") ? 0 : 1) + 0.3 * random.nextGaussian());
+            values[i] = (float) ((type.startsWith("gemma") || type.equals("nemotron") ? 0 : 1) + 0.3 * random.nextGaussian());
         }
         put(name, Shape.of(n), values);
+        if (CENTERED.contains(type) || config.path("layer_norm_bias").asBoolean()) {
+            add(name.replace(".weight", ".bias"), n);
+        }
     }
 
     private void put(String name, Shape shape, float[] values) {
@@ -150,7 +218,7 @@ public final class TinyModel {
         file.write(folder.resolve("model.safetensors"));
         ObjectNode whole = config;
         if (!prefix.isEmpty()) {
-            whole = config.objectNode().put("model_type", type);
+            whole = config.objectNode().put("model_type", type.split("/")[0]);
             whole.set("text_config", config);
             if (type.equals("gemma3")) {
                 whole.put("vocab_size", VOCABULARY);

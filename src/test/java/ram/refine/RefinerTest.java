@@ -79,7 +79,8 @@ class RefinerTest {
 
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"llama |", "qwen3 | \"tie_word_embeddings\": true", "qwen2_moe |", "mixtral |", "qwen3_moe | \"mlp_only_layers\": [0]", "olmoe |",
-        "phi3 |", "olmo2 |", "gemma2 | \"query_pre_attn_scalar\": 8", "gemma3 | \"sliding_window\": 6, \"sliding_window_pattern\": 2", "mistral3 |"})
+        "phi3 |", "olmo2 |", "gemma2 | \"query_pre_attn_scalar\": 8", "gemma3 | \"sliding_window\": 6, \"sliding_window_pattern\": 2", "mistral3 |",
+        "cohere |", "cohere2 | \"sliding_window\": 6, \"sliding_window_pattern\": 2", "starcoder2 | \"tie_word_embeddings\": true", "dots1 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5"})
     void theSameBytesFromAnyNumberOfThreadsAnyMemoryAndAfterAnInterruption(String type, String settings) throws IOException {
         Path written = new TinyModel(type, settings == null ? "" : settings).write(folder.resolve("model"));
         try (EvalModel model = EvalModel.open(written)) {
@@ -113,17 +114,33 @@ class RefinerTest {
 
     /// What the last layer makes, as the model itself makes it, where no layer is coded: of mixtures with their routers, shares and shared experts too.
     @ParameterizedTest
-    @ValueSource(strings = {"llama", "qwen2_moe", "mixtral", "qwen3_moe", "olmoe", "phi3", "olmo2", "glm4", "granite", "mistral3"})
+    @ValueSource(strings = {"llama", "qwen2_moe", "mixtral", "qwen3_moe", "olmoe", "phi3", "olmo2", "glm4", "granite", "mistral3", "mistral3/ministral3",
+        "qwen3_vl_moe", "olmo3", "exaone4", "minicpm", "ernie4_5", "hunyuan_v1_dense", "granitemoe", "glm4_moe", "dots1", "deepseek", "minimax", "ernie4_5_moe", "stablelm", "starcoder2", "nemotron"})
     void statesAreThoseOfTheModel(String type) throws IOException {
+        String granite = "\"attention_multiplier\": 0.2, \"embedding_multiplier\": 3.0, \"residual_multiplier\": 0.4, \"logits_scaling\": 2.5, \"attention_bias\": false, \"mlp_bias\": true";
+        String routed = "\"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"n_group\": 1, \"topk_group\": 1";
         String settings = switch (type) {
             case "glm4" -> "\"attention_bias\": true, \"partial_rotary_factor\": 0.5";
-            case "granite" -> "\"attention_multiplier\": 0.2, \"embedding_multiplier\": 3.0, \"residual_multiplier\": 0.4, \"logits_scaling\": 2.5, \"attention_bias\": false, \"mlp_bias\": true";
+            case "granite", "granitemoe" -> granite;
+            case "mistral3/ministral3" -> "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 500.0, \"original_max_position_embeddings\": 16, \"llama_4_scaling_beta\": 0.5}";
+            case "olmo3" -> "\"sliding_window\": 6, \"layer_types\": [\"sliding_attention\", \"full_attention\"]";
+            case "exaone4" -> "\"sliding_window\": 6, \"sliding_window_pattern\": \"LG\"";
+            case "minicpm" -> "\"dim_model_base\": 8, \"scale_depth\": 1.4, \"scale_emb\": 3";
+            case "ernie4_5" -> "\"use_bias\": true";
+            case "hunyuan_v1_dense" -> "\"use_qk_norm\": true";
+            case "glm4_moe" -> "\"attention_bias\": true, \"use_qk_norm\": true, \"partial_rotary_factor\": 0.5, " + routed;
+            case "dots1", "deepseek" -> routed;
+            case "minimax" -> "\"rotary_dim\": 4, \"shared_intermediate_size\": 0";
+            case "ernie4_5_moe" -> "\"use_bias\": false, \"moe_num_shared_experts\": 1";
+            case "stablelm" -> "\"use_qkv_bias\": true, \"partial_rotary_factor\": 0.5, \"use_parallel_residual\": true";
+            case "starcoder2" -> "\"tie_word_embeddings\": false";
+            case "nemotron" -> "\"partial_rotary_factor\": 0.5";
             default -> "";
         };
         Path written = new TinyModel(type, settings).write(folder.resolve("model"));
         try (EvalModel model = EvalModel.open(written); Workers workers = new Workers(2); RefineStore store = new RefineStore(folder.resolve("s"), "")) {
             List<int[]> text = TEXT.sample(model.weights(), workers, 1 << 16, _ -> { });
-            String head = type.equals("mistral3") ? "language_model.lm_head" : "lm_head";
+            String head = Noise.modules(model.weights()).stream().filter(path -> path.endsWith("lm_head")).findFirst().orElseThrow();
             Refiner refiner = new Refiner(model.weights(), Map.of(head, new Refiner.Target(new Format(Format.Mode.AFFINE, 4, 32), DType.BF16)), workers, 1 << 24, 0.5, store);
             refiner.run(() -> text, _ -> { });
             List<float[]> expected = new ForwardPass(model.weights(), workers).run(text, 1 << 16, (_, _) -> { });
