@@ -198,8 +198,9 @@ final class NetworkReader {
         if (types.isArray() && (types.size() != layers || types.valueStream().noneMatch(t -> t.asText().equals("full_attention")))) {
             throw refused("has layer_types that do not name one type for each layer, or none with full attention; mlx_lm does not run such a model, correct them");
         }
-        JsonNode bases = rules.has("rope_in") ? json.path(rules.path("rope_in").asText()) : json;
-        if (rules.has("rope_in") && !bases.path("rope_theta").isNumber()) {
+        boolean nested = (rules.has("rope_in") || ModelClass.reads(file, "rope_parameters")) && json.path("rope_parameters").has("rope_theta");
+        JsonNode bases = nested ? json.path("rope_parameters") : json;
+        if (rules.has("rope_in") && !nested) {
             throw refused("has no rope_theta in its " + rules.path("rope_in").asText() + "; mlx_lm does not run such a model, download it again");
         }
         Optional<Rope> global = Optional.of(rope(headDim, bases.path("rope_theta").asDouble(10_000), scaling()));
@@ -320,6 +321,9 @@ final class NetworkReader {
         if (perToken > experts) {
             throw refused("sends each token to " + perToken + " of " + experts + " experts; download it again");
         }
+        if (mixture.path("layers").asText().equals("is_moe_layer") && json.path("is_moe_layer").size() != layers) {
+            throw refused("has is_moe_layer for " + json.path("is_moe_layer").size() + " layers, but " + layers + " layers; download it again");
+        }
         List<Integer> byLayer = IntStream.range(0, layers).mapToObj(l -> hasExperts(mixture.path("layers").asText(), l, layers) ? experts : 0).toList();
         JsonNode shared = mixture.path("shared");
         Optional<NetworkShape.Shared> any = shared.isMissingNode() || shared.has("count") && json.path(shared.path("count").asText()).asInt() == 0 ? Optional.empty()
@@ -332,6 +336,7 @@ final class NetworkReader {
         return switch (which) {
             case "sparse_step" -> json.path("mlp_only_layers").valueStream().noneMatch(l -> l.asInt() == layer) && (layer + 1) % Math.max(1, json.path("decoder_sparse_step").asInt(1)) == 0;
             case "after_dense" -> layer >= json.path("first_k_dense_replace").asInt() && layer % Math.max(1, json.path("moe_layer_freq").asInt(1)) == 0;
+            case "is_moe_layer" -> json.path("is_moe_layer").path(layer).asBoolean();
             case "range" -> layer >= bound("moe_layer_start_index", 0, Math::min) && layer <= bound("moe_layer_end_index", layers - 1, Math::max)
                     && (layer + 1) % Math.max(1, json.path("moe_layer_interval").asInt(1)) == 0;
             default -> true;

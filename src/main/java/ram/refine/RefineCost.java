@@ -46,7 +46,8 @@ public record RefineCost(double operations, long statistics, long files) {
                 boolean lookup = target.getKey().endsWith("embed_tokens");
                 double products = lookup ? 0 : 2 * w.rows() * n * tokens * used;
                 forward += products;
-                if (!Refiner.headRefinable(shape, targets) && target.getKey().startsWith(last) && (target.getKey().endsWith(".down_proj") || target.getKey().equals(shape.denseDown(shape.layers() - 1)))) {
+                boolean down = target.getKey().endsWith(".down_proj") || target.getKey().equals(shape.denseDown(shape.layers() - 1));
+                if (!Refiner.headRefinable(shape, targets) && target.getKey().startsWith(last) && down) {
                     unread += products;
                 }
                 if (target.getValue().refinable()) {

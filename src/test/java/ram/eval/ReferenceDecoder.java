@@ -225,7 +225,8 @@ final class ReferenceDecoder {
             return x;
         }
         boolean letters = type.equals("exaone4") && config.path("sliding_window_pattern").isTextual();
-        if ((letters || type.equals("cohere2")) && !slides(layer)) {
+        boolean some = type.equals("exaone_moe") && config.path("layer_types").toString().contains("sliding_attention");
+        if ((letters || some || type.equals("cohere2")) && !slides(layer)) {
             return x;
         }
         JsonNode parameters = config.path("rope_parameters");
@@ -249,7 +250,7 @@ final class ReferenceDecoder {
             double wavelength = 2 * Math.PI * Math.pow(theta, 2.0 * i / dims);
             double turn = 2 * Math.PI / wavelength;
             double magnitude = 1;
-            boolean neighbours = List.of("glm4", "ernie4_5", "ernie4_5_moe", "cohere", "cohere2").contains(type);
+            boolean neighbours = List.of("glm4", "ernie4_5", "ernie4_5_moe", "cohere", "cohere2", "helium").contains(type);
             int first = neighbours ? 2 * i : i;
             int second = neighbours ? 2 * i + 1 : i + dims / 2;
             switch (kind) {
@@ -327,7 +328,7 @@ final class ReferenceDecoder {
     /// What counts of each expert, 0 for those that are not chosen.
     private double[] shares(double[] outputs, String p) {
         int n = outputs.length;
-        boolean sigmoid = List.of("glm4_moe", "solar_open", "dots1", "minimax", "minimax_m2").contains(type) || config.path("moe_gate_act").asText().equals("sigmoid");
+        boolean sigmoid = List.of("glm4_moe", "solar_open", "dots1", "minimax", "minimax_m2", "exaone_moe").contains(type) || config.path("moe_gate_act").asText().equals("sigmoid");
         double total = Arrays.stream(outputs).map(Math::exp).sum();
         double[] scores = Arrays.stream(outputs).map(o -> sigmoid ? 1 / (1 + Math.exp(-o)) : Math.exp(o) / total).toArray();
         double[] correction = tensors.getOrDefault(p + "gate.e_score_correction_bias", tensors.getOrDefault(p + "e_score_correction_bias", new double[n]));

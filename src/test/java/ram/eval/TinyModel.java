@@ -46,8 +46,8 @@ public final class TinyModel {
         config = (ObjectNode) new ObjectMapper().readTree("""
                 {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 48,
                  "vocab_size": 600, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "max_position_embeddings": 64,
-                 "layer_norm_eps": 1e-5, "norm_epsilon": 1e-5, "norm_eps": 1e-5,
-                 "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4, "moe_num_experts": 4, "num_experts_per_tok": 2, "moe_k": 2, "moe_intermediate_size": 48, "shared_expert_intermediate_size": 64, "model_type": "%s" %s}"""
+                 "layer_norm_eps": 1e-5, "norm_epsilon": 1e-5, "norm_eps": 1e-5, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
+                 "moe_num_experts": 4, "num_experts_per_tok": 2, "moe_k": 2, "moe_intermediate_size": 48, "shared_expert_intermediate_size": 64, "model_type": "%s" %s}"""
                 .formatted(text, settings.isEmpty() ? "" : ", " + settings));
         if (config.has("rope_parameters") && !text.equals("ministral3")) {
             config.remove("rope_theta");
@@ -76,14 +76,18 @@ public final class TinyModel {
                 linear(p + "self_attn.k_proj", 16, HIDDEN, bias);
                 linear(p + "self_attn.v_proj", 16, HIDDEN, bias);
             }
-            linear(p + "self_attn.o_proj", HIDDEN, 32, everywhere && !type.startsWith("glm4") && !type.equals("seed_oss") || config.path("attention_out_bias").asBoolean());
+            linear(p + "self_attn.o_proj", HIDDEN, 32, everywhere
+                    && !type.startsWith("glm4") && !type.equals("helium") && !type.equals("seed_oss") || config.path("attention_out_bias").asBoolean());
             boolean whole = type.startsWith("olmo") || type.startsWith("minimax");
-            if (text.startsWith("qwen3") || type.startsWith("gemma3") || whole || type.equals("exaone4") || type.equals("dots1") || config.path("use_qk_norm").asBoolean()) {
+            if (text.startsWith("qwen3") || type.startsWith("gemma3") || whole || type.startsWith("exaone")
+                    || type.equals("dots1") || config.path("use_qk_norm").asBoolean()) {
                 boolean hunyuan = type.equals("hunyuan_v1_dense");
                 norm(p + "self_attn." + (hunyuan ? "query_layernorm" : "q_norm") + ".weight", whole ? 32 : 8);
                 norm(p + "self_attn." + (hunyuan ? "key_layernorm" : "k_norm") + ".weight", whole ? 16 : 8);
             }
-            boolean dense = config.path("mlp_only_layers").path(0).asInt(-1) == l || l < Math.max(config.path("first_k_dense_replace").asInt(), config.path("moe_layer_start_index").asInt());
+            boolean flagged = config.has("is_moe_layer") && !config.path("is_moe_layer").path(l).asBoolean();
+            boolean dense = flagged || config.path("mlp_only_layers").path(0).asInt(-1) == l
+                    || l < Math.max(config.path("first_k_dense_replace").asInt(), config.path("moe_layer_start_index").asInt());
             switch (dense ? "llama" : type) {
                 case "mixtral" -> experts(p + "block_sparse_moe.", "w1", "w3", "w2");
                 case "qwen3_moe", "olmoe" -> experts(p + "mlp.", "gate_proj", "up_proj", "down_proj");
@@ -91,12 +95,12 @@ public final class TinyModel {
                     experts(p + "block_sparse_moe.", "w1", "w3", "w2");
                     add(p + "block_sparse_moe.e_score_correction_bias", EXPERTS);
                 }
-                case "glm4_moe", "solar_open", "dots1", "deepseek", "ernie4_5_moe" -> {
+                case "glm4_moe", "solar_open", "dots1", "deepseek", "ernie4_5_moe", "exaone_moe" -> {
                     experts(p + "mlp.", "gate_proj", "up_proj", "down_proj");
                     if (!type.equals("deepseek") && !type.equals("ernie4_5_moe")) {
                         add(p + "mlp.gate.e_score_correction_bias", EXPERTS);
                     }
-                    if (config.path("n_shared_experts").asInt() + config.path("moe_num_shared_experts").asInt() > 0) {
+                    if (config.path("n_shared_experts").asInt() + config.path("moe_num_shared_experts").asInt() + config.path("num_shared_experts").asInt() > 0) {
                         gated(p + "mlp.shared_experts.", "gate_proj", "up_proj", "down_proj", 64, config.path("mlp_bias").asBoolean());
                     }
                 }

@@ -115,7 +115,7 @@ class RefinerTest {
     /// What the last layer makes, as the model itself makes it, where no layer is coded: of mixtures with their routers, shares and shared experts too.
     @ParameterizedTest
     @ValueSource(strings = {"llama", "qwen2_moe", "mixtral", "qwen3_moe", "olmoe", "phi3", "olmo2", "glm4", "granite", "mistral3", "mistral3/ministral3",
-        "qwen3_vl_moe", "olmo3", "exaone4", "minicpm", "ernie4_5", "hunyuan_v1_dense", "granitemoe", "glm4_moe", "dots1", "deepseek", "minimax", "ernie4_5_moe", "stablelm", "starcoder2", "nemotron"})
+        "qwen3_vl_moe", "olmo3", "exaone4", "minicpm", "ernie4_5", "hunyuan_v1_dense", "granitemoe", "glm4_moe", "dots1", "deepseek", "minimax", "ernie4_5_moe", "stablelm", "starcoder2", "nemotron", "exaone_moe"})
     void statesAreThoseOfTheModel(String type) throws IOException {
         String granite = "\"attention_multiplier\": 0.2, \"embedding_multiplier\": 3.0, \"residual_multiplier\": 0.4, \"logits_scaling\": 2.5, \"attention_bias\": false, \"mlp_bias\": true";
         String routed = "\"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"n_group\": 1, \"topk_group\": 1";
@@ -133,6 +133,7 @@ class RefinerTest {
             case "minimax" -> "\"rotary_dim\": 4, \"shared_intermediate_size\": 0";
             case "ernie4_5_moe" -> "\"use_bias\": false, \"moe_num_shared_experts\": 1";
             case "stablelm" -> "\"use_qkv_bias\": true, \"partial_rotary_factor\": 0.5, \"use_parallel_residual\": true";
+            case "exaone_moe" -> routed + ", \"num_shared_experts\": 1, \"is_moe_layer\": [false, true], \"layer_types\": [\"sliding_attention\", \"full_attention\"], \"sliding_window\": 6";
             case "starcoder2" -> "\"tie_word_embeddings\": false";
             case "nemotron" -> "\"partial_rotary_factor\": 0.5";
             default -> "";
