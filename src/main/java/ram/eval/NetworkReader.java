@@ -8,7 +8,6 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -31,7 +30,7 @@ final class NetworkReader {
     private static final String CONTEXT = "original_max_position_embeddings";
     private static final Set<String> GELU = Set.of("gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_tanh");
     /// What config.json may call each. Which of two kinds of gelu a model has is a matter of its family.
-    private static final Map<Activation, Set<String>> ACTIVATIONS = Map.of(Activation.SILU, new LinkedHashSet<>(List.of("silu", "swish")), Activation.GELU, GELU, Activation.GELU_TANH, GELU,
+    private static final Map<Activation, Set<String>> ACTIVATIONS = Map.of(Activation.SILU, Set.of("silu", "swish"), Activation.GELU, GELU, Activation.GELU_TANH, GELU,
             Activation.RELU_SQUARED, Set.of("relu2"));
 
     /// The rules of each family, by model_type; of a wrapper, where they depend on it, by that, a slash and the model_type of its language model.
@@ -123,12 +122,13 @@ final class NetworkReader {
         String activation = json.path("hidden_act").asText("");
         Set<String> usual = ACTIVATIONS.get(activation());
         if (!activation.isEmpty() && !usual.contains(activation)) {
-            throw refused("asks for the activation '" + activation + "'; the evaluation knows " + (usual == GELU ? "gelu" : usual.iterator().next()) + " only in models of this type");
+            String known = usual == GELU ? "gelu" : usual.contains("silu") ? "silu" : "relu2";
+            throw refused("asks for the activation '" + activation + "'; the evaluation knows " + known + " only in models of this type");
         }
         rules.path("unknown").valueStream().map(JsonNode::asText).filter(key -> json.path(key).asBoolean()).findFirst().ifPresent(key -> {
             throw refused("asks for " + key + ", which the evaluation does not know");
         });
-        if (json.path("partial_rotary_factor").asDouble(1) != 1 && !ModelClass.reads(file, "partial_rotary_factor")) {
+        if (!rules.has("rope_dims") && json.path("partial_rotary_factor").asDouble(1) != 1 && !ModelClass.reads(file, "partial_rotary_factor")) {
             throw refused("has a partial_rotary_factor, which mlx_lm's " + file.modelType() + " does not read: it turns all of a head; remove it if the model was trained so");
         }
         if (json.path("clip_qkv").isNumber()) {
@@ -220,7 +220,7 @@ final class NetworkReader {
         if (rules.path("rope_scaling").asText().equals("alpha")) {
             // whatever type it says
             double alpha = scaling.path("alpha").asDouble(1);
-            return Rope.of(config, headDim, dims, base * Math.pow(alpha, headDim / (headDim - 2.0)), MissingNode.getInstance(), adjacent);
+            return Rope.of(config, headDim, dims, base * StrictMath.pow(alpha, headDim / (headDim - 2.0)), MissingNode.getInstance(), adjacent);
         }
         return Rope.of(config, headDim, dims, base, scaling, adjacent);
     }
@@ -335,7 +335,7 @@ final class NetworkReader {
     private boolean hasExperts(String which, int layer, int layers) {
         return switch (which) {
             case "sparse_step" -> json.path("mlp_only_layers").valueStream().noneMatch(l -> l.asInt() == layer) && (layer + 1) % Math.max(1, json.path("decoder_sparse_step").asInt(1)) == 0;
-            case "after_dense" -> layer >= json.path("first_k_dense_replace").asInt() && layer % Math.max(1, json.path("moe_layer_freq").asInt(1)) == 0;
+            case "after_dense" -> layer >= json.path("first_k_dense_replace").asInt() && (!ModelClass.reads(file, "moe_layer_freq") || layer % Math.max(1, json.path("moe_layer_freq").asInt(1)) == 0);
             case "is_moe_layer" -> json.path("is_moe_layer").path(layer).asBoolean();
             case "range" -> layer >= bound("moe_layer_start_index", 0, Math::min) && layer <= bound("moe_layer_end_index", layers - 1, Math::max)
                     && (layer + 1) % Math.max(1, json.path("moe_layer_interval").asInt(1)) == 0;

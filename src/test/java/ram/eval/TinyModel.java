@@ -86,7 +86,8 @@ public final class TinyModel {
                 norm(p + "self_attn." + (hunyuan ? "key_layernorm" : "k_norm") + ".weight", whole ? 16 : 8);
             }
             boolean flagged = config.has("is_moe_layer") && !config.path("is_moe_layer").path(l).asBoolean();
-            boolean dense = flagged || config.path("mlp_only_layers").path(0).asInt(-1) == l
+            boolean skipped = type.equals("deepseek") && l % config.path("moe_layer_freq").asInt(1) != 0;
+            boolean dense = flagged || skipped || config.path("mlp_only_layers").path(0).asInt(-1) == l
                     || l < Math.max(config.path("first_k_dense_replace").asInt(), config.path("moe_layer_start_index").asInt());
             switch (dense ? "llama" : type) {
                 case "mixtral" -> experts(p + "block_sparse_moe.", "w1", "w3", "w2");
