@@ -2,7 +2,6 @@ package ram.layout;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.BooleanNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
@@ -25,6 +24,8 @@ import java.util.stream.Stream;
 record Family(String name, JsonNode rules) {
     /// What the names of lists about the language model inside a wrapper begin with.
     static final String TEXT = "text_";
+    /// What a key of a rule begins with that holds where the setting is off.
+    private static final String NOT = "not ";
 
     /// A wish of the class for the format of some modules.
     ///
@@ -210,13 +211,18 @@ record Family(String name, JsonNode rules) {
                 head.path("tie_key").asText(), head.path("tie_default"), Optional.ofNullable(head.get("tie_unsaid")));
     }
 
-    /// Whether a rule names a path, or what it ends with, under a key whose setting is on.
+    /// Whether a rule names a path, or what it ends with, under a key whose setting is on, or under `not KEY` where it is off.
     ///
     /// @param rule keys of config.json, and for each a list of ends
-    /// @param unsaid whether a key without a value counts as on
+    /// @param unsaid whether a key without a value counts as asked for
     static boolean names(JsonNode rule, JsonNode settings, boolean unsaid, String path) {
-        return rule.propertyStream().filter(e -> truthy(settings.get(e.getKey()), BooleanNode.valueOf(unsaid))).flatMap(e -> texts(e.getValue()))
-                .anyMatch(end -> path.equals(end) || path.endsWith("." + end));
+        return rule.propertyStream().filter(e -> isAsked(e.getKey(), settings, unsaid)).flatMap(e -> texts(e.getValue())).anyMatch(end -> path.equals(end) || path.endsWith("." + end));
+    }
+
+    private static boolean isAsked(String condition, JsonNode settings, boolean unsaid) {
+        boolean not = condition.startsWith(NOT);
+        JsonNode value = settings.get(not ? condition.substring(NOT.length()) : condition);
+        return value == null ? unsaid : truthy(value, null) != not;
     }
 
     static boolean truthy(JsonNode value, JsonNode otherwise) {

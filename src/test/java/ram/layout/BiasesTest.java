@@ -113,6 +113,7 @@ class BiasesTest {
             bailing_moe_linear | use_bias         | attention.dense mlp.gate_proj switch_mlp.up_proj shared_experts.down_proj | g_proj gate.gate_proj
             gpt_bigcode      | attention_bias     | attn.c_attn attn.c_proj                       | mlp.c_fc mlp.c_proj
             gpt_bigcode      | mlp_bias           | mlp.c_fc mlp.c_proj                           | attn.c_attn attn.c_proj
+            qwen             | not no_bias        | attn.c_proj w1 w2 mlp.c_proj lm_head          | ln_1 wte
             """)
     void aSettingDecides(String type, String key, String with, String without) throws IOException {
         List<String> wanted = biases(type, with);
@@ -149,6 +150,20 @@ class BiasesTest {
             step3p5         |                                              | g_proj gate.gate switch_mlp.up_proj
             qwen3_vl_moe    |                                              | q_proj mlp.gate
             gemma3n         |                                              | q_proj per_layer_projection altup.modality_router
+            gemma4          |                                              | q_proj per_layer_projection router.proj
+            gemma4_text     |                                              | q_proj per_layer_projection router.proj
+            kimi_linear     |                                              | q_proj f_b_proj g_b_proj mlp.gate embed_q
+            baichuan_m1     |                                              | W_pack o_proj
+            dbrx            |                                              | Wqkv router.layer norm_1
+            gpt2            | c_attn attn.c_proj c_fc mlp.c_proj ln_1 ln_f | wte
+            lille-130m      |                                              | qkv_proj attention.norm
+            llama4_text     |                                              | q_proj gate_proj
+            nanochat        |                                              | c_q c_proj lm_head
+            openelm         |                                              | qkv_proj proj_1 attn_norm
+            phi3small       | query_key_value dense up_proj final_layernorm | embed_tokens
+            plamo           |                                              | q_proj gate_proj
+            plamo2          |                                              | qkv_proj dt_proj bcdt_proj
+            rwkv7           | w_lora.lora.2 a_lora.lora.2 ffn_norm         | g_lora.lora.2 r_proj ffn.key
             """)
     void noSettingDecides(String type, String with, String without) throws IOException {
         List<String> on = all(type, "attention_bias", true);
@@ -226,7 +241,7 @@ class BiasesTest {
 
     private List<String> problems(String type, String key, boolean on, List<String> biases) throws IOException {
         Stream<String> keys = Stream.concat(Stream.of(key), Family.of(type).orElseThrow().rules().path("biases").propertyStream().map(Map.Entry::getKey)).distinct();
-        return problems(type, keys.map(k -> "\"" + k + "\":" + (on && k.equals(key))).collect(Collectors.joining(",")), biases);
+        return problems(type, keys.map(k -> "\"" + k.replaceFirst("^not ", "") + "\":" + ((on && k.equals(key)) != k.startsWith("not "))).collect(Collectors.joining(",")), biases);
     }
 
     private List<String> problems(String type, String keys, List<String> biases) throws IOException {
