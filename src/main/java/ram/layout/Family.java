@@ -26,6 +26,8 @@ record Family(String name, JsonNode rules) {
     static final String TEXT = "text_";
     /// What a key of a rule begins with that holds where the setting is off.
     private static final String NOT = "not ";
+    /// The key of a rule for all types that have none of their own.
+    private static final String OTHERS = "others";
 
     /// A wish of the class for the format of some modules.
     ///
@@ -103,8 +105,12 @@ record Family(String name, JsonNode rules) {
     }
 
     /// The rule of `rope-scaling.json` that the class follows; empty where none is known.
-    String ropeRule() {
-        return rules.path("rope_scaling").asText();
+    ///
+    /// @param scope the part of config.json that the class reads: some wrap language models of several types
+    String ropeRule(JsonNode scope) {
+        JsonNode rule = rules.path("rope_scaling");
+        String type = scope.path("model_type").asText();
+        return rule.isObject() ? rule.path(rule.has(type) ? type : OTHERS).asText() : rule.asText();
     }
 
     /// The part of config.json that the class reads: the root, or `text_config`.

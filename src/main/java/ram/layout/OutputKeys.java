@@ -70,6 +70,23 @@ final class OutputKeys {
         }
     }
 
+    /// The other way round, for the classes that read nothing else.
+    private static void rollUpRope(ObjectNode node) {
+        if (node.hasNonNull("rope_parameters") || !node.path("rope_theta").isNumber()) {
+            return;
+        }
+        ObjectNode all = node.putObject("rope_parameters").put("rope_type", "default");
+        if (node.path("rope_scaling") instanceof ObjectNode scaling) {
+            String type = scaling.path("rope_type").asText(scaling.path("type").asText("default"));
+            all.setAll(scaling);
+            all.put("type", type).put("rope_type", type);
+        }
+        all.set("rope_theta", node.get("rope_theta"));
+        if (node.path("partial_rotary_factor").isNumber()) {
+            all.set("partial_rotary_factor", node.get("partial_rotary_factor"));
+        }
+    }
+
     /// @return whether the key had no value and has this one now
     private static boolean fill(ObjectNode node, Set<String> known, String key, JsonNode value) {
         boolean fills = known.contains(key) && !node.hasNonNull(key) && !value.isMissingNode() && !value.isNull();
@@ -77,6 +94,11 @@ final class OutputKeys {
             node.set(key, value);
         }
         return fills;
+    }
+
+    /// Whether the class makes its layers from the keys of this part.
+    private boolean isScope(String part) {
+        return part.equals(family.rules().path("config_from").asText("root").equals("root") ? "" : Family.TEXT);
     }
 
     private boolean anyEnds(String end) {
@@ -95,7 +117,10 @@ final class OutputKeys {
     private void complete(ObjectNode node, String part) {
         Set<String> known = family.settings(part).collect(Collectors.toSet());
         unrollRope(node, known);
-        if (fill(node, known, "rope_scaling", RopeScaling.unscaled(family))) {
+        if (isScope(part) && RopeScaling.readsParameters(family, node)) {
+            rollUpRope(node);
+        }
+        if (fill(node, known, "rope_scaling", RopeScaling.unscaled(family, node))) {
             assumptions.add("config.json has no rope_scaling, without which mlx_lm's " + family.name() + " cannot be made: one that changes nothing is written");
         }
         for (String name : family.required(part).toList()) {

@@ -2,6 +2,7 @@ package ram.layout;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.MissingNode;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -10,11 +11,14 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
-/// Which `rope_scaling` a class of mlx_lm can be made with, by the rules of `rope-scaling.json`. With another one it stops before it reads a tensor.
+/// Which `rope_scaling` or `rope_parameters` a class of mlx_lm can be made with, by the rules of `rope-scaling.json`. With another one it stops before it reads a tensor.
 final class RopeScaling {
     private static final String KEY = "rope_scaling";
+    private static final String PARAMETERS = "rope_parameters";
     private static final Pattern LENGTH = Pattern.compile("(\\w+)\\[(\\d+)]");
+    private static final Pattern REFERENCE = Pattern.compile("=(\\w+)");
     private static final Pattern FLOAT = Pattern.compile("float\\((\\w+)\\)");
 
     private static final class Holder {
@@ -37,27 +41,47 @@ final class RopeScaling {
         return Holder.RULES.has(name);
     }
 
+    /// Whether the class takes its rotary settings from `rope_parameters`, one set of them for all layers.
+    static boolean readsParameters(Family family, JsonNode scope) {
+        return Holder.RULES.path(family.ropeRule(scope)).path("key").asText().equals(PARAMETERS);
+    }
+
     /// What stands for none in a config.json whose class cannot be made without one; missing where the class can, or where nothing scales as little.
-    static JsonNode unscaled(Family family) {
-        return Holder.RULES.path(family.ropeRule()).path("unscaled").deepCopy();
+    ///
+    /// @param scope the part of config.json that the class reads
+    static JsonNode unscaled(Family family, JsonNode scope) {
+        JsonNode unscaled = Holder.RULES.path(family.ropeRule(scope)).path("unscaled").deepCopy();
+        for (Map.Entry<String, JsonNode> e : unscaled.properties()) {
+            Matcher key = REFERENCE.matcher(e.getValue().asText());
+            if (!key.matches()) {
+                continue;
+            }
+            if (!scope.path(key.group(1)).isNumber()) {
+                return MissingNode.getInstance();
+            }
+            e.setValue(scope.get(key.group(1)));
+        }
+        return unscaled;
     }
 
     /// @param written the part of an output's config.json that the class reads
     /// @param source the same part of the file that the sentence is about: it may say `rope_parameters`, of which the output's settings come
     /// @return what the class would stop at and what to do about it, to be read after the name of the file
     static Optional<String> problem(Family family, JsonNode written, JsonNode source) {
-        boolean own = source.hasNonNull(KEY);
-        JsonNode rule = Holder.RULES.path(family.ropeRule());
-        JsonNode scaling = written.path(KEY);
+        JsonNode rule = Holder.RULES.path(family.ropeRule(written));
+        String read = rule.path("key").asText(KEY);
+        boolean own = read.equals(KEY) && source.hasNonNull(KEY);
+        JsonNode scaling = written.path(read);
         boolean none = scaling.isMissingNode() || scaling.isNull();
         boolean needed = rule.path("needed").asBoolean();
-        if (needed && none) {
-            return Optional.of("has no " + KEY + ", without which mlx_lm's " + family.name() + " cannot be made; add the one that the model was trained with");
+        boolean told = scaling.isMissingNode() && Stream.of("", Family.TEXT).flatMap(family::required).anyMatch(read::equals);
+        if (needed && none && !told) {
+            return Optional.of("has no " + read + ", without which mlx_lm's " + family.name() + " cannot be made; add the one that the model was trained with");
         }
         if (rule.isMissingNode() || none || !needed && scaling.isContainerNode() && scaling.isEmpty()) {
             return Optional.empty();
         }
-        String key = own ? KEY : "rope_parameters";
+        String key = own ? KEY : PARAMETERS;
         String without = own ? "remove it" : "set its rope_type to default";
         return wrong(rule, scaling, family.name())
                 .map(why -> "has " + key + why + "; correct it, or " + without + ", which leaves the model the context length it was first trained with");
@@ -74,14 +98,19 @@ final class RopeScaling {
         if (type.isMissingNode()) {
             return Optional.of(" without " + keys.getLast() + ", which mlx_lm's " + name + " needs");
         }
-        String known = String.join(", ", rule.path("types").propertyStream().map(Map.Entry::getKey).toList());
+        JsonNode types = types(rule);
+        String known = String.join(", ", types.propertyStream().map(Map.Entry::getKey).toList());
         // what a class does not know it may ignore
-        JsonNode needed = rule.path("types").has(type.asText()) ? rule.path("types").path(type.asText()) : rule.path("others");
+        JsonNode needed = types.has(type.asText()) ? types.path(type.asText()) : rule.path("others");
         if (needed.isMissingNode()) {
             return Optional.of(" of the type '" + type.asText() + "', and mlx_lm's " + name + " knows only " + known);
         }
-        return needed.valueStream().map(JsonNode::asText).filter(key -> !has(scaling, key)).findFirst()
+        return Stream.of(needed, rule.path("always")).flatMap(JsonNode::valueStream).map(JsonNode::asText).filter(key -> !has(scaling, key)).findFirst()
                 .map(key -> " of the type '" + type.asText() + "' without " + key + ", which mlx_lm's " + name + " needs");
+    }
+
+    private static JsonNode types(JsonNode rule) {
+        return rule.has("like") ? types(Holder.RULES.path(rule.path("like").asText())) : rule.path("types");
     }
 
     /// @param key as `key[n]` where the value has to be a list of n, `float(key)` where it has to be a number that Python reads as a float

@@ -33,7 +33,7 @@ class ArchitecturesTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"phimoe", "deepseek_v2", "hunyuan"})
+    @ValueSource(strings = {"phimoe", "deepseek_v2", "hunyuan", "minicpm3"})
     void aClassThatCannotDoWithoutScalingGetsOneThatChangesNothing(String name) throws Exception {
         JsonNode without = cases().stream().filter(c -> c.toString().equals(name)).findFirst().orElseThrow().node().deepCopy();
         ((ObjectNode) without.path("config")).putNull("rope_scaling");

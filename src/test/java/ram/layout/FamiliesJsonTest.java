@@ -60,7 +60,9 @@ class FamiliesJsonTest {
         Stream.of("biases", "absent").forEach(rule -> family.rules().path(rule).forEach(b -> assertTrue(isTexts(b), b::toString)));
         family.rules().path("presets").forEach(p -> assertTrue(p.path("bits").isInt() && (p.has("ends") != p.has("contains"))
                 && p.propertyStream().allMatch(e -> Set.of("ends", "contains", "bits", "group_size").contains(e.getKey())), p::toString));
-        assertTrue(family.ropeRule().isEmpty() || RopeScaling.isRule(family.ropeRule()), family::ropeRule);
+        JsonNode rope = family.rules().path("rope_scaling");
+        assertTrue(!rope.isObject() || rope.has("others"), rope::toString);
+        (rope.isObject() ? rope.valueStream() : Stream.of(rope)).forEach(r -> assertTrue(r.isMissingNode() || RopeScaling.isRule(r.asText()), r::toString));
         JsonNode types = family.rules().path("layer_types");
         assertTrue(types.isMissingNode() || keys(types).equals(Set.of("needed", "one_each")) && isTexts(types.path("needed")) && types.path("one_each").isBoolean(), types::toString);
         family.rules().path("asserts").forEach(a -> assertTrue(a.size() == 2 && family.settings().anyMatch(a.path("config").asText()::equals)

@@ -529,6 +529,7 @@ class LayoutsTest {
             deepseek_v32 | {"rope_type":"dynamic","factor":2.0}          | of the type 'dynamic'
             glm4_moe_lite | {"rope_type":"dynamic","factor":2.0}         | of the type 'dynamic'
             gemma3_text | {"rope_type":"dynamic","factor":2.0}           | of the type 'dynamic'
+            minicpm3  | [1.0]                                            | rope_scaling that is no object
             """)
     void rotaryEmbeddingsThatTheClassCannotMakeAreRefused(String type, String scaling, String why) throws IOException {
         String remedy = "; correct it, or remove it, which leaves the model the context length it was first trained with";
@@ -598,21 +599,57 @@ class LayoutsTest {
             phimoe      | {"type":"longrope","short_factor":1.0,"long_factor":1.0,"short_mscale":1.0,"long_mscale":1.0}
             deepseek_v2 | {"type":"yarn","factor":1.0}
             hunyuan     | {"type":"dynamic","alpha":1.0,"factor":1.0}
-            minicpm3    |
+            minicpm3    | {"type":"longrope","original_max_position_embeddings":512,"short_factor":1.0,"long_factor":1.0}
             """)
     void rotaryEmbeddingsThatAClassCannotBeMadeWithout(String type, String unscaled) throws IOException {
         String none = "has no rope_scaling, without which mlx_lm's " + type + " cannot be made";
         assertEquals(1, problems(type, ",\"rope_scaling\":null").stream().filter(p -> p.startsWith("config.json " + none)).count());
-        config("\"model_type\":\"" + type + "\",\"num_hidden_layers\":1,\"vocab_size\":32,\"num_local_experts\":2,\"tie_word_embeddings\":true,\"rope_scaling\":null");
+        config("\"model_type\":\"" + type + "\",\"num_hidden_layers\":1,\"vocab_size\":32,\"num_local_experts\":2,\"max_position_embeddings\":512,\"tie_word_embeddings\":true,\"rope_scaling\":null");
         decoder(new SafetensorsFile()).write(folder.resolve("model.safetensors"));
-        if (unscaled == null) {
-            assertTrue(refusal().startsWith(folder.resolve("config.json") + ": " + none), refusal());
-            return;
-        }
         try (Model model = Model.open(folder)) {
             assertEquals(new ObjectMapper().readTree(unscaled), model.layout().config().path("rope_scaling"));
             assertTrue(model.layout().architecture().assumptions().contains("config.json " + none + ": one that changes nothing is written"));
         }
+    }
+
+    /// Some classes read rope_parameters and nothing else.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            ministral3  | {"rope_type":"yarn","rope_theta":1000000.0,"factor":16.0,"llama_4_scaling_beta":0.1,"original_max_position_embeddings":16384,"type":"yarn"} |
+            mistral3    | {"rope_type":"yarn","rope_theta":1000000.0,"factor":16.0,"llama_4_scaling_beta":0.1,"original_max_position_embeddings":16384,"type":"yarn"} |
+            ministral3  | {"rope_type":"yarn","factor":16.0,"original_max_position_embeddings":16384} | has rope_parameters of the type 'yarn' without rope_theta, which mlx_lm's ministral3 needs
+            mistral3    | {"rope_type":"yarn","factor":16.0,"original_max_position_embeddings":16384} | has rope_parameters of the type 'yarn' without rope_theta
+            ministral3  | {"rope_type":"dynamic","rope_theta":1000000.0,"factor":16.0} | has rope_parameters of the type 'dynamic', and mlx_lm's ministral3 knows only default
+            ministral3  | null                                              | has no rope_parameters, without which mlx_lm's ministral3 cannot be made
+            mistral3    | null                                              | has no rope_parameters, without which mlx_lm's mistral3 cannot be made
+            glm_moe_dsa | {"rope_theta":1000000.0,"rope_type":"default"}    |
+            glm_moe_dsa | {"rope_type":"default"}                           | has rope_parameters of the type 'default' without rope_theta
+            glm_moe_dsa | null                                              | has no rope_parameters
+            qwen3_5     | {"mrope_interleaved":true,"mrope_section":[11,11,10],"rope_type":"default","rope_theta":10000000,"partial_rotary_factor":0.25} |
+            qwen3_5     | {"rope_type":"dynamic","rope_theta":10000000}     | has rope_parameters of the type 'dynamic', and mlx_lm's qwen3_5 knows only default
+            qwen3_5_moe | {"rope_type":"yarn","rope_theta":10000000}        | has rope_parameters of the type 'yarn' without factor
+            qwen3_5     | null                                              |
+            """)
+    void rotaryParametersAreThoseThatTheClassCanBeMadeWith(String type, String parameters, String why) throws IOException {
+        String settings = "\"model_type\":\"" + (type.equals("mistral3") ? "ministral3" : type) + "\",\"rope_parameters\":" + parameters;
+        List<String> found = problems(type, ",\"rope_parameters\":" + parameters + ",\"text_config\":{" + settings + "}").stream().filter(p -> p.contains("rope_parameters")).toList();
+        assertEquals(why == null ? 0 : 1, found.size(), found.toString());
+        assertTrue(why == null || found.getFirst().startsWith("config.json " + why), found.toString());
+    }
+
+    /// Around Llama its wrapper reads rope_scaling.
+    @Test
+    void theRotarySettingsOfAWrapperAreThoseOfItsLanguageModel() throws IOException {
+        String text = ",\"text_config\":{\"model_type\":\"mistral\",\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2.0}}";
+        assertEquals(1, problems("mistral3", text).stream().filter(p -> p.startsWith("config.json has rope_scaling of the type 'dynamic', and mlx_lm's mistral3 knows only default")).count());
+    }
+
+    /// A class that reads rope_parameters alone would take its own default for what older configs say in single keys.
+    @Test
+    void rotarySettingsAreRolledUp() throws IOException {
+        ObjectNode out = output("\"model_type\":\"qwen3_5\",\"rope_theta\":7000000.0,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0},\"partial_rotary_factor\":0.5", decoder(new SafetensorsFile()));
+        assertEquals(new ObjectMapper().readTree("{\"rope_type\":\"yarn\",\"type\":\"yarn\",\"factor\":4.0,\"rope_theta\":7000000.0,\"partial_rotary_factor\":0.5}"), out.path("rope_parameters"));
+        assertFalse(output("\"model_type\":\"qwen3_5\"", decoder(new SafetensorsFile())).has("rope_parameters"), "without any, the class's own");
     }
 
     /// Most look up the first layer of a type when they are made; the others make a layer of each entry, or one for each that config.json counts.
