@@ -47,6 +47,14 @@ final class Assertions {
         if (rule.has("text")) {
             return value.isTextual() || !Family.truthy(value, null) ? Optional.empty() : Optional.of(said + ", which mlx_lm's " + name + " reads as text, such as " + rule.path("text").asText());
         }
+        if (rule.has("or")) {
+            String other = rule.path("or").asText();
+            return Family.truthy(value, null) || Family.truthy(settings.get(other), null) ? Optional.empty() : Optional.of("neither " + key + " nor " + other + ", and mlx_lm's " + name + " needs one of them");
+        }
+        if (rule.has("holds")) {
+            return rule.path("holds").valueStream().map(JsonNode::asText).filter(k -> !value.has(k) || value.path(k).isArray() && value.path(k).isEmpty()).findFirst()
+                    .map(k -> key + " without " + k + ", which mlx_lm's " + name + " needs");
+        }
         if (rule.has("entries")) {
             JsonNode count = settings.path(rule.path("entries").asText());
             return value.isNull() || !count.isIntegralNumber() || value.size() == count.asLong() ? Optional.empty()

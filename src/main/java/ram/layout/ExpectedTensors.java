@@ -117,21 +117,26 @@ public final class ExpectedTensors {
         return PROJECTIONS.contains(found);
     }
 
-    /// That the classes that look up the first layer of a type find one, and those that make a layer of each entry have as many as config.json counts.
+    /// That the classes that look up the first layer of a type find one, those that know some types find no other, and those that make a layer of each entry have as many
+    /// as config.json counts.
     private void checkLayerTypes() {
         JsonNode rule = family.rules().path("layer_types");
-        JsonNode types = scope.path("layer_types");
+        String key = rule.path("key").asText("layer_types");
+        JsonNode types = scope.path(key);
         // those without a list have a usual one, and some take an empty list for none
         if (rule.isMissingNode() || !types.isArray() || types.isEmpty()) {
             return;
         }
-        Set<String> found = new HashSet<>();
+        Set<String> found = new LinkedHashSet<>();
         types.forEach(t -> found.add(t.asText()));
         rule.path("needed").valueStream().map(JsonNode::asText).filter(t -> !found.contains(t)).findFirst()
-                .ifPresent(t -> problems.add("config.json has no " + t + " among its layer_types; mlx_lm would not load the folder without it"));
+                .ifPresent(t -> problems.add("config.json has no " + t + " among its " + key + "; mlx_lm would not load the folder without it"));
+        List<String> known = rule.path("known").valueStream().map(JsonNode::asText).toList();
+        found.stream().filter(t -> !known.isEmpty() && !known.contains(t)).findFirst().ifPresent(t -> problems.add("config.json has '" + t + "' among its " + key + ", and mlx_lm's "
+                + family.name() + " knows only " + String.join(", ", known) + "; mlx_lm would not load the folder"));
         JsonNode layers = scope.path("num_hidden_layers");
         if (rule.path("one_each").asBoolean() && layers.isIntegralNumber() && types.size() != layers.asLong()) {
-            problems.add("config.json has " + types.size() + " layer_types, but counts " + layers + " layers; mlx_lm's " + family.name() + " would make one of each type, and not load the folder");
+            problems.add("config.json has " + types.size() + " " + key + ", but counts " + layers + " layers; mlx_lm's " + family.name() + " would make one of each type, and not load the folder");
         }
     }
 

@@ -105,6 +105,12 @@ final class OutputKeys {
         return tensors.keySet().stream().anyMatch(n -> n.endsWith(end));
     }
 
+    private static void copy(ObjectNode node, String from, String to) {
+        if (node.has(from)) {
+            node.set(to, node.get(from));
+        }
+    }
+
     /// As the keys' projection has it.
     private OptionalLong headLength(long keyHeads) {
         return tensors.entrySet().stream().filter(e -> e.getKey().endsWith(".self_attn.k_proj.weight")).map(e -> e.getValue().shape())
@@ -138,12 +144,16 @@ final class OutputKeys {
                         node.put("head_dim", node.path("hidden_size").asLong() / heads);
                     }
                 }
-                case "num_key_value_heads" -> {
-                    if (node.has("num_attention_heads")) {
-                        node.set("num_key_value_heads", node.get("num_attention_heads"));
+                case "num_key_value_heads" -> copy(node, "num_attention_heads", name);
+                case "tie_word_embeddings" -> node.put("tie_word_embeddings", false);
+                case "block_dim" -> copy(node, "hidden_size", name);
+                case "block_ff_dim" -> copy(node, "intermediate_size", name);
+                case "intermediate_size" -> {
+                    // as transformers computes it for state-space models
+                    if (node.path("expand").isNumber() && node.path("hidden_size").isNumber()) {
+                        node.put(name, (long) (node.path("expand").asDouble() * node.path("hidden_size").asLong()));
                     }
                 }
-                case "tie_word_embeddings" -> node.put("tie_word_embeddings", false);
                 case "mlp_only_layers" -> node.putArray("mlp_only_layers");
                 case "decoder_sparse_step" -> node.put("decoder_sparse_step", 1);
                 case "attention_bias" -> node.put(name, anyEnds("q_proj.bias"));

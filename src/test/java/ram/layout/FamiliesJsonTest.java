@@ -64,9 +64,9 @@ class FamiliesJsonTest {
         assertTrue(!rope.isObject() || rope.has("others"), rope::toString);
         (rope.isObject() ? rope.valueStream() : Stream.of(rope)).forEach(r -> assertTrue(r.isMissingNode() || RopeScaling.isRule(r.asText()), r::toString));
         JsonNode types = family.rules().path("layer_types");
-        assertTrue(types.isMissingNode() || keys(types).equals(Set.of("needed", "one_each")) && isTexts(types.path("needed")) && types.path("one_each").isBoolean(), types::toString);
+        assertTrue(types.isMissingNode() || minus(keys(types), Set.of("key", "known")).equals(Set.of("needed", "one_each")) && Stream.of("needed", "known").allMatch(k -> !types.has(k) || isTexts(types.path(k))) && types.path("one_each").isBoolean(), types::toString);
         family.rules().path("asserts").forEach(a -> assertTrue(a.size() == 2 && family.settings().anyMatch(a.path("config").asText()::equals)
-                && (a.has("is") || a.path("text").isTextual() || a.path("entries").isTextual() || isTexts(a.path("product"))), a::toString));
+                && (a.has("is") || a.path("text").isTextual() || a.path("entries").isTextual() || a.path("or").isTextual() || isTexts(a.path("product")) || isTexts(a.path("holds"))), a::toString));
         assertDoesNotThrow(family::kinds);
         assertEquals(Set.of(), minus(texts(family.rules().path("embeddings")), texts(family.rules().path("modules"))), "embeddings that are no modules");
     }

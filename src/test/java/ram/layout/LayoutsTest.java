@@ -676,6 +676,7 @@ class LayoutsTest {
             lfm2_moe   | ["conv"]                                | no full_attention among its layer_types
             laguna     | ["sliding_attention"]                   | no full_attention among its layer_types
             granitemoehybrid | ["mamba","attention"]             | 2 layer_types, but counts 1 layers
+            granitemoehybrid | ["full_attention"]                | 'full_attention' among its layer_types, and mlx_lm's granitemoehybrid knows only mamba, attention
             granitemoehybrid | ["mamba"]                         |
             llama      | ["full_attention"]                      |
             llama      | null                                    |
@@ -689,6 +690,32 @@ class LayoutsTest {
         List<String> found = problems(type, "," + settings + ",\"text_config\":{" + settings + "}").stream().filter(p -> p.contains("layer_types")).toList();
         assertEquals(why == null ? 0 : 1, found.size(), found.toString());
         assertTrue(why == null || found.getFirst().startsWith("config.json has " + why), found.toString());
+    }
+
+    /// Some lists have other names.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            jamba         | "layers_block_type":["mamba","mamba"]           | no attention among its layers_block_type
+            jamba         | "layers_block_type":["mamba","attention"]       |
+            jamba         | "layers_block_type":["mamba","attention","mamba"] | 3 layers_block_type, but counts 2 layers
+            jamba         | "layers_block_type":null                        |
+            nemotron_h    | "layers_block_type":["mamba","linear_attention"] | 'linear_attention' among its layers_block_type, and mlx_lm's nemotron_h knows only mamba, attention, moe, mlp
+            nemotron_h    | "layers_block_type":["mamba","moe"]             |
+            nemotron_h    | "hybrid_override_pattern":"M*"                  |
+            nemotron_h    | "layers_block_type":null                        | neither hybrid_override_pattern nor layers_block_type, and mlx_lm's nemotron_h needs one of them
+            mimo_v2_flash | "hybrid_layer_pattern":[0,0]                    | no 1 among its hybrid_layer_pattern
+            mimo_v2_flash | "hybrid_layer_pattern":[0,1]                    |
+            kimi_linear   | "linear_attn_config":null                       | linear_attn_config without kda_layers, which mlx_lm's kimi_linear needs
+            kimi_linear   | "linear_attn_config":{"kda_layers":[],"num_heads":32,"head_dim":128} | linear_attn_config without kda_layers
+            kimi_linear   | "linear_attn_config":{"kda_layers":[1],"head_dim":128} | linear_attn_config without num_heads
+            kimi_linear   | "linear_attn_config":{"full_attn_layers":[2],"kda_layers":[1],"num_heads":32,"head_dim":128,"short_conv_kernel_size":4} |
+            dbrx          | "ffn_config":{"ffn_hidden_size":32,"moe_num_experts":2} | ffn_config without moe_top_k
+            dbrx          | "ffn_config":{"ffn_hidden_size":32,"moe_num_experts":2,"moe_top_k":1},"attn_config":{"kv_n_heads":1,"clip_qkv":8,"rope_theta":500000} |
+            """)
+    void layersAreThoseThatTheClassCanMake(String type, String setting, String why) throws IOException {
+        List<String> found = problems(type, ",\"num_hidden_layers\":2," + setting).stream().filter(p -> p.startsWith("config.json has")).toList();
+        assertEquals(why == null ? 0 : 1, found.size(), found.toString());
+        assertTrue(why == null || found.getFirst().startsWith("config.json has " + why) && found.getFirst().contains("not load the folder"), found.toString());
     }
 
     /// What a class checks when it is made. EXAONE 4 is published with a text, or none, and transformers has a number for it.
@@ -764,6 +791,20 @@ class LayoutsTest {
         decoder(new SafetensorsFile()).write(folder.resolve("model.safetensors"));
         assertTrue(refusal().startsWith(folder.resolve("config.json") + ": has rope_parameters of the type 'dynamic', and mlx_lm's qwen3 knows only default"), refusal());
         assertTrue(refusal().endsWith("; correct it, or set its rope_type to default, which leaves the model the context length it was first trained with"), refusal());
+    }
+
+    /// What transformers computes of other keys, or has under another name.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            lfm2   | "intermediate_size":96           | block_dim         | 64
+            lfm2   | "intermediate_size":96           | block_ff_dim      | 96
+            lfm2   | "block_dim":128                  | block_dim         | 128
+            mamba2 | "expand":2                       | intermediate_size | 128
+            mamba2 | "expand":2,"intermediate_size":9 | intermediate_size | 9
+            """)
+    void sizesThatAClassNeedsUnderItsOwnName(String type, String settings, String key, int value) throws IOException {
+        SafetensorsFile file = zeros(decoder(new SafetensorsFile()), "backbone.embeddings.weight", 32, 32);
+        assertEquals(value, output("\"model_type\":\"" + type + "\"," + settings, file).path(key).asInt());
     }
 
     /// Most of their models share the embedding, so that the usual configurations have no head.
