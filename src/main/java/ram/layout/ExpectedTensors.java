@@ -18,8 +18,8 @@ import java.util.stream.Stream;
 import ram.safetensors.Shape;
 
 /// What a class has to find in its files. mlx_lm stops at a parameter that is missing, at one that it does not know, and at one of another shape. All of that is judged
-/// for plain decoders, whose layers all have the same seven projections; of classes whose layers differ only the head is, what a feed-forward network cannot be without, and the
-/// biases of what is there.
+/// for plain decoders, whose layers all have the same seven projections; of classes whose layers differ the head is, the biases of what is there, and what neither a layer, nor an
+/// attention, a state-space mixer or a feed-forward network in it can be without.
 public final class ExpectedTensors {
     /// The projections of a layer of the plain kinds: each for itself, or some fused.
     private static final Set<Set<String>> PROJECTIONS = Set.of(
@@ -66,6 +66,7 @@ public final class ExpectedTensors {
         expected.checkLayerTypes();
         expected.checkHead();
         expected.checkFeedForward();
+        expected.checkParts();
         expected.checkBiases();
         if (isPlain(family.get())) {
             expected.checkAll();
@@ -167,6 +168,39 @@ public final class ExpectedTensors {
         boolean all = networks.isEmpty() || fed.isEmpty() || scope.has("block_configs");
         layers.stream().filter(l -> !all && !fed.contains(l) && modules.stream().anyMatch(m -> m.contains(".self_attn.") && has(m, l)))
                 .forEach(l -> problems.add("layer " + l + " has attention, but no feed-forward network such as " + networks.getLast().replace(LAYER, String.valueOf(l)) + "; mlx_lm would not load the folder without it"));
+    }
+
+    /// What the class has in any case, in each layer or outside of them, and what comes together or in the place of something else.
+    private void checkParts() {
+        List<String> always = texts(family.rules().path("always"));
+        always.stream().filter(n -> !n.contains(LAYER) && !shapes.containsKey(n)).forEach(this::missing);
+        Set<Integer> layers = new TreeSet<>();
+        shapes.keySet().forEach(n -> layers.add(Layouts.layer(n)));
+        layers.remove(-1);
+        List<String> either = texts(family.rules().path("either"));
+        for (int layer : layers) {
+            if (problems.size() >= MOST) {
+                return;
+            }
+            lacking(always.stream().filter(n -> n.contains(LAYER)).toList(), layer).forEach(this::missing);
+            for (JsonNode group : family.rules().path("together")) {
+                List<String> lacking = lacking(texts(group), layer);
+                if (lacking.size() < group.size()) {
+                    lacking.forEach(this::missing);
+                }
+            }
+            if (!either.isEmpty() && lacking(either, layer).size() == either.size()) {
+                problems.add("layer " + layer + " has neither " + String.join(" nor ", lacking(either, layer)) + "; mlx_lm would not load the folder without one of them");
+            }
+        }
+    }
+
+    private List<String> lacking(List<String> names, int layer) {
+        return names.stream().map(n -> n.replace(LAYER, String.valueOf(layer))).filter(n -> !shapes.containsKey(n)).toList();
+    }
+
+    private static List<String> texts(JsonNode list) {
+        return list.valueStream().map(JsonNode::asText).toList();
     }
 
     private static List<String> projections(String network) {

@@ -1,6 +1,7 @@
 package ram.layout;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -22,6 +23,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.stream.Stream;
 import java.util.zip.CRC32;
 import java.util.zip.GZIPInputStream;
 import org.junit.jupiter.api.Test;
@@ -91,6 +93,34 @@ public class CasesTest {
             assertEquals(List.of(), ExpectedTensors.problems(layout, model.config()));
             assertEquals(List.of(), layout.architecture().assumptions().stream().filter(a -> a.contains("not among the known parameters")).toList());
             checkNothingFiresAgain(layout, types);
+        }
+    }
+
+    /// A class misses what it always has, and what comes with something else.
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("cases")
+    void nothingThatTheClassNeedsIsMissing(Case named) throws Exception {
+        writeModel(named.node());
+        try (Model model = Model.open(folder)) {
+            Map<String, Shape> all = new TreeMap<>();
+            model.layout().modules().forEach(m -> all.put(m.path() + ".weight", m.weight().shape()));
+            model.layout().plain().forEach(p -> all.put(p.name(), p.view().shape()));
+            model.layout().prequantized().forEach(p -> all.put(p.path() + ".weight", p.shape()));
+            ModelConfig written = new ModelConfig(model.config().file(), model.layout().config());
+            JsonNode rules = Family.of(written.modelType()).orElseThrow().rules();
+            List<String> parts = Stream.concat(rules.path("always").valueStream(), rules.path("together").valueStream().flatMap(JsonNode::valueStream)).map(n -> n.asText().replace("{N}", "1")).toList();
+            for (String part : parts) {
+                Map<String, Shape> without = new TreeMap<>(all);
+                if (without.remove(part) != null) {
+                    assertEquals(List.of("tensor '" + part + "' is missing; mlx_lm would not load the folder without it"),
+                            ExpectedTensors.problems(written, without).stream().filter(p -> p.startsWith("tensor")).toList());
+                }
+            }
+            if (rules.has("either")) {
+                Map<String, Shape> without = new TreeMap<>(all);
+                rules.path("either").forEach(e -> without.remove(e.asText().replace("{N}", "1")));
+                assertTrue(ExpectedTensors.problems(written, without).stream().anyMatch(p -> p.startsWith("layer 1 has neither ")), named.toString());
+            }
         }
     }
 

@@ -27,9 +27,9 @@ import org.junit.jupiter.params.provider.MethodSource;
 /// That `families.json` says nothing that its readers do not understand.
 class FamiliesJsonTest {
     private static final ObjectMapper STRICT = new ObjectMapper().enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION);
-    private static final Set<String> LISTS = Set.of("types", "modules", "embeddings", "dense", "raw", "parameters", "keep_dtype", "required", "text_required");
+    private static final Set<String> LISTS = Set.of("types", "modules", "embeddings", "dense", "raw", "parameters", "keep_dtype", "required", "text_required", "always", "either");
     private static final Set<String> NEEDED = Set.of("types", "steps", "head", "modules", "embeddings", "raw", "parameters");
-    private static final Set<String> OTHERS = Set.of("config_from", "flags", "steps", "head", "presets", "kinds", "biases", "defaults", "text_defaults", "unsaid", "rope_scaling", "layer_types", "asserts", "absent");
+    private static final Set<String> OTHERS = Set.of("config_from", "flags", "steps", "head", "presets", "kinds", "biases", "defaults", "text_defaults", "unsaid", "rope_scaling", "layer_types", "asserts", "absent", "together");
     private static final Pattern GROUP = Pattern.compile("\\$(\\d)");
 
     static Stream<Family> families() throws IOException {
@@ -68,6 +68,10 @@ class FamiliesJsonTest {
         family.rules().path("asserts").forEach(a -> assertTrue(a.size() == 2 && family.settings().anyMatch(a.path("config").asText()::equals)
                 && (a.has("is") || a.path("text").isTextual() || a.path("entries").isTextual() || a.path("or").isTextual() || isTexts(a.path("product")) || isTexts(a.path("holds"))), a::toString));
         assertDoesNotThrow(family::kinds);
+        List<String> parts = Stream.concat(Stream.of("always", "either").map(family.rules()::path), family.rules().path("together").valueStream()).flatMap(JsonNode::valueStream)
+                .map(n -> n.asText().replace("{N}", "0")).toList();
+        assertEquals(List.of(), parts.stream().filter(n -> !family.others().contains(n) && !family.modules().contains(n.replaceFirst("\\.weight$", ""))).toList(), "parts that are in no list");
+        assertTrue(family.rules().path("together").valueStream().allMatch(g -> isTexts(g) && g.size() > 1));
         assertEquals(Set.of(), minus(texts(family.rules().path("embeddings")), texts(family.rules().path("modules"))), "embeddings that are no modules");
     }
 

@@ -447,7 +447,7 @@ class LayoutsTest {
     void aLayerWithoutItsExpertsIsMissed() throws IOException {
         assertEquals(List.of(), mixtralProblems(_ -> false));
         assertEquals(List.of("layer 1 has attention, but no feed-forward network such as model.layers.1.block_sparse_moe.switch_mlp; mlx_lm would not load the folder without it"),
-                mixtralProblems(n -> n.contains("layers.1.block")));
+                mixtralProblems(n -> n.contains("layers.1.block")).stream().filter(p -> !p.startsWith("tensor")).toList());
     }
 
     private List<String> mixtralProblems(Predicate<String> missing) throws IOException {
@@ -469,6 +469,7 @@ class LayoutsTest {
                 zeros(file, name, 32, 32);
             }
         }
+        Stream.of("norm", "layers.0.input_layernorm", "layers.0.post_attention_layernorm", "layers.1.input_layernorm", "layers.1.post_attention_layernorm").forEach(n -> zeros(file, "model." + n + ".weight", 32));
         file.write(folder.resolve("model.safetensors"));
         try (Model model = Model.open(folder)) {
             return ExpectedTensors.problems(model.layout(), model.config());
