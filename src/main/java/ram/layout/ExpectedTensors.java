@@ -13,6 +13,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Predicate;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import ram.safetensors.Shape;
@@ -27,6 +28,8 @@ public final class ExpectedTensors {
             Set.of("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"),
             Set.of("self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"));
     private static final String LAYER = "{N}";
+    /// Where the experts of a layer are stacked.
+    private static final Pattern STACK = Pattern.compile("\\$1(\\.\\w+\\.)\\$3\\.weight");
     /// Norms that no setting takes away.
     private static final Pattern ALWAYS = Pattern.compile(".*(?<!query_)(?<!key_)(layernorm|model\\.norm)\\.weight");
 
@@ -67,6 +70,7 @@ public final class ExpectedTensors {
         expected.checkHead();
         expected.checkFeedForward();
         expected.checkParts();
+        expected.checkExperts();
         expected.checkBiases();
         if (isPlain(family.get())) {
             expected.checkAll();
@@ -192,6 +196,21 @@ public final class ExpectedTensors {
             if (!either.isEmpty() && lacking(either, layer).size() == either.size()) {
                 problems.add("layer " + layer + " has neither " + String.join(" nor ", lacking(either, layer)) + "; mlx_lm would not load the folder without one of them");
             }
+        }
+    }
+
+    /// That stacks have as many experts as config.json counts.
+    private void checkExperts() {
+        for (JsonNode step : family.steps()) {
+            Matcher to = STACK.matcher(step.path("do").asText().equals("stack") ? step.path("to").asText() : "");
+            JsonNode count = settings.path(step.path("count").asText());
+            if (!to.matches() || !count.isIntegralNumber()) {
+                continue;
+            }
+            Pattern stack = Pattern.compile(Pattern.quote(to.group(1)) + "\\w+\\.weight$");
+            shapes.entrySet().stream().filter(e -> e.getValue().rank() == 3 && e.getValue().dim(0) != count.asLong() && stack.matcher(e.getKey()).find()).limit(MOST)
+                    .forEach(e -> problems.add("tensor '" + e.getKey() + "' has " + e.getValue().dim(0) + " experts, but config.json has " + step.path("count").asText() + " = " + count
+                            + "; mlx_lm would refuse it"));
         }
     }
 

@@ -154,6 +154,14 @@ final class OutputKeys {
                         node.put(name, (long) (node.path("expand").asDouble() * node.path("hidden_size").asLong()));
                     }
                 }
+                case "rotary_dim" -> {
+                    double factor = node.at("/rope_parameters/partial_rotary_factor").asDouble(node.path("partial_rotary_factor").asDouble());
+                    if (factor > 0 && node.path("head_dim").isInt()) {
+                        node.put(name, (long) (node.path("head_dim").asInt() * factor));
+                    }
+                }
+                // MiniMax's class asks for it and reads nothing of it
+                case "shared_intermediate_size" -> node.put(name, 0);
                 case "mlp_only_layers" -> node.putArray("mlp_only_layers");
                 case "decoder_sparse_step" -> node.put("decoder_sparse_step", 1);
                 case "attention_bias" -> node.put(name, anyEnds("q_proj.bias"));

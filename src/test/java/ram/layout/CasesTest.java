@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.InputStream;
 import java.lang.foreign.Arena;
@@ -121,6 +122,30 @@ public class CasesTest {
                 rules.path("either").forEach(e -> without.remove(e.asText().replace("{N}", "1")));
                 assertTrue(ExpectedTensors.problems(written, without).stream().anyMatch(p -> p.startsWith("layer 1 has neither ")), named.toString());
             }
+        }
+    }
+
+    /// Another number of them than the tensors have.
+    @ParameterizedTest(name = "{0}")
+    @MethodSource("cases")
+    void expertsAreCounted(Case named) throws Exception {
+        writeModel(named.node());
+        try (Model model = Model.open(folder)) {
+            ObjectNode written = model.layout().config().deepCopy();
+            Family family = Family.of(model.config().modelType()).orElseThrow();
+            Optional<JsonNode> stack = family.steps().valueStream().filter(s -> s.path("do").asText().equals("stack")).findFirst();
+            List<Module> experts = model.layout().modules().stream().filter(Module::expert).toList();
+            if (stack.isEmpty() || experts.isEmpty() || !(family.scope(written) instanceof ObjectNode scope)) {
+                return;
+            }
+            String count = stack.get().path("count").asText();
+            assertTrue(scope.path(count).isInt(), count);
+            Map<String, Shape> shapes = new TreeMap<>();
+            experts.forEach(m -> shapes.put(m.path() + ".weight", m.weight().shape()));
+            long before = experts.getFirst().weight().shape().dim(0);
+            scope.put(count, 99);
+            assertEquals(experts.stream().map(m -> "tensor '" + m.path() + ".weight' has " + before + " experts, but config.json has " + count + " = 99; mlx_lm would refuse it").sorted().toList(),
+                    ExpectedTensors.problems(new ModelConfig(model.config().file(), written), shapes).stream().filter(p -> p.contains(" experts, ")).sorted().toList());
         }
     }
 

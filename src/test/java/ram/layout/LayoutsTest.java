@@ -801,6 +801,9 @@ class LayoutsTest {
             lfm2   | "intermediate_size":96           | block_ff_dim      | 96
             lfm2   | "block_dim":128                  | block_dim         | 128
             mamba2 | "expand":2                       | intermediate_size | 128
+            minimax_m2 | "head_dim":128,"partial_rotary_factor":0.5 | rotary_dim | 64
+            minimax_m2 | "head_dim":128,"rope_parameters":{"partial_rotary_factor":0.25,"rope_theta":5000000.0} | rotary_dim | 32
+            minimax_m2 | "head_dim":128               | shared_intermediate_size | 0
             mamba2 | "expand":2,"intermediate_size":9 | intermediate_size | 9
             """)
     void sizesThatAClassNeedsUnderItsOwnName(String type, String settings, String key, int value) throws IOException {
