@@ -11,6 +11,8 @@ import ram.tensor.TensorView;
 
 /// The config.json of the output: the model's own keys, made such that mlx_lm's loader finds what it reads.
 final class OutputKeys {
+    private static final int LONGEST_PATTERN = 1000;
+
     private final Family family;
     private final Map<String, TensorView> tensors;
     private final List<String> assumptions;
@@ -101,6 +103,10 @@ final class OutputKeys {
         return part.equals(family.rules().path("config_from").asText("root").equals("root") ? "" : Family.TEXT);
     }
 
+    private boolean readsAsText(String key) {
+        return family.rules().path("asserts").valueStream().anyMatch(a -> a.has("text") && a.path("config").asText().equals(key));
+    }
+
     private boolean anyEnds(String end) {
         return tensors.keySet().stream().anyMatch(n -> n.endsWith(end));
     }
@@ -128,6 +134,11 @@ final class OutputKeys {
         }
         if (fill(node, known, "rope_scaling", RopeScaling.unscaled(family, node))) {
             assumptions.add("config.json has no rope_scaling, without which mlx_lm's " + family.name() + " cannot be made: one that changes nothing is written");
+        }
+        JsonNode pattern = node.path("sliding_window_pattern");
+        if (readsAsText("sliding_window_pattern") && pattern.isInt() && pattern.asInt() > 1 && pattern.asInt() <= LONGEST_PATTERN) {
+            // transformers says every which layer has full attention, and the class reads a letter for each layer of the period
+            node.put("sliding_window_pattern", "L".repeat(pattern.asInt() - 1) + "G");
         }
         for (String name : family.required(part).toList()) {
             if (node.has(name)) {

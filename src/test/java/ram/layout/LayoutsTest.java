@@ -785,6 +785,16 @@ class LayoutsTest {
                 + " needs a number of 0 or more there, the one that the model was trained with; it would fail at the first token, or compute nonsense"), found);
     }
 
+    /// Every fourth layer of EXAONE 4 has full attention, as transformers may say.
+    @Test
+    void thePatternOfLayersIsWrittenAsTheClassReadsIt() throws IOException {
+        String exaone = "\"model_type\":\"exaone4\",\"tie_word_embeddings\":true,\"sliding_window\":512,\"sliding_window_pattern\":";
+        assertEquals("LLLG", output(exaone + "4", decoder(new SafetensorsFile())).path("sliding_window_pattern").asText());
+        assertEquals("LLG", output(exaone + "\"LLG\"", decoder(new SafetensorsFile())).path("sliding_window_pattern").asText());
+        assertTrue(output(exaone + "null", decoder(new SafetensorsFile())).path("sliding_window_pattern").isNull());
+        assertEquals(4, output(exaone.replace("exaone4", "gemma3_text") + "4", decoder(new SafetensorsFile())).path("sliding_window_pattern").asInt(), "this class reads a number");
+    }
+
     /// Transformers 5 keeps them in rope_parameters, from where the output's rope_scaling comes.
     @Test
     void rotaryParametersThatTheClassCannotMakeAreRefused() throws IOException {
