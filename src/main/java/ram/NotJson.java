@@ -12,11 +12,21 @@ public final class NotJson {
 
     /// The file's refusal: where the text stops being JSON, and why.
     ///
-    /// @param is `is`, or `has a header that is`
     /// @param fault of the parser, a [JsonProcessingException], or of its decoder
     /// @param remedy what to do
-    public static InputException in(Path file, String is, IOException fault, String remedy) {
-        return new InputException(file + ": " + is + " not " + (fault instanceof JsonProcessingException json ? "valid JSON (" + where(json) + ")" : "UTF-8 text") + "; " + remedy, fault);
+    public static InputException in(Path file, IOException fault, String remedy) {
+        return refusal(file + ": is", fault, remedy);
+    }
+
+    /// The refusal of a file of which only the header should be JSON.
+    ///
+    /// @param fault as for [#in]
+    public static InputException inHeader(Path file, IOException fault, String remedy) {
+        return refusal(file + ": has a header that is", fault, remedy);
+    }
+
+    private static InputException refusal(String what, IOException fault, String remedy) {
+        return new InputException(what + " not " + (fault instanceof JsonProcessingException json ? "valid JSON (" + where(json) + ")" : "UTF-8 text") + "; " + remedy, fault);
     }
 
     private static String where(JsonProcessingException fault) {

@@ -46,7 +46,7 @@ final class Documents {
             }
             return "";
         } catch (JsonProcessingException | CharConversionException e) {
-            throw NotJson.in(file, "is", e, "give another file or create it again");
+            throw NotJson.in(file, e, "give another file or create it again");
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
         }

@@ -64,7 +64,7 @@ public final class JsonDocument {
             }
             return fields;
         } catch (JsonProcessingException | CharConversionException e) {
-            throw NotJson.in(file, "is", e, "create the file again");
+            throw NotJson.in(file, e, "create the file again");
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
         }

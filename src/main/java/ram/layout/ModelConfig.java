@@ -58,7 +58,7 @@ public record ModelConfig(Path file, ObjectNode json) {
         } catch (MismatchedInputException e) {
             throw new InputException(file + ": goes on after the end of the document; download it again", e);
         } catch (JsonProcessingException | CharConversionException e) {
-            throw NotJson.in(file, "is", e, "download it again");
+            throw NotJson.in(file, e, "download it again");
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be read", e);
         }

@@ -163,7 +163,7 @@ public final class Checkpoint implements AutoCloseable {
         try {
             map = new ObjectMapper().readTree(Files.readAllBytes(index)).path("weight_map");
         } catch (JsonProcessingException | CharConversionException e) {
-            throw NotJson.in(index, "is", e, "download it again");
+            throw NotJson.in(index, e, "download it again");
         }
         if (!map.isObject() || map.isEmpty()) {
             throw InputException.in(index, "has no weight_map; download it again");

@@ -100,7 +100,7 @@ public record Header(Map<String, TensorInfo> tensors, Map<String, String> metada
                 throw InputException.in(file, "has text after the end of its header's JSON; it is corrupt");
             }
         } catch (JsonProcessingException | CharConversionException e) {
-            throw NotJson.in(file, "has a header that is", e, "it is corrupt, download it again");
+            throw NotJson.inHeader(file, e, "it is corrupt, download it again");
         }
         return tensors;
     }
