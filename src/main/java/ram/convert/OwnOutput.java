@@ -14,10 +14,6 @@ import ram.plan.ModelFamily;
 
 /// Tells what a run may replace: folders that this program wrote, with nothing else in them.
 final class OwnOutput {
-    /// What the systems' file managers leave everywhere.
-    private static final Set<String> INCIDENTAL = Set.of(".DS_Store", "Thumbs.db");
-    /// What macOS keeps of a file where the file system has no place for it, as on exFAT and SMB: beside `config.json` lies `._config.json`.
-    private static final String ASIDE = "._";
     private static final String MANIFEST = "manifest.json";
     private static final String FAMILY = "family.json";
 
@@ -44,10 +40,6 @@ final class OwnOutput {
         }
         return names.contains(MANIFEST) ? Optional.empty() : names.stream().map(folder::resolve).filter(Files::isDirectory)
                 .map(f -> objection(f).map(why -> "has a folder " + f.getFileName() + ", which " + why)).flatMap(Optional::stream).findFirst();
-    }
-
-    static boolean isIncidental(String name) {
-        return INCIDENTAL.contains(name) || name.startsWith(ASIDE);
     }
 
     private static List<String> names(Path folder) {

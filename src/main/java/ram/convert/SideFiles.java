@@ -54,7 +54,7 @@ final class SideFiles {
 
     private static Stream<String> list(Path folder) {
         try (Stream<Path> files = Files.list(folder)) {
-            return files.map(f -> f.getFileName().toString()).filter(name -> !OwnOutput.isIncidental(name)).sorted().toList().stream();
+            return files.map(f -> f.getFileName().toString()).filter(name -> !SystemFiles.contain(name)).sorted().toList().stream();
         } catch (IOException e) {
             throw new UncheckedIOException(folder + ": cannot be listed", e);
         }

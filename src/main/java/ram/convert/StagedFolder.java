@@ -232,7 +232,7 @@ public final class StagedFolder implements AutoCloseable {
 
     private static boolean isOwn(Path entry) {
         String name = entry.getFileName().toString();
-        return OwnOutput.isIncidental(name) || OWN_FOLDERS.matcher(name).matches() && Files.isDirectory(entry, LinkOption.NOFOLLOW_LINKS)
+        return SystemFiles.contain(name) || OWN_FOLDERS.matcher(name).matches() && Files.isDirectory(entry, LinkOption.NOFOLLOW_LINKS)
                 || OWN_FILES.matcher(name).matches() && Files.isRegularFile(entry, LinkOption.NOFOLLOW_LINKS);
     }
 

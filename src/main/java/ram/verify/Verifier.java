@@ -21,6 +21,7 @@ import java.util.function.LongConsumer;
 import java.util.stream.Stream;
 import ram.InputException;
 import ram.convert.Converter;
+import ram.convert.SystemFiles;
 import ram.document.JsonDocument;
 import ram.format.Format;
 import ram.layout.Model;
@@ -153,8 +154,7 @@ public final class Verifier {
             List<String> names = new ArrayList<>();
             files.forEach(f -> names.add(f.getFileName().toString()));
             Collections.sort(names);
-            // macOS keeps such a file beside every file on some disks; no loader looks at it.
-            names.removeIf(n -> n.startsWith("._"));
+            names.removeIf(SystemFiles::contain);
             for (String name : names) {
                 if (!name.startsWith("model")) {
                     problems.add(name + " is not named model*.safetensors; mlx_lm would not find it");
