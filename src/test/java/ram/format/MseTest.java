@@ -155,14 +155,7 @@ class MseTest {
                 for (int j = 0; j <= 80; j++) {
                     double from = low + (high - low) * (first + i * each);
                     double to = high - (high - low) * (first + j * each);
-                    double s = (to - from) / maxCode;
-                    double error = 0;
-                    for (int e = 0; e < 32; e++) {
-                        double q = Math.clamp(Math.rint((values[e] - from) / s), 0, maxCode);
-                        double d = values[e] - from - s * q;
-                        error += d * d * importance[e];
-                    }
-                    best = Math.min(best, error);
+                    best = Math.min(best, error(values, importance, (to - from) / maxCode, from, maxCode, best));
                 }
             }
             double[] sum = new double[1];
@@ -205,16 +198,23 @@ class MseTest {
             float middle = (low + high) / 2 - scale * maxCode / 2;
             float reach = (maxCode < 8 ? 1.2f : 2.2f) * scale + Math.abs(full - scale) * maxCode / 2;
             for (float bias = round(middle - reach); bias <= middle + reach; bias = next(bias)) {
-                double error = 0;
-                for (int e = 0; e < values.length && error < best; e++) {
-                    double q = Math.clamp(Math.rint(((double) values[e] - bias) / scale), 0, maxCode);
-                    double d = values[e] - (q * scale + bias);
-                    error += d * d;
-                }
-                best = Math.min(best, error);
+                best = Math.min(best, error(values, null, scale, bias, maxCode, best));
             }
         }
         return best;
+    }
+
+    /// Of the nearest codes, in double precision; some of it once that is `enough`.
+    ///
+    /// @param importance null for 1
+    private static double error(float[] values, float[] importance, double scale, double bias, int maxCode, double enough) {
+        double error = 0;
+        for (int e = 0; e < values.length && error < enough; e++) {
+            double q = Math.clamp(Math.rint((values[e] - bias) / scale), 0, maxCode);
+            double d = values[e] - (q * scale + bias);
+            error += importance == null ? d * d : d * d * importance[e];
+        }
+        return error;
     }
 
     private static float round(float v) {
