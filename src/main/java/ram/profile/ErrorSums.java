@@ -19,6 +19,12 @@ import ram.tensor.Rows;
 final class ErrorSums {
     /// Elements of a block: they stay in a cache while every format is tried on them.
     private static final int BLOCK = 1 << 16;
+    /// A sample is doubled until the estimated relative standard error of every format is at most this, or until it holds one row in [#LARGEST_SHARE].
+    private static final double SAMPLING_ERROR = 0.005;
+    private static final int LARGEST_SHARE = 2;
+    /// One of so many matrices of a module is sampled half as densely, and twice the error is allowed: the module's error, which is what formats are chosen
+    /// by, is still known far better.
+    private static final int MANY = 16;
 
     private final Rows matrix;
     private final int columns;
@@ -38,6 +44,7 @@ final class ErrorSums {
     private final Map<Integer, double[]> measured = new HashMap<>();
     private double norm;
 
+    /// @param terms what an error costs by its place; empty when that is not known
     ErrorSums(Rows matrix, List<Format> formats, Quantizer quantizer, DType stored, List<Term> terms) {
         this.matrix = matrix;
         this.columns = matrix.columns();
@@ -53,7 +60,7 @@ final class ErrorSums {
         this.samplingErrors = new double[formats.size()];
     }
 
-    int perBlock() {
+    private int perBlock() {
         return (int) Math.max(1, Math.min(matrix.rows(), BLOCK / Math.max(1, columns)));
     }
 
@@ -80,8 +87,30 @@ final class ErrorSums {
         return out;
     }
 
-    /// Measures every row.
-    void measureAll() {
+    /// Measures every row of a small matrix, and of a large one as many as it takes.
+    ///
+    /// @param statistics of the rows, where they are known already
+    /// @param matrices how many of them make up the module
+    /// @param exact whether every row of a large matrix is measured too
+    MatrixAnalysis.Errors measure(Optional<RowSample.Statistics> statistics, int matrices, boolean exact) {
+        if (RowSample.whole(matrix.rows(), columns, exact)) {
+            measureAll();
+            return result();
+        }
+        RowSample.Statistics known = statistics.orElseGet(() -> RowSample.Statistics.of(matrix, perBlock()));
+        long most = matrix.rows() / LARGEST_SHARE;
+        double start = 0.5;
+        int coarser = matrices >= MANY ? 2 : 1;
+        for (long wanted = RowSample.fewest(matrix.rows(), columns) / coarser;; wanted *= 2) {
+            measure(RowSample.of(known, (int) wanted, start));
+            start = 0;
+            if (wanted * 2 > most || largestSamplingError() <= SAMPLING_ERROR * coarser) {
+                return result();
+            }
+        }
+    }
+
+    private void measureAll() {
         int step = perBlock();
         for (long first = 0; first < matrix.rows(); first += step) {
             int[] rows = new int[(int) Math.min(step, matrix.rows() - first)];
@@ -100,7 +129,7 @@ final class ErrorSums {
     }
 
     /// Measures the rows of a sample, as far as they have not been measured yet.
-    void measure(RowSample sample) {
+    private void measure(RowSample sample) {
         int[] missing = Arrays.stream(sample.rows()).filter(r -> !measured.containsKey(r)).toArray();
         int step = perBlock();
         float[] row = new float[columns];
@@ -162,11 +191,11 @@ final class ErrorSums {
     }
 
     /// The largest of the estimated relative standard errors.
-    double largestSamplingError() {
+    private double largestSamplingError() {
         return Arrays.stream(samplingErrors).max().orElse(0);
     }
 
-    MatrixAnalysis.Errors result() {
+    private MatrixAnalysis.Errors result() {
         List<CurvePoint> curve = new ArrayList<>();
         for (int f = 0; f < formats.size(); f++) {
             curve.add(new CurvePoint(formats.get(f), ratio(sums[f], norm), samplingErrors[f]));

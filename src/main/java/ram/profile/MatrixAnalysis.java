@@ -6,26 +6,16 @@ import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import ram.InputException;
-import ram.format.Format;
-import ram.format.Quantizer;
 import ram.metric.MatrixMetrics;
 import ram.metric.Metric;
 import ram.metric.MetricOptions;
 import ram.metric.MetricReport;
 import ram.metric.NonFinite;
-import ram.safetensors.DType;
 import ram.sensitivity.Term;
 import ram.tensor.Rows;
 
-/// Measures one matrix: its metrics, its error in every format, and the damage that its error does where the importance of places is known.
+/// What is found of one matrix: its metrics, its error in every format, and the damage that its error does where the importance of places is known.
 final class MatrixAnalysis {
-    /// A sample is doubled until the estimated relative standard error of every format is at most this, or until it holds one row in [#LARGEST_SHARE].
-    static final double SAMPLING_ERROR = 0.005;
-    private static final int LARGEST_SHARE = 2;
-    /// One of so many matrices of a module is sampled half as densely, and twice the error is allowed: the module's error, which is what formats are chosen
-    /// by, is still known far better.
-    private static final int MANY = 16;
-
     /// What was measured.
     ///
     /// @param metrics by name
@@ -61,28 +51,6 @@ final class MatrixAnalysis {
             throw new InputException(refusal(name, n));
         });
         return report;
-    }
-
-    /// @param statistics of the rows, where they are known already
-    /// @param terms what an error costs by its place; empty when that is not known
-    /// @param matrices how many of them make up the module
-    static Errors errors(Rows rows, Optional<RowSample.Statistics> statistics, int matrices, List<Format> formats, Quantizer quantizer, DType stored, boolean exact, List<Term> terms) {
-        ErrorSums sums = new ErrorSums(rows, formats, quantizer, stored, terms);
-        if (RowSample.whole(rows.rows(), rows.columns(), exact)) {
-            sums.measureAll();
-            return sums.result();
-        }
-        RowSample.Statistics known = statistics.orElseGet(() -> RowSample.Statistics.of(rows, sums.perBlock()));
-        long most = rows.rows() / LARGEST_SHARE;
-        double start = 0.5;
-        int coarser = matrices >= MANY ? 2 : 1;
-        for (long wanted = RowSample.fewest(rows.rows(), rows.columns()) / coarser;; wanted *= 2) {
-            sums.measure(RowSample.of(known, (int) wanted, start));
-            start = 0;
-            if (wanted * 2 > most || sums.largestSamplingError() <= SAMPLING_ERROR * coarser) {
-                return sums.result();
-            }
-        }
     }
 
     static Result combine(MetricReport report, Errors errors, List<Term> terms) {

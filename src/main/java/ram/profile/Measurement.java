@@ -196,7 +196,8 @@ final class Measurement implements AutoCloseable {
         Module module = task.module;
         try (Stage _ = Stage.of("errors", module.path())) {
             RowSample.Pass pass = task.pass;
-            return MatrixAnalysis.errors(task.rows(), pass == null ? Optional.empty() : pass.found(), module.parts().size(), module.possible(options.formats()), options.quantizer(), types.of(module), options.exact(), task.terms);
+            ErrorSums sums = new ErrorSums(task.rows(), module.possible(options.formats()), options.quantizer(), types.of(module), task.terms);
+            return sums.measure(pass == null ? Optional.empty() : pass.found(), module.parts().size(), options.exact());
         }
     }
 

@@ -92,8 +92,8 @@ class SamplingTest {
         float[] weights = Shape.LOUD_ROWS.weights(8192, 768);
         for (int e = 0; e < 4; e++) {
             Rows expert = rows(Arrays.copyOfRange(weights, e * 2048 * 768, (e + 1) * 2048 * 768), 768);
-            List<CurvePoint> s = MatrixAnalysis.errors(expert, Optional.empty(), 128, FORMATS, Quantizer.RTN, DType.BF16, false, List.of()).curve();
-            List<CurvePoint> x = MatrixAnalysis.errors(expert, Optional.empty(), 128, FORMATS, Quantizer.RTN, DType.BF16, true, List.of()).curve();
+            List<CurvePoint> s = errors(expert, 128, Quantizer.RTN, false);
+            List<CurvePoint> x = errors(expert, 128, Quantizer.RTN, true);
             for (int f = 0; f < sampled.length; f++) {
                 sampled[f] += s.get(f).relativeError();
                 exact[f] += x.get(f).relativeError();
@@ -107,7 +107,11 @@ class SamplingTest {
     }
 
     private static List<CurvePoint> errors(Rows rows, boolean exact) {
-        return MatrixAnalysis.errors(rows, Optional.empty(), 1, FORMATS, Quantizer.MSE, DType.BF16, exact, List.of()).curve();
+        return errors(rows, 1, Quantizer.MSE, exact);
+    }
+
+    private static List<CurvePoint> errors(Rows rows, int matrices, Quantizer quantizer, boolean exact) {
+        return new ErrorSums(rows, FORMATS, quantizer, DType.BF16, List.of()).measure(Optional.empty(), matrices, exact).curve();
     }
 
     /// A matrix of zeros but for one row is that row.
