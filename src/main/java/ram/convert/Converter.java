@@ -43,6 +43,7 @@ import ram.profile.Profiles;
 import ram.rewrite.Rewriting;
 import ram.safetensors.DType;
 import ram.safetensors.ShardPlan;
+import ram.tensor.RowBlocks;
 import ram.tensor.Rows;
 import ram.tensor.TensorView;
 
@@ -168,9 +169,6 @@ public final class Converter {
         }
     }
 
-    /// Weights that stay in the second cache of a processor as float32, twice.
-    private static final int CACHED = 1 << 16;
-
     private final Quantizer quantizer;
     private final int threads;
 
@@ -207,11 +205,6 @@ public final class Converter {
             folder.publish();
             return written;
         }
-    }
-
-    /// How many rows of a block are worked on together, 1 or more.
-    public static int rowsAtOnce(int columns) {
-        return Math.max(1, CACHED / columns);
     }
 
     /// Bytes of source that a conversion reports to its progress.
@@ -407,27 +400,24 @@ public final class Converter {
     private Finished code(Coded block) {
         int rows = block.rows();
         int columns = Math.toIntExact(block.view().shape().columns());
-        int step = Math.min(rows, rowsAtOnce(columns));
-        float[] values = new float[Math.multiplyExact(step, columns)];
-        float[] decoded = new float[values.length];
-        Rows source = Rows.of(block.view(), block.firstRow(), rows);
+        RowBlocks blocks = RowBlocks.of(Rows.of(block.view(), block.firstRow(), rows));
+        float[] decoded = blocks.room();
         try (Arena arena = Arena.ofConfined()) {
             List<CodedMatrix> coded = block.targets().stream().map(t -> t.ready().map(ready -> ready.slice(block.firstRow(), rows))
                     .orElseGet(() -> CodedMatrix.allocate(t.format(), block.dtype(), rows, columns, arena))).toList();
             List<Measured> measured = new ArrayList<>(Collections.nCopies(coded.size(), new Measured(0, 0)));
-            for (int first = 0; first < rows; first += step) {
-                int count = Math.min(step, rows - first);
-                source.read(first, count, values);
+            for (RowBlocks.Block read : blocks) {
+                int count = read.rows();
                 for (int t = 0; t < coded.size(); t++) {
-                    CodedMatrix some = coded.get(t).slice(first, count);
+                    CodedMatrix some = coded.get(t).slice(read.firstRow(), count);
                     if (block.targets().get(t).ready().isEmpty()) {
-                        some.encode(quantizer, values);
+                        some.encode(quantizer, read.values());
                     }
                     some.read(0, count, decoded);
                     if (!isRepresentable(block.dtype(), decoded, count * columns)) {
                         throw new InputException("module '" + block.module() + "' holds weights too large for float16; give --dtype bfloat16");
                     }
-                    measured.set(t, measured.get(t).plus(Measured.between(values, decoded, count * columns)));
+                    measured.set(t, measured.get(t).plus(Measured.between(read.values(), decoded, count * columns)));
                 }
             }
             if (measured.stream().anyMatch(m -> !Double.isFinite(m.squaredNorm()))) {

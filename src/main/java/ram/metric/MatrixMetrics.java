@@ -3,6 +3,7 @@ package ram.metric;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import ram.tensor.RowBlocks;
 import ram.tensor.Rows;
 
 /// Measures one matrix in a few passes by row blocks. Memory: one block, one float per row, and `lanczosSteps` vectors as long as a row.
@@ -17,10 +18,10 @@ public final class MatrixMetrics {
     public static MetricReport measure(Rows rows, MetricOptions options) {
         Moments moments = new Moments(rows.rows());
         Optional<Spectrum.FirstStep> first = Spectrum.FirstStep.of(rows, options);
-        Blocks.forEach(rows, (firstRow, count, columns, block) -> {
-            float largest = moments.add(firstRow, count, columns, block);
-            first.ifPresent(f -> f.add(largest, count, columns, block));
-        });
+        for (RowBlocks.Block b : RowBlocks.of(rows)) {
+            float largest = moments.add(b.firstRow(), b.rows(), rows.columns(), b.values());
+            first.ifPresent(f -> f.add(largest, b.rows(), rows.columns(), b.values()));
+        }
         SortedMap<String, Double> values = new TreeMap<>();
         if (moments.nonFinite().isPresent()) {
             return new MetricReport(values, moments.nonFinite());

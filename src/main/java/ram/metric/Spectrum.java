@@ -10,6 +10,7 @@ import org.ejml.dense.row.CommonOps_DDRM;
 import org.ejml.dense.row.factory.DecompositionFactory_DDRM;
 import org.ejml.interfaces.decomposition.EigenDecomposition_F64;
 import ram.numeric.Kernels;
+import ram.tensor.RowBlocks;
 import ram.tensor.Rows;
 
 /// The squared singular values of a matrix, in falling order, all min(rows, columns) of them.
@@ -285,7 +286,9 @@ record Spectrum(double[] squares, boolean exact) {
         float[] input = floats(v);
         double[] sums = new double[v.length];
         float[] partial = new float[v.length];
-        Blocks.forEach(rows, (_, count, columns, block) -> addGram(count, columns, block, input, scale, partial, sums));
+        for (RowBlocks.Block b : RowBlocks.of(rows)) {
+            addGram(b.rows(), rows.columns(), b.values(), input, scale, partial, sums);
+        }
         return sums;
     }
 

@@ -13,12 +13,11 @@ import ram.format.Quantizer;
 import ram.numeric.Kernels;
 import ram.safetensors.DType;
 import ram.sensitivity.Term;
+import ram.tensor.RowBlocks;
 import ram.tensor.Rows;
 
 /// The squared errors of one matrix in several formats, on all of its rows or on a sample.
 final class ErrorSums {
-    /// Elements of a block: they stay in a cache while every format is tried on them.
-    private static final int BLOCK = 1 << 16;
     /// A sample is doubled until the estimated relative standard error of every format is at most this, or until it holds one row in [#LARGEST_SHARE].
     private static final double SAMPLING_ERROR = 0.005;
     private static final int LARGEST_SHARE = 2;
@@ -27,6 +26,8 @@ final class ErrorSums {
     private static final int MANY = 16;
 
     private final Rows matrix;
+    /// They stay in a cache while every format is tried on them.
+    private final RowBlocks blocks;
     private final int columns;
     private final List<Format> formats;
     private final List<BlockCoder> coders;
@@ -36,7 +37,6 @@ final class ErrorSums {
     /// Powers of two that the importance of each term is held without.
     private final int[] shifts;
     private final List<float[]> importance;
-    private final float[] values;
 
     /// Sums of squared errors: in every format, in the coarse one, in the reference format, and there weighted by each term.
     private final double[] sums;
@@ -47,6 +47,7 @@ final class ErrorSums {
     /// @param terms what an error costs by its place; empty when that is not known
     ErrorSums(Rows matrix, List<Format> formats, Quantizer quantizer, DType stored, List<Term> terms) {
         this.matrix = matrix;
+        this.blocks = RowBlocks.of(matrix);
         this.columns = matrix.columns();
         this.formats = formats;
         this.coders = formats.stream().map(f -> new BlockCoder(f, quantizer, stored)).toList();
@@ -55,13 +56,8 @@ final class ErrorSums {
         this.terms = terms;
         this.shifts = terms.stream().mapToInt(t -> shift(t.columns())).toArray();
         this.importance = IntStream.range(0, shifts.length).mapToObj(t -> floats(terms.get(t).columns(), shifts[t])).toList();
-        this.values = new float[Math.multiplyExact(perBlock(), columns)];
         this.sums = new double[weightedAt(terms.size())];
         this.samplingErrors = new double[formats.size()];
-    }
-
-    private int perBlock() {
-        return (int) Math.max(1, Math.min(matrix.rows(), BLOCK / Math.max(1, columns)));
     }
 
     private Optional<BlockCoder> rtn(DType stored, int... groupSizes) {
@@ -97,7 +93,7 @@ final class ErrorSums {
             measureAll();
             return result();
         }
-        RowSample.Statistics known = statistics.orElseGet(() -> RowSample.Statistics.of(matrix, perBlock()));
+        RowSample.Statistics known = statistics.orElseGet(() -> RowSample.Statistics.of(matrix));
         long most = matrix.rows() / LARGEST_SHARE;
         double start = 0.5;
         int coarser = matrices >= MANY ? 2 : 1;
@@ -111,15 +107,10 @@ final class ErrorSums {
     }
 
     private void measureAll() {
-        int step = perBlock();
-        for (long first = 0; first < matrix.rows(); first += step) {
-            int[] rows = new int[(int) Math.min(step, matrix.rows() - first)];
-            for (int i = 0; i < rows.length; i++) {
-                rows[i] = Math.toIntExact(first + i);
-            }
-            matrix.read(first, rows.length, values);
-            norm += Kernels.sumOfSquares(values, 0, rows.length * columns);
-            double[][] found = measure(rows);
+        for (RowBlocks.Block b : blocks) {
+            int first = Math.toIntExact(b.firstRow());
+            norm += Kernels.sumOfSquares(b.values(), 0, b.rows() * columns);
+            double[][] found = measure(IntStream.range(first, Math.addExact(first, b.rows())).toArray(), b.values());
             for (int k = 0; k < found.length; k++) {
                 for (double e : found[k]) {
                     sums[k] += e;
@@ -131,7 +122,8 @@ final class ErrorSums {
     /// Measures the rows of a sample, as far as they have not been measured yet.
     private void measure(RowSample sample) {
         int[] missing = Arrays.stream(sample.rows()).filter(r -> !measured.containsKey(r)).toArray();
-        int step = perBlock();
+        int step = blocks.rowsAtOnce();
+        float[] values = blocks.room();
         float[] row = new float[columns];
         for (int at = 0; at < missing.length; at += step) {
             int[] rows = Arrays.copyOfRange(missing, at, Math.min(missing.length, at + step));
@@ -139,7 +131,7 @@ final class ErrorSums {
                 matrix.read(rows[i], 1, row);
                 System.arraycopy(row, 0, values, i * columns, columns);
             }
-            double[][] found = measure(rows);
+            double[][] found = measure(rows, values);
             for (int i = 0; i < rows.length; i++) {
                 int at0 = i;
                 measured.put(rows[i], Arrays.stream(found).mapToDouble(f -> f[at0]).toArray());
@@ -172,8 +164,10 @@ final class ErrorSums {
         return formats.size() + 2 + term;
     }
 
-    /// Measures the rows that `values` holds: per kind of sum the value of each row.
-    private double[][] measure(int[] rows) {
+    /// Per kind of sum the value of each of these rows.
+    ///
+    /// @param values one row after the other
+    private double[][] measure(int[] rows, float[] values) {
         double[][] out = new double[sums.length][rows.length];
         for (int f = 0; f < coders.size(); f++) {
             coders.get(f).errors(values, rows.length, columns, null, out[f], null);

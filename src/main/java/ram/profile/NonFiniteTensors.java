@@ -11,6 +11,7 @@ import ram.layout.Model;
 import ram.layout.Module;
 import ram.metric.NonFinite;
 import ram.numeric.Workers;
+import ram.tensor.RowBlocks;
 import ram.tensor.Rows;
 import ram.tensor.TensorView;
 import ram.tensor.Views;
@@ -20,8 +21,6 @@ import ram.tensor.Views;
 /// @param model as it is analysed: modules that hold such values must stay dense, and read 0 in their places
 /// @param names of the tensors of the output that hold such values
 record NonFiniteTensors(Model model, SortedSet<String> names) {
-    private static final int BLOCK = 1 << 16;
-
     /// Reads everything once.
     static NonFiniteTensors kept(Model model, Workers workers) {
         Layout layout = model.layout();
@@ -64,16 +63,14 @@ record NonFiniteTensors(Model model, SortedSet<String> names) {
         if (!view.dtype().isFloating() || view.shape().elements() == 0) {
             return Optional.empty();
         }
-        int step = Math.max(1, BLOCK / rows.columns());
-        float[] values = new float[Math.multiplyExact(step, rows.columns())];
         long index = -1;
         long found = 0;
-        for (long first = 0; first < rows.rows(); first += step) {
-            int count = (int) Math.min(step, rows.rows() - first);
-            rows.read(first, count, values);
-            for (int i = 0; i < count * rows.columns(); i++) {
+        for (RowBlocks.Block b : RowBlocks.of(rows)) {
+            float[] values = b.values();
+            int count = b.rows() * rows.columns();
+            for (int i = 0; i < count; i++) {
                 if (!(Math.abs(values[i]) <= largest)) {
-                    index = index < 0 ? first * rows.columns() + i : index;
+                    index = index < 0 ? b.firstRow() * rows.columns() + i : index;
                     found++;
                 }
             }

@@ -3,6 +3,7 @@ package ram.profile;
 import java.util.Arrays;
 import java.util.Optional;
 import ram.numeric.Kernels;
+import ram.tensor.RowBlocks;
 import ram.tensor.Rows;
 
 /// Rows of a matrix on which errors are measured: a sample in which a row's chance grows with the error to be expected in it.
@@ -32,13 +33,9 @@ record RowSample(int[] rows, double[] factor, int[] line, double energy) {
     /// @param ranges sums of squared ranges of groups
     /// @param order the rows by the ratio of the two
     record Statistics(double[] energy, double[] ranges, int[] order) {
-        static Statistics of(Rows matrix, int perBlock) {
+        static Statistics of(Rows matrix) {
             Pass pass = new Pass(matrix);
-            Rows watched = pass.watched();
-            float[] values = new float[Math.multiplyExact(perBlock, matrix.columns())];
-            for (long first = 0; first < matrix.rows(); first += perBlock) {
-                watched.read(first, (int) Math.min(perBlock, matrix.rows() - first), values);
-            }
+            RowBlocks.of(pass.watched()).forEach(_ -> { });
             return pass.found().orElseThrow();
         }
 

@@ -29,6 +29,7 @@ import ram.safetensors.DType;
 import ram.safetensors.MappedPages;
 import ram.safetensors.Shape;
 import ram.safetensors.TensorInfo;
+import ram.tensor.RowBlocks;
 import ram.tensor.Rows;
 import ram.tensor.TensorView;
 
@@ -254,21 +255,17 @@ final class SourceComparison {
     private static Outcome compare(Coded coded) {
         int columns = Math.toIntExact(coded.module().weight().shape().columns());
         int rows = coded.rows();
-        int step = Math.min(rows, Converter.rowsAtOnce(columns));
-        float[] values = new float[Math.multiplyExact(step, columns)];
-        float[] decoded = new float[values.length];
-        Rows source = Rows.of(coded.module().weight(), coded.firstRow(), rows);
+        RowBlocks blocks = RowBlocks.of(Rows.of(coded.module().weight(), coded.firstRow(), rows));
+        float[] decoded = blocks.room();
         long total = coded.module().weight().shape().rows();
         CodedMatrix stored = new CodedMatrix(coded.format(), coded.scaleType(), rows, columns, slice(coded, coded.codes(), total), slice(coded, coded.scales(), total),
                 coded.biases() == null ? null : slice(coded, coded.biases(), total));
         Measured sum = Outcome.NOTHING;
         boolean representable = true;
-        for (int first = 0; first < rows; first += step) {
-            int count = Math.min(step, rows - first);
-            source.read(first, count, values);
-            stored.read(first, count, decoded);
-            representable &= Converter.isRepresentable(coded.scaleType(), decoded, count * columns);
-            sum = sum.plus(Measured.between(values, decoded, count * columns));
+        for (RowBlocks.Block read : blocks) {
+            stored.read(read.firstRow(), read.rows(), decoded);
+            representable &= Converter.isRepresentable(coded.scaleType(), decoded, read.rows() * columns);
+            sum = sum.plus(Measured.between(read.values(), decoded, read.rows() * columns));
         }
         return new Outcome(representable ? Optional.empty() : Optional.of("module " + coded.module().path() + " decodes to values beyond the largest of " + coded.scaleType()
                 + ", which MLX would make infinite"), sum);

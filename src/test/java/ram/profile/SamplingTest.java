@@ -120,7 +120,7 @@ class SamplingTest {
         float[] weights = new float[2048 * 768];
         System.arraycopy(Shape.ALIKE.weights(1, 768), 0, weights, 1000 * 768, 768);
         Rows rows = rows(weights, 768);
-        RowSample sample = RowSample.of(RowSample.Statistics.of(rows, 64), 64, 0.5);
+        RowSample sample = RowSample.of(RowSample.Statistics.of(rows), 64, 0.5);
         assertEquals("[1000]", Arrays.toString(sample.rows()));
         assertEquals(errors(rows, true), errors(rows, false));
     }
@@ -129,7 +129,7 @@ class SamplingTest {
     void aSampleStandsForAllRows() {
         float[] weights = Shape.LOUD_ROWS.weights(2048, 768);
         for (int wanted : new int[] {64, 100, 512}) {
-            RowSample sample = RowSample.of(RowSample.Statistics.of(rows(weights, 768), 64), wanted, 0.5);
+            RowSample sample = RowSample.of(RowSample.Statistics.of(rows(weights, 768)), wanted, 0.5);
             assertEquals(wanted, sample.rows().length, 1);
             assertEquals(2048, Arrays.stream(sample.factor()).sum(), 400);
             int[] line = sample.line().clone();
@@ -143,7 +143,7 @@ class SamplingTest {
 
     @Test
     void aLargerSampleHoldsASmallerOne() {
-        RowSample.Statistics statistics = RowSample.Statistics.of(rows(Shape.ALIKE.weights(2048, 768), 768), 64);
+        RowSample.Statistics statistics = RowSample.Statistics.of(rows(Shape.ALIKE.weights(2048, 768), 768));
         int[] twice = RowSample.of(statistics, 200, 0).rows();
         assertTrue(Arrays.stream(RowSample.of(statistics, 100, 0.5).rows()).allMatch(r -> Arrays.binarySearch(twice, r) >= 0));
     }
@@ -152,15 +152,15 @@ class SamplingTest {
     @Test
     void statisticsAreGatheredWhileAnotherReads() {
         Rows rows = rows(Shape.LOUD_ROWS.weights(2048, 768), 768);
-        RowSample.Statistics own = RowSample.Statistics.of(rows, 64);
+        RowSample.Statistics own = RowSample.Statistics.of(rows);
         RowSample.Pass pass = new RowSample.Pass(rows);
         Rows watched = pass.watched();
-        float[] out = new float[85 * 768];
-        for (int first = 0; first < 2048; first += 85) {
+        float[] out = new float[50 * 768];
+        for (int first = 0; first < 2048; first += 50) {
             assertTrue(pass.found().isEmpty());
-            watched.read(first, Math.min(85, 2048 - first), out);
+            watched.read(first, Math.min(50, 2048 - first), out);
         }
-        watched.read(0, 85, out);
+        watched.read(0, 50, out);
         RowSample.Statistics found = pass.found().orElseThrow();
         assertArrayEquals(own.energy(), found.energy());
         assertArrayEquals(own.ranges(), found.ranges());
