@@ -29,6 +29,10 @@ import ram.SyntheticModel;
 
 /// What a process meets that is short of something, or whose files change under its hands. Limits are real ones, set by the shell that starts it.
 class FaultsTest {
+    private static final List<String> QUICK = Jvm.quick("-XX:+UseParallelGC", "-Xmx512m");
+    /// For what has to happen while it runs, or while vectors are read.
+    private static final List<String> USUAL = Jvm.withVectors("-XX:+UseParallelGC", "-Xmx512m");
+
     @TempDir
     static Path folder;
 
@@ -44,7 +48,7 @@ class FaultsTest {
         original = folder.resolve("original");
         SyntheticModel.writeSmall(10, original);
         expected = folder.resolve("expected");
-        assertEquals(0, run("", "-Xmx512m", original, expected).exitCode());
+        assertEquals(0, run("", QUICK, original, expected).exitCode());
     }
 
     @BeforeEach
@@ -64,13 +68,13 @@ class FaultsTest {
         }
     }
 
-    private static List<String> command(String limits, String heap, Path source, Path target) {
-        String java = String.join(" ", Jvm.command(Jvm.withVectors("-XX:+UseParallelGC", heap), Main.class, "quantize", source, "--bpw", 4.5, "--quiet", "-o", target));
+    private static List<String> command(String limits, List<String> options, Path source, Path target) {
+        String java = String.join(" ", Jvm.command(options, Main.class, "quantize", source, "--bpw", 4.5, "--quantizer", "rtn", "--quiet", "-o", target));
         return List.of("/bin/sh", "-c", limits.startsWith("setpriv") ? "exec " + limits + " " + java : limits + " exec " + java);
     }
 
-    private static Process start(String limits, String heap, Path source, Path target) throws IOException {
-        return new ProcessBuilder(command(limits, heap, source, target)).redirectErrorStream(true).redirectOutput(folder.resolve("log").toFile()).start();
+    private static Process start(String limits, List<String> options, Path source, Path target) throws IOException {
+        return new ProcessBuilder(command(limits, options, source, target)).redirectErrorStream(true).redirectOutput(folder.resolve("log").toFile()).start();
     }
 
     private static Result end(Process process) throws IOException, InterruptedException {
@@ -80,8 +84,8 @@ class FaultsTest {
         return new Result(process.exitValue(), lines);
     }
 
-    private static Result run(String limits, String heap, Path source, Path target) throws IOException, InterruptedException {
-        return end(start(limits, heap, source, target));
+    private static Result run(String limits, List<String> options, Path source, Path target) throws IOException, InterruptedException {
+        return end(start(limits, options, source, target));
     }
 
     private void assertOneSentence(Result result, int exitCode, String... words) {
@@ -95,7 +99,7 @@ class FaultsTest {
     }
 
     private void assertTheNextRunCompletes() throws IOException, InterruptedException {
-        Result again = run("", "-Xmx512m", model, out);
+        Result again = run("", QUICK, model, out);
         assertEquals(0, again.exitCode(), () -> String.join("\n", again.lines()));
         try (Stream<Path> files = Files.list(expected)) {
             for (Path file : files.toList()) {
@@ -116,14 +120,14 @@ class FaultsTest {
         String unprivileged = unprivileged();
         Path weights = model.resolve("model.safetensors");
         Files.setPosixFilePermissions(weights, Set.of());
-        assertOneSentence(run(unprivileged, "-Xmx512m", model, out), 1, weights.toString(), "may not be accessed; check its permissions");
+        assertOneSentence(run(unprivileged, QUICK, model, out), 1, weights.toString(), "may not be accessed; check its permissions");
         Files.setPosixFilePermissions(weights, PosixFilePermissions.fromString("rw-r--r--"));
         assertTheNextRunCompletes();
     }
 
     @Test
     void theRightToWriteIsLostMeanwhile() throws Exception {
-        Process process = start(unprivileged(), "-Xmx512m", model, out);
+        Process process = start(unprivileged(), USUAL, model, out);
         Path staged = folder.resolve(".out.partial/out");
         while (process.isAlive() && !Files.exists(staged)) {
             Thread.sleep(2);
@@ -139,7 +143,7 @@ class FaultsTest {
         String unprivileged = unprivileged();
         Path closed = Files.createDirectory(folder.resolve("closed"), PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("r-x------")));
         Path there = closed.resolve("out");
-        Result result = run(unprivileged, "-Xmx512m", model, there);
+        Result result = run(unprivileged, QUICK, model, there);
         assertOneSentence(result, 1, closed.toString());
         assertFalse(Files.exists(there));
     }
@@ -148,13 +152,13 @@ class FaultsTest {
     @ParameterizedTest
     @ValueSource(ints = {2, 100, 3000})
     void filesThatMayNotGrow(int blocks) throws Exception {
-        assertOneSentence(run("ulimit -f " + blocks + ";", "-Xmx512m", model, out), 1);
+        assertOneSentence(run("ulimit -f " + blocks + ";", QUICK, model, out), 1);
         assertTheNextRunCompletes();
     }
 
     @Test
     void aLackOfMemory() throws Exception {
-        assertOneSentence(run("", "-Xmx10m", model, out), 1, "memory");
+        assertOneSentence(run("", Jvm.withVectors("-XX:+UseParallelGC", "-Xmx10m"), model, out), 1, "memory");
         assertTheNextRunCompletes();
     }
 
@@ -162,7 +166,7 @@ class FaultsTest {
     void aSourceThatIsCutWhileItIsRead() throws Exception {
         Path shard = model.resolve("model.safetensors");
         long size = Files.size(shard);
-        Process process = start("", "-Xmx512m", model, out);
+        Process process = start("", USUAL, model, out);
         while (process.isAlive() && !Files.exists(folder.resolve(".out.partial/write.journal"))) {
             Thread.sleep(1);
         }
@@ -176,7 +180,7 @@ class FaultsTest {
 
     @Test
     void anOutputFolderThatVanishes() throws Exception {
-        Process process = start("", "-Xmx512m", model, out);
+        Process process = start("", USUAL, model, out);
         Path partial = folder.resolve(".out.partial");
         while (process.isAlive() && !Files.exists(partial.resolve("write.journal"))) {
             Thread.sleep(1);
@@ -189,7 +193,7 @@ class FaultsTest {
     /// The lock holds between processes, not only within one.
     @Test
     void aSecondProcessIntoTheSamePlace() throws Exception {
-        Process process = start("", "-Xmx512m", model, out);
+        Process process = start("", USUAL, model, out);
         while (process.isAlive() && !Files.exists(folder.resolve(".out.partial/analyze.journal"))) {
             Thread.sleep(1);
         }
@@ -209,13 +213,13 @@ class FaultsTest {
     @Test
     void aSourceThatVanishesBeforeItIsOpened() throws Exception {
         Files.delete(model.resolve("model.safetensors"));
-        assertOneSentence(run("", "-Xmx512m", model, out), 5, "model");
+        assertOneSentence(run("", QUICK, model, out), 5, "model");
     }
 
     @Test
     void filesThatMayNotBeOpened() throws Exception {
         for (int files : new int[] {16, 32}) {
-            Result result = run("ulimit -n " + files + ";", "-Xmx512m", model, out);
+            Result result = run("ulimit -n " + files + ";", QUICK, model, out);
             // the virtual machine itself needs some
             if (result.lines().stream().anyMatch(l -> l.startsWith("ram: "))) {
                 assertOneSentence(result, 1);

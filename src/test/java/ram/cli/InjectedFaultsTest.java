@@ -180,7 +180,7 @@ class InjectedFaultsTest {
     /// @param injection what strace makes fail, empty for nothing
     private static Ended quantize(Path out, List<String> injection) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>(injection);
-        command.addAll(Jvm.command(Jvm.withVectors("-Xmx512m"), Main.class, "quantize", model, "--bpw", 4.5, "--quiet", "-o", out));
+        command.addAll(Jvm.command(Jvm.quick("-Xmx512m"), Main.class, "quantize", model, "--bpw", 4.5, "--quantizer", "rtn", "--quiet", "-o", out));
         Path log = folder.resolve("log");
         Process p = new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(log.toFile()).start();
         assertTrue(p.waitFor(120, TimeUnit.SECONDS), "hangs with " + injection);

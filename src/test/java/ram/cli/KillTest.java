@@ -58,8 +58,8 @@ class KillTest {
         SyntheticModel.writeSmall(MEGABYTES, model);
     }
 
-    private static Process start(List<String> args) throws IOException {
-        List<String> command = Jvm.command(Jvm.withVectors("-XX:+UseParallelGC", "-Xmx512m"), Main.class, args.toArray());
+    private static Process start(List<String> options, List<String> args) throws IOException {
+        List<String> command = Jvm.command(options, Main.class, args.toArray());
         return new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(folder.resolve("log").toFile()).start();
     }
 
@@ -68,7 +68,7 @@ class KillTest {
     }
 
     private static int finish(List<String> args) throws IOException, InterruptedException {
-        Process process = start(args);
+        Process process = start(Jvm.quick("-XX:+UseParallelGC", "-Xmx512m"), args);
         assertTrue(process.waitFor(300, TimeUnit.SECONDS));
         return process.exitValue();
     }
@@ -110,8 +110,8 @@ class KillTest {
     @Test
     void killedAnywhereNothingLooksFinishedAndTheNextRunGivesTheSameBytes() throws Exception {
         SortedMap<String, String> source = hashes(model);
-        List<String> quantize = List.of("quantize", model.toString(), "--bpw", "4.5", "--no-progress", "-o", folder.resolve("out").toString());
-        List<String> analyze = List.of("analyze", model.toString(), "--no-progress", "-o", folder.resolve("profile.json").toString());
+        List<String> quantize = List.of("quantize", model.toString(), "--bpw", "4.5", "--quantizer", "rtn", "--no-progress", "-o", folder.resolve("out").toString());
+        List<String> analyze = List.of("analyze", model.toString(), "--quantizer", "rtn", "--no-progress", "-o", folder.resolve("profile.json").toString());
         assertEquals(0, finish(quantize), KillTest::logOrNothing);
         SortedMap<String, String> expected = hashes(folder.resolve("out"));
         Files.move(folder.resolve("out"), folder.resolve("expected"));
@@ -130,7 +130,7 @@ class KillTest {
             int times = 1 + random.nextInt(2);
             for (int t = 0; t < times && !Files.exists(out); t++) {
                 Phase wanted = whole ? List.of(Phase.ANALYZE, Phase.WRITE, Phase.WRITE, Phase.VERIFY).get(random.nextInt(4)) : Phase.ANALYZE;
-                Process process = start(command);
+                Process process = start(Jvm.withVectors("-XX:+UseParallelGC", "-Xmx512m"), command);
                 // files of the killed run are there from the start; that the next one says what it takes up shows that it has begun
                 while (t > 0 && process.isAlive() && !log().contains("resuming:")) {
                     Thread.sleep(1);
