@@ -1,7 +1,10 @@
 package ram.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -18,17 +21,26 @@ final class Cli {
         }
     }
 
+    private static byte[] profile;
+
     private Cli() {
     }
 
-    /// The profile of the shipped model, measured into a folder.
-    static Path analyzed(Path folder) {
-        Path profile = folder.resolve("profile.json");
-        Result r = run("analyze", TINY, "-o", profile, "--quiet");
-        if (r.exitCode() != 0) {
-            throw new AssertionError(r.err());
+    /// The profile of the shipped model, in a folder. It is measured once for all tests.
+    static synchronized Path analyzed(Path folder) {
+        Path file = folder.resolve("profile.json");
+        try {
+            if (profile == null) {
+                Result r = run("analyze", TINY, "-o", file, "--quiet");
+                if (r.exitCode() != 0) {
+                    throw new AssertionError(r.err());
+                }
+                profile = Files.readAllBytes(file);
+            }
+            return Files.write(file, profile);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
         }
-        return profile;
     }
 
     static Result run(Object... args) {

@@ -23,6 +23,7 @@ import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -242,13 +243,22 @@ class NonFiniteTest {
         }
     }
 
+    /// A model of extreme rows, and its profile.
+    @TempDir
+    static Path shared;
+
+    @BeforeAll
+    static void analyzeExtremeRows() throws IOException {
+        assertEquals(0, Cli.run("analyze", extreme(shared), "--formats", "affine,mxfp4,nvfp4,mxfp8", "-o", shared.resolve("p.json"), "--quiet").exitCode());
+    }
+
     @ParameterizedTest
     @MethodSource("affine")
     void extremeRowsGiveFiniteScalesAndTheRightCodes(Format format) throws IOException {
-        Path model = extreme(dir);
+        Path model = shared.resolve("m");
         for (String quantizer : List.of("rtn", "mse")) {
             Path out = dir.resolve(quantizer);
-            Cli.Result r = Cli.run("quantize", model, "--policy", "uniform", "--bits", format.bits(), "--group", format.groupSize(), "--quantizer", quantizer, "--allow-unsafe", "-o", out, "--quiet", "-vv");
+            Cli.Result r = Cli.run("quantize", model, "--policy", "uniform", "--bits", format.bits(), "--group", format.groupSize(), "--quantizer", quantizer, "--profile", shared.resolve("p.json"), "--allow-unsafe", "-o", out, "--quiet", "-vv");
             assertEquals(0, r.exitCode(), r.err());
             assertEquals(0, Cli.run("verify", out, "--source", model).exitCode());
             JSON.readTree(out.resolve("manifest.json").toFile()).path("modules").forEach(m -> assertTrue(Double.isFinite(m.path("written_error").asDouble(0)), m.toString()));
@@ -297,8 +307,7 @@ class NonFiniteTest {
 
     @Test
     void errorsOfExtremeRowsAreFinite() throws IOException {
-        Path profile = dir.resolve("p.json");
-        assertEquals(0, Cli.run("analyze", extreme(dir), "--formats", "affine,mxfp4,nvfp4,mxfp8", "-o", profile, "--quiet").exitCode());
+        Path profile = shared.resolve("p.json");
         assertFalse(Files.readString(profile).matches("(?s).*(NaN|Infinity).*"));
         for (String path : List.of("model.layers.1.mlp.up_proj", "model.layers.2.self_attn.o_proj")) {
             JsonNode errors = module(profile, path).path("errors");
@@ -310,9 +319,8 @@ class NonFiniteTest {
     @Test
     void extremeRowsAndEveryFormat() throws IOException {
         Path out = dir.resolve("out");
-        Path profile = dir.resolve("p.json");
-        Path model = extreme(dir);
-        assertEquals(0, Cli.run("analyze", model, "--formats", "affine,mxfp4,nvfp4,mxfp8", "-o", profile, "--quiet").exitCode());
+        Path profile = shared.resolve("p.json");
+        Path model = shared.resolve("m");
         for (String format : new String[] {"mxfp4", "nvfp4", "mxfp8"}) {
             Cli.Result r = Cli.run("quantize", model, "--profile", profile, "--formats", "affine,mxfp4,nvfp4,mxfp8", "--budget", "1.2MB", "--allow-unsafe",
                     "--set", "layers.(1.mlp.up_proj|2.self_attn.o_proj)=" + format, "-o", out, "--force", "--quiet");
