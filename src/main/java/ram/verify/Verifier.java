@@ -32,7 +32,6 @@ import ram.numeric.Workers;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
 import ram.safetensors.MappedPages;
-import ram.safetensors.Shape;
 import ram.safetensors.TensorInfo;
 
 /// Proves an MLX folder, whoever made it: that stock mlx_lm loads it and reads in it what was meant, and, where the source is at hand,
