@@ -102,6 +102,13 @@ public final class Converter {
         }
     }
 
+    /// Rows of a module that are written together.
+    ///
+    /// @param part what they are of
+    /// @param first the first of them in the module's weight
+    public record RowRange(Module.Part part, long first, int count) {
+    }
+
     /// A format that some variants have a module in, all with the same codes.
     ///
     /// @param ready the codes, where they exist already
@@ -322,7 +329,8 @@ public final class Converter {
                 copy(blocks, module.path() + ".weight", module.weight(), types.of(module), dense);
             }
             if (!targets.isEmpty()) {
-                code(blocks, module, types.of(module), List.copyOf(targets.values()));
+                List<Target> all = List.copyOf(targets.values());
+                ranges(module).forEach(r -> blocks.add(new Coded(module.path(), module.weight(), types.of(module), r.first(), r.count(), all)));
             }
         }
         for (Layout.Prequantized p : layout.prequantized()) {
@@ -340,14 +348,16 @@ public final class Converter {
         return out;
     }
 
-    private static void code(List<Block> blocks, Module module, DType dtype, List<Target> targets) {
+    /// Cuts a module as it is written, in its order: sums over these are the same to the bit, whoever adds them up.
+    public static List<RowRange> ranges(Module module) {
         long step = Math.max(1, BLOCK / module.weight().shape().columns());
+        List<RowRange> out = new ArrayList<>();
         for (Module.Part part : module.parts()) {
             for (long row = 0; row < part.rows(); row += step) {
-                int rows = Math.toIntExact(Math.min(step, part.rows() - row));
-                blocks.add(new Coded(module.path(), module.weight(), dtype, part.firstRow() + row, rows, targets));
+                out.add(new RowRange(part, part.firstRow() + row, Math.toIntExact(Math.min(step, part.rows() - row))));
             }
         }
+        return out;
     }
 
     private static void copy(List<Block> blocks, String name, TensorView view, DType dtype, List<Map<String, Place>> places) {

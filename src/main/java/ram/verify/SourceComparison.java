@@ -122,12 +122,10 @@ final class SourceComparison {
         }
     }
 
-    /// @param part the expert or matrix that the rows belong to
-    private record Coded(Module module, Module.Part part, Format format, DType scaleType, MemorySegment codes, MemorySegment scales, MemorySegment biases,
-                         long firstRow, int rows) implements Check {
+    private record Coded(Module module, Converter.RowRange range, Format format, DType scaleType, MemorySegment codes, MemorySegment scales, MemorySegment biases) implements Check {
         @Override
         public long bytes() {
-            return rows * module.weight().shape().columns() * module.weight().dtype().bytes();
+            return range.count() * module.weight().shape().columns() * module.weight().dtype().bytes();
         }
     }
 
@@ -162,12 +160,9 @@ final class SourceComparison {
         String path = module.path();
         MemorySegment biases = checkpoint.tensor(path + ".biases").isPresent() ? checkpoint.data(path + ".biases") : null;
         DType scaleType = checkpoint.tensor(path + ".scales").orElseThrow().dtype();
-        long step = Math.max(1, Converter.BLOCK / module.weight().shape().columns());
-        for (Module.Part part : module.parts()) {
-            for (long row = 0; row < part.rows(); row += step) {
-                checks.add(new Coded(module, part, format, format.mode() == Format.Mode.AFFINE ? scaleType : DType.BF16, checkpoint.data(path + ".weight"),
-                        checkpoint.data(path + ".scales"), biases, part.firstRow() + row, (int) Math.min(step, part.rows() - row)));
-            }
+        for (Converter.RowRange range : Converter.ranges(module)) {
+            checks.add(new Coded(module, range, format, format.mode() == Format.Mode.AFFINE ? scaleType : DType.BF16, checkpoint.data(path + ".weight"),
+                    checkpoint.data(path + ".scales"), biases));
         }
     }
 
@@ -195,12 +190,12 @@ final class SourceComparison {
             outcome.problem().filter(reported::add).ifPresent(problem);
             if (checks.get(i) instanceof Coded coded) {
                 sums.merge(coded.module().path(), outcome.measured(), Measured::plus);
-                if (parts.merge(coded.part(), outcome.measured(), Measured::plus) == outcome.measured()) {
+                if (parts.merge(coded.range().part(), outcome.measured(), Measured::plus) == outcome.measured()) {
                     owners.add(coded);
                 }
             }
         }
-        owners.forEach(coded -> checkPlausible(coded, parts.get(coded.part()).relativeError(), expected.getOrDefault(coded.module().path(), 0.0)));
+        owners.forEach(coded -> checkPlausible(coded, parts.get(coded.range().part()).relativeError(), expected.getOrDefault(coded.module().path(), 0.0)));
         SortedMap<String, Double> errors = new TreeMap<>();
         sums.forEach((path, sum) -> {
             double error = sum.relativeError();
@@ -223,7 +218,7 @@ final class SourceComparison {
         };
         if (error > worst && promised <= worst) {
             problem.accept(String.format(Locale.ROOT, "module %s has a relative squared error of %.3g against '%s', far more than %s can cause; "
-                    + "its codes, scales, biases or order of experts are wrong", coded.module().path(), error, coded.part().name(), coded.format()));
+                    + "its codes, scales, biases or order of experts are wrong", coded.module().path(), error, coded.range().part().name(), coded.format()));
         }
     }
 
@@ -254,8 +249,8 @@ final class SourceComparison {
 
     private static Outcome compare(Coded coded) {
         int columns = Math.toIntExact(coded.module().weight().shape().columns());
-        int rows = coded.rows();
-        RowBlocks blocks = RowBlocks.of(Rows.of(coded.module().weight(), coded.firstRow(), rows));
+        int rows = coded.range().count();
+        RowBlocks blocks = RowBlocks.of(Rows.of(coded.module().weight(), coded.range().first(), rows));
         float[] decoded = blocks.room();
         long total = coded.module().weight().shape().rows();
         CodedMatrix stored = new CodedMatrix(coded.format(), coded.scaleType(), rows, columns, slice(coded, coded.codes(), total), slice(coded, coded.scales(), total),
@@ -273,7 +268,7 @@ final class SourceComparison {
 
     private static MemorySegment slice(Coded coded, MemorySegment all, long totalRows) {
         long rowBytes = all.byteSize() / totalRows;
-        MappedPages.touched(coded.rows() * rowBytes);
-        return all.asSlice(coded.firstRow() * rowBytes, coded.rows() * rowBytes);
+        MappedPages.touched(coded.range().count() * rowBytes);
+        return all.asSlice(coded.range().first() * rowBytes, coded.range().count() * rowBytes);
     }
 }
