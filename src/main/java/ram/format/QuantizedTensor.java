@@ -2,6 +2,7 @@ package ram.format;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Optional;
 import ram.safetensors.DType;
 import ram.safetensors.MappedPages;
 import ram.safetensors.Shape;
@@ -57,12 +58,13 @@ public record QuantizedTensor(Format format, Shape shape, TensorView codes, Tens
 
     private static MemorySegment stored(TensorView part, long first, int rows, Arena arena) {
         long columns = part.shape().columns();
-        long rowBytes = columns * part.dtype().bytes();
-        if (part.mapped().isPresent()) {
-            MappedPages.touched(rows * rowBytes);
-            return part.mapped().get().asSlice(first * rowBytes, rows * rowBytes);
+        long bytes = rows * columns * part.dtype().bytes();
+        Optional<MemorySegment> mapped = part.mapped(first * columns, rows * columns);
+        if (mapped.isPresent()) {
+            MappedPages.touched(bytes);
+            return mapped.get();
         }
-        MemorySegment buffer = arena.allocate(rows * rowBytes);
+        MemorySegment buffer = arena.allocate(bytes);
         part.read(first * columns, buffer);
         return buffer;
     }

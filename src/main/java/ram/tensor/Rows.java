@@ -52,9 +52,9 @@ public interface Rows {
                 }
                 int elements = Math.toIntExact(count * columns);
                 long from = (firstRow + first) * columns;
-                Optional<MemorySegment> mapped = view.mapped();
+                Optional<MemorySegment> mapped = view.mapped(from, elements);
                 if (mapped.isPresent()) {
-                    Decoder.decode(view.dtype(), mapped.get(), from, out, 0, elements);
+                    Decoder.decode(view.dtype(), mapped.get(), 0, out, 0, elements);
                     MappedPages.touched((long) elements * view.dtype().bytes());
                     return;
                 }

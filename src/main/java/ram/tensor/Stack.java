@@ -4,6 +4,7 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import ram.safetensors.DType;
 import ram.safetensors.Shape;
@@ -45,6 +46,12 @@ record Stack(List<TensorView> parts) implements TensorView {
             parts.get(Math.toIntExact(at / each)).read(at % each, target.asSlice(done * size, n * size));
             done += n;
         }
+    }
+
+    @Override
+    public Optional<MemorySegment> mapped(long first, long count) {
+        long each = parts.getFirst().shape().elements();
+        return count > 0 && first % each + count <= each ? parts.get(Math.toIntExact(first / each)).mapped(first % each, count) : Optional.empty();
     }
 
     @Override

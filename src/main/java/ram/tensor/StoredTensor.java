@@ -45,7 +45,7 @@ public record StoredTensor(Checkpoint checkpoint, TensorInfo info) implements Te
     }
 
     @Override
-    public Optional<MemorySegment> mapped() {
-        return Optional.of(checkpoint.data(info.name()));
+    public Optional<MemorySegment> mapped(long first, long count) {
+        return Optional.of(checkpoint.data(info.name()).asSlice(first * dtype().bytes(), count * dtype().bytes()));
     }
 }

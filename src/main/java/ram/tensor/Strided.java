@@ -101,8 +101,8 @@ final class Strided implements TensorView {
     }
 
     @Override
-    public Optional<MemorySegment> mapped() {
-        return isContiguous() ? base.mapped().map(m -> m.asSlice(offset * dtype().bytes(), bytes())) : Optional.empty();
+    public Optional<MemorySegment> mapped(long first, long count) {
+        return isContiguous() ? base.mapped(offset + first, count) : Optional.empty();
     }
 
     @Override

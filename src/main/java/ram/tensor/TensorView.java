@@ -23,8 +23,8 @@ public interface TensorView {
     /// Names of the stored tensors that this view reads, in order of first use.
     List<String> sources();
 
-    /// The whole content as it is mapped from the file, when reading needs no work at all. Who reads it tells [ram.safetensors.MappedPages].
-    default Optional<MemorySegment> mapped() {
+    /// Consecutive elements as they are mapped from a file, where they lie in one as they are delivered. Who reads them tells [ram.safetensors.MappedPages].
+    default Optional<MemorySegment> mapped(long first, long count) {
         return Optional.empty();
     }
 

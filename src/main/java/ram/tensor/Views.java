@@ -214,9 +214,9 @@ public final class Views {
     }
 
     static void floats(TensorView view, long first, float[] out) {
-        Optional<MemorySegment> mapped = view.mapped();
+        Optional<MemorySegment> mapped = view.mapped(first, out.length);
         if (mapped.isPresent()) {
-            Decoder.decode(view.dtype(), mapped.get(), first, out, 0, out.length);
+            Decoder.decode(view.dtype(), mapped.get(), 0, out, 0, out.length);
             MappedPages.touched((long) out.length * view.dtype().bytes());
             return;
         }
@@ -246,8 +246,8 @@ public final class Views {
         }
 
         @Override
-        public Optional<MemorySegment> mapped() {
-            return base.mapped();
+        public Optional<MemorySegment> mapped(long first, long count) {
+            return base.mapped(first * dtype.bytes() / base.dtype().bytes(), count * dtype.bytes() / base.dtype().bytes());
         }
     }
 
