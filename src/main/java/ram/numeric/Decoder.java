@@ -163,6 +163,21 @@ public final class Decoder {
         };
     }
 
+    /// Rounds `values[at … at + count)` as [#round(DType, float)] does.
+    ///
+    /// @throws IllegalArgumentException when MLX does not compute in `dtype`
+    public static void round(DType dtype, float[] values, int at, int count) {
+        switch (dtype) {
+            case F32 -> { }
+            case BF16 -> Kernels.OPS.roundBf16(values, at, count);
+            default -> {
+                for (int i = at; i < at + count; i++) {
+                    values[i] = round(dtype, values[i]);
+                }
+            }
+        }
+    }
+
     /// Writes `count` floats as elements of `dtype` (F32, F16 or BF16), starting at element `first` of `target`.
     ///
     /// @throws IllegalArgumentException when MLX does not compute in `dtype`

@@ -42,6 +42,9 @@ interface KernelOps {
 
     void narrowBf16(float[] in, int at, int count, MemorySegment target, long targetAt);
 
+    /// Rounds `values[at … at + count)` to bfloat16 in place.
+    void roundBf16(float[] values, int at, int count);
+
     void lookUpBytes(float[] table, MemorySegment source, long at, float[] out, int outAt, int count);
 
     void decodeAffine(byte[] packed, int bits, int groupSize, int groups, float[] scale, float[] bias, float[] out);

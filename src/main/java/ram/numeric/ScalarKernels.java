@@ -165,6 +165,13 @@ class ScalarKernels implements KernelOps {
     }
 
     @Override
+    public void roundBf16(float[] values, int at, int count) {
+        for (int i = at; i < at + count; i++) {
+            values[i] = Decoder.fromBf16(Decoder.toBf16(values[i]));
+        }
+    }
+
+    @Override
     public void lookUpBytes(float[] table, MemorySegment source, long at, float[] out, int outAt, int count) {
         for (int i = 0; i < count; i++) {
             out[outAt + i] = table[source.get(LittleEndian.BYTE, at + i) & 255];

@@ -464,6 +464,15 @@ final class VectorKernels extends ScalarKernels {
         super.narrowBf16(in, at + i, count - i, target, targetAt + 2L * i);
     }
 
+    @Override
+    public void roundBf16(float[] values, int at, int count) {
+        int i = 0;
+        for (; i <= count - VL; i += VL) {
+            Inlined.roundedBf16(values, at + i).lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().intoArray(values, at + i);
+        }
+        super.roundBf16(values, at + i, count - i);
+    }
+
     /// Eight codes at a time: their bytes are spread to the low or both halves of eight shorts, a multiplication brings each code to the upper end of its short,
     /// and one shift brings all of them down.
     @Override

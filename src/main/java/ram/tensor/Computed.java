@@ -1,6 +1,5 @@
 package ram.tensor;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -13,10 +12,10 @@ import ram.safetensors.Shape;
 ///
 /// @param further tensors beside the base that the function reads
 record Computed(TensorView base, List<TensorView> further, DType dtype, Function function) implements TensorView {
-    /// Changes `count` elements in place, of which the first is element `first` of the tensor.
+    /// Changes `values[at … at + count)` in place, of which the first is element `first` of the tensor.
     @FunctionalInterface
     interface Function {
-        void apply(float[] values, long first, int count);
+        void apply(float[] values, int at, long first, int count);
     }
 
     private static final int CHUNK = 1 << 14;
@@ -31,16 +30,23 @@ record Computed(TensorView base, List<TensorView> further, DType dtype, Function
         long count = target.byteSize() / dtype.bytes();
         int chunk = (int) Math.min(CHUNK, count);
         float[] values = new float[chunk];
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment buffer = arena.allocate((long) chunk * base.dtype().bytes(), 8);
-            for (long done = 0; done < count; done += chunk) {
-                int n = (int) Math.min(chunk, count - done);
-                base.read(first + done, buffer.asSlice(0, (long) n * base.dtype().bytes()));
-                Decoder.decode(base.dtype(), buffer, 0, values, 0, n);
-                function.apply(values, first + done, n);
-                Decoder.encode(dtype, values, 0, n, target, done);
-            }
+        for (long done = 0; done < count; done += chunk) {
+            int n = (int) Math.min(chunk, count - done);
+            compute(first + done, values, 0, n);
+            Decoder.encode(dtype, values, 0, n, target, done);
         }
+    }
+
+    @Override
+    public void read(long first, float[] out, int at, int count) {
+        compute(first, out, at, count);
+        Decoder.round(dtype, out, at, count);
+    }
+
+    /// In float32, not yet rounded to the type of the tensor.
+    private void compute(long first, float[] out, int at, int count) {
+        base.read(first, out, at, count);
+        function.apply(out, at, first, count);
     }
 
     @Override

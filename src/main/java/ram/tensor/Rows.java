@@ -1,10 +1,6 @@
 package ram.tensor;
 
-import java.lang.foreign.MemorySegment;
 import java.util.Objects;
-import java.util.Optional;
-import ram.numeric.Decoder;
-import ram.safetensors.MappedPages;
 
 /// A matrix that is read by blocks of whole rows, widened to float32. Implementations may be read by several threads at once.
 public interface Rows {
@@ -50,17 +46,7 @@ public interface Rows {
                 if (first < 0 || first + count > rows) {
                     throw new IndexOutOfBoundsException("rows " + first + " + " + count + " of " + rows);
                 }
-                int elements = Math.toIntExact(count * columns);
-                long from = (firstRow + first) * columns;
-                Optional<MemorySegment> mapped = view.mapped(from, elements);
-                if (mapped.isPresent()) {
-                    Decoder.decode(view.dtype(), mapped.get(), 0, out, 0, elements);
-                    MappedPages.touched((long) elements * view.dtype().bytes());
-                    return;
-                }
-                MemorySegment buffer = MemorySegment.ofArray(new byte[Math.multiplyExact(elements, view.dtype().bytes())]);
-                view.read(from, buffer);
-                Decoder.decode(view.dtype(), buffer, 0, out, 0, elements);
+                view.read((firstRow + first) * columns, out, 0, Math.toIntExact(count * columns));
             }
         };
     }

@@ -49,6 +49,17 @@ record Stack(List<TensorView> parts) implements TensorView {
     }
 
     @Override
+    public void read(long first, float[] out, int at, int count) {
+        long each = parts.getFirst().shape().elements();
+        int n;
+        for (int done = 0; done < count; done += n) {
+            long from = first + done;
+            n = (int) Math.min(count - done, each - from % each);
+            parts.get(Math.toIntExact(from / each)).read(from % each, out, at + done, n);
+        }
+    }
+
+    @Override
     public Optional<MemorySegment> mapped(long first, long count) {
         long each = parts.getFirst().shape().elements();
         return count > 0 && first % each + count <= each ? parts.get(Math.toIntExact(first / each)).mapped(first % each, count) : Optional.empty();

@@ -101,6 +101,15 @@ final class Strided implements TensorView {
     }
 
     @Override
+    public void read(long first, float[] out, int at, int count) {
+        if (isContiguous()) {
+            base.read(offset + first, out, at, count);
+        } else {
+            TensorView.super.read(first, out, at, count);
+        }
+    }
+
+    @Override
     public Optional<MemorySegment> mapped(long first, long count) {
         return isContiguous() ? base.mapped(offset + first, count) : Optional.empty();
     }

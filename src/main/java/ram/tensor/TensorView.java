@@ -3,7 +3,9 @@ package ram.tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Optional;
+import ram.numeric.Decoder;
 import ram.safetensors.DType;
+import ram.safetensors.MappedPages;
 import ram.safetensors.Shape;
 
 /// A tensor that is computed while it is read, so that no transform ever holds a whole one in memory.
@@ -19,6 +21,22 @@ public interface TensorView {
     /// @param target its size in bytes, a multiple of the element size, says how many elements to deliver
     /// @throws ram.InputException when the source turns out to be unusable
     void read(long first, MemorySegment target);
+
+    /// Fills `out[at … at + count)` with consecutive elements, widened to float32.
+    ///
+    /// @param first index of the first element
+    /// @throws ram.InputException when the source turns out to be unusable
+    default void read(long first, float[] out, int at, int count) {
+        Optional<MemorySegment> mapped = mapped(first, count);
+        if (mapped.isPresent()) {
+            Decoder.decode(dtype(), mapped.get(), 0, out, at, count);
+            MappedPages.touched((long) count * dtype().bytes());
+            return;
+        }
+        MemorySegment buffer = MemorySegment.ofArray(new byte[Math.multiplyExact(count, dtype().bytes())]);
+        read(first, buffer);
+        Decoder.decode(dtype(), buffer, 0, out, at, count);
+    }
 
     /// Names of the stored tensors that this view reads, in order of first use.
     List<String> sources();

@@ -1,13 +1,11 @@
 package ram.tensor;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import ram.numeric.Decoder;
 import ram.safetensors.DType;
-import ram.safetensors.MappedPages;
 import ram.safetensors.Shape;
 
 /// The ways to see tensors as other tensors. Nothing is computed before it is read. Negative axes count from the end.
@@ -101,8 +99,8 @@ public final class Views {
     public static TensorView add(TensorView view, double value) {
         DType t = view.dtype();
         float constant = Decoder.round(t, (float) value);
-        return new Computed(view, List.of(), t, (values, _, count) -> {
-            for (int i = 0; i < count; i++) {
+        return new Computed(view, List.of(), t, (values, at, _, count) -> {
+            for (int i = at; i < at + count; i++) {
                 values[i] = values[i] + constant;
             }
         });
@@ -112,8 +110,8 @@ public final class Views {
     public static TensorView scale(TensorView view, double factor) {
         DType t = view.dtype();
         float constant = Decoder.round(t, (float) factor);
-        return new Computed(view, List.of(), t, (values, _, count) -> {
-            for (int i = 0; i < count; i++) {
+        return new Computed(view, List.of(), t, (values, at, _, count) -> {
+            for (int i = at; i < at + count; i++) {
                 values[i] = values[i] * constant;
             }
         });
@@ -121,8 +119,8 @@ public final class Views {
 
     /// With 0 in place of what is not a number or beyond a magnitude.
     public static TensorView within(float largest, TensorView view) {
-        return new Computed(view, List.of(), view.dtype(), (values, _, count) -> {
-            for (int i = 0; i < count; i++) {
+        return new Computed(view, List.of(), view.dtype(), (values, at, _, count) -> {
+            for (int i = at; i < at + count; i++) {
                 values[i] = Math.abs(values[i]) <= largest ? values[i] : 0;
             }
         });
@@ -137,9 +135,9 @@ public final class Views {
             throw new IllegalArgumentException("a tensor of shape " + view.shape() + " does not have " + factors.length + " rows");
         }
         long perRow = view.shape().elements() / factors.length;
-        return new Computed(view, List.of(), view.dtype(), (values, first, count) -> {
+        return new Computed(view, List.of(), view.dtype(), (values, at, first, count) -> {
             for (int i = 0; i < count; i++) {
-                values[i] = values[i] * factors[(int) ((first + i) / perRow)];
+                values[at + i] = values[at + i] * factors[(int) ((first + i) / perRow)];
             }
         });
     }
@@ -150,13 +148,13 @@ public final class Views {
     public static TensorView scaleColumns(TensorView view, float[] factors) {
         long columns = view.shape().columns();
         long perMatrix = columns == 0 || factors.length == 0 ? 0 : view.shape().elements() / (factors.length / columns);
-        return new Computed(view, List.of(), view.dtype(), (values, first, count) -> {
+        return new Computed(view, List.of(), view.dtype(), (values, at, first, count) -> {
             for (int i = 0; i < count;) {
-                long at = first + i;
-                int factor = Math.toIntExact(at / perMatrix * columns + at % columns);
-                int end = (int) Math.min(count, i + columns - at % columns);
+                long element = first + i;
+                int factor = Math.toIntExact(element / perMatrix * columns + element % columns);
+                int end = (int) Math.min(count, i + columns - element % columns);
                 for (; i < end; i++) {
-                    values[i] = values[i] * factors[factor++];
+                    values[at + i] = values[at + i] * factors[factor++];
                 }
             }
         });
@@ -181,7 +179,7 @@ public final class Views {
         if (!single && (count != matrices * scaleRows * scaleColumns || scaleRows != Math.ceilDiv(rows, rowsPerScale) || scaleColumns != Math.ceilDiv(columns, columnsPerScale))) {
             throw new IllegalArgumentException("scales of shape " + scales.shape() + " do not cover " + codes.shape() + " in blocks of " + blockRows + "×" + blockColumns);
         }
-        return new Computed(codes, List.of(scales), out, (values, first, n) -> {
+        return new Computed(codes, List.of(scales), out, (values, at, first, n) -> {
             float[] line = new float[Math.toIntExact(scaleColumns)];
             long held = -1;
             for (int i = 0; i < n;) {
@@ -190,12 +188,12 @@ public final class Views {
                 long needed = single ? 0 : row / rows * scaleRows + row % rows / rowsPerScale;
                 if (needed != held) {
                     held = needed;
-                    floats(scales, held * scaleColumns, line);
+                    scales.read(held * scaleColumns, line, 0, line.length);
                 }
                 int end = (int) Math.min(n, i + Math.min(columns - column, columnsPerScale - column % columnsPerScale));
                 float factor = line[(int) (column / columnsPerScale)];
                 for (; i < end; i++) {
-                    values[i] = values[i] * factor;
+                    values[at + i] = values[at + i] * factor;
                 }
             }
         });
@@ -211,20 +209,6 @@ public final class Views {
     /// @throws IllegalArgumentException when the sizes differ
     public static TensorView reinterpret(TensorView view, DType dtype, Shape shape) {
         return new Reinterpreted(view, dtype, shape);
-    }
-
-    static void floats(TensorView view, long first, float[] out) {
-        Optional<MemorySegment> mapped = view.mapped(first, out.length);
-        if (mapped.isPresent()) {
-            Decoder.decode(view.dtype(), mapped.get(), 0, out, 0, out.length);
-            MappedPages.touched((long) out.length * view.dtype().bytes());
-            return;
-        }
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment buffer = arena.allocate((long) out.length * view.dtype().bytes(), 8);
-            view.read(first, buffer);
-            Decoder.decode(view.dtype(), buffer, 0, out, 0, out.length);
-        }
     }
 
     /// The same bytes under another name.
@@ -266,10 +250,10 @@ public final class Views {
 
         TensorView view() {
             long columns = base.shape().columns();
-            return new Computed(base, List.of(), base.dtype(), (values, first, count) -> {
+            return new Computed(base, List.of(), base.dtype(), (values, at, first, count) -> {
                 float[] d = divisors();
                 for (int i = 0; i < count; i++) {
-                    values[i] = values[i] / d[(int) (byRow ? (first + i) / columns : (first + i) % columns)];
+                    values[at + i] = values[at + i] / d[(int) (byRow ? (first + i) / columns : (first + i) % columns)];
                 }
             });
         }
@@ -281,7 +265,7 @@ public final class Views {
                 float[] sums = new float[byRow ? rows : columns];
                 float[] row = new float[columns];
                 for (int r = 0; r < rows; r++) {
-                    floats(base, (long) r * columns, row);
+                    base.read((long) r * columns, row, 0, columns);
                     for (int c = 0; c < columns; c++) {
                         sums[byRow ? r : c] += row[c] * row[c];
                     }

@@ -226,6 +226,12 @@ class KernelsTest {
         SCALAR.narrowBf16(any, 0, any.length, MemorySegment.ofArray(scalar), 0);
         BEST.narrowBf16(any, 0, any.length, MemorySegment.ofArray(best), 0);
         assertArrayEquals(scalar, best);
+        float[] rounded = any.clone();
+        BEST.roundBf16(rounded, 3, any.length - 5);
+        for (int i = 0; i < any.length; i++) {
+            boolean inside = i >= 3 && i < any.length - 2;
+            assertEquals(Float.floatToRawIntBits(inside ? Decoder.fromBf16(scalar[i]) : any[i]), Float.floatToRawIntBits(rounded[i]));
+        }
     }
 
     @Test
