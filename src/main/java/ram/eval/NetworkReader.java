@@ -200,9 +200,6 @@ final class NetworkReader {
         }
         boolean nested = (rules.has("rope_in") || ModelClass.reads(file, "rope_parameters")) && json.path("rope_parameters").has("rope_theta");
         JsonNode bases = nested ? json.path("rope_parameters") : json;
-        if (rules.has("rope_in") && !nested) {
-            throw refused("has no rope_theta in its " + rules.path("rope_in").asText() + "; mlx_lm does not run such a model, download it again");
-        }
         Optional<Rope> global = Optional.of(rope(headDim, bases.path("rope_theta").asDouble(10_000), scaling()));
         Optional<Rope> local = !rules.has("window_rope_theta") ? global
                 : Optional.of(rope(headDim, json.path(rules.path("window_rope_theta").asText()).asDouble(), MissingNode.getInstance()));

@@ -82,9 +82,9 @@ final class RopeScaling {
             return Optional.empty();
         }
         String key = own ? KEY : PARAMETERS;
-        String without = own ? "remove it" : "set its rope_type to default";
-        return wrong(rule, scaling, family.name())
-                .map(why -> "has " + key + why + "; correct it, or " + without + ", which leaves the model the context length it was first trained with");
+        boolean plain = Stream.of("rope_type", "type").anyMatch(k -> scaling.path(k).asText().equals("default"));
+        String without = own ? "remove it" : plain ? "" : "set its rope_type to default";
+        return wrong(rule, scaling, family.name()).map(why -> "has " + key + why + "; correct it" + (without.isEmpty() ? "" : ", or " + without + ", which leaves the model the context length it was first trained with"));
     }
 
     private static Optional<String> wrong(JsonNode rule, JsonNode scaling, String name) {

@@ -252,7 +252,7 @@ class ForwardPassTest {
         "exaone_moe | \"num_shared_experts\": 0, \"is_moe_layer\": [true], \"layer_types\": [\"full_attention\", \"full_attention\"], \"sliding_window\": 6 | is_moe_layer for 1 layers",
         "exaone4    | \"sliding_window\": 6, \"sliding_window_pattern\": \"LL\" | without L or without G",
         "ministral3 | \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 500.0} | no llama_4_scaling_beta",
-        "ministral3 | \"tie_word_embeddings\": false | no rope_theta in its rope_parameters",
+        "ministral3 | \"rope_parameters\": {\"rope_type\": \"default\"} | has rope_parameters of the type 'default' without rope_theta, which mlx_lm's ministral3 needs; correct it",
         "minimax    | \"rotary_dim\": 16, \"shared_intermediate_size\": 0 | makes no rotation of heads of 8 dimensions",
         "minicpm    | \"dim_model_base\": 8, \"scale_depth\": 0, \"scale_emb\": 3 | no usable scale_depth",
         "solar_open | \"partial_rotary_factor\": 1.0, \"first_k_dense_replace\": 0, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 1.0, \"n_group\": 3 | of 3 groups of 4 experts",
