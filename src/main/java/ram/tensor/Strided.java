@@ -1,13 +1,17 @@
 package ram.tensor;
 
-import java.lang.foreign.Arena;
+import static ram.safetensors.LittleEndian.BYTE;
+import static ram.safetensors.LittleEndian.INT;
+import static ram.safetensors.LittleEndian.LONG;
+import static ram.safetensors.LittleEndian.SHORT;
+
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import ram.safetensors.DType;
-import ram.safetensors.LittleEndian;
+import ram.safetensors.MappedPages;
 import ram.safetensors.Shape;
 
 /// Another view of a tensor's elements: element (i, j, …) is element `offset + i·strides[0] + j·strides[1] + …` of the base.
@@ -20,12 +24,15 @@ final class Strided implements TensorView {
     private final long offset;
     private final long[] dims;
     private final long[] strides;
+    /// So many elements lie side by side in the base as they do here, from each multiple of it on.
+    private final long run;
 
     private Strided(TensorView base, long offset, long[] dims, long[] strides) {
         this.base = base;
         this.offset = offset;
         this.dims = dims;
         this.strides = strides;
+        run = run(dims, strides);
     }
 
     /// `view` itself when it is one already, else all of it in its own order.
@@ -47,15 +54,12 @@ final class Strided implements TensorView {
         return strides;
     }
 
-    private boolean isContiguous() {
+    private static long run(long[] dims, long[] strides) {
         long step = 1;
-        for (int i = dims.length - 1; i >= 0; i--) {
-            if (dims[i] != 1 && strides[i] != step) {
-                return false;
-            }
+        for (int i = dims.length - 1; i >= 0 && (dims[i] == 1 || strides[i] == step); i--) {
             step *= dims[i];
         }
-        return true;
+        return step;
     }
 
     /// Indices `start`, `start + step`, … of one axis, `count` of them.
@@ -82,7 +86,7 @@ final class Strided implements TensorView {
             throw new IllegalArgumentException(shape() + " cannot be reshaped to " + shape);
         }
         long[] newDims = shape.dims().stream().mapToLong(Long::longValue).toArray();
-        return isContiguous() ? new Strided(base, offset, newDims, contiguous(newDims)) : new Strided(this, 0, newDims, contiguous(newDims));
+        return run == shape.elements() ? new Strided(base, offset, newDims, contiguous(newDims)) : new Strided(this, 0, newDims, contiguous(newDims));
     }
 
     @Override
@@ -102,62 +106,60 @@ final class Strided implements TensorView {
 
     @Override
     public void read(long first, float[] out, int at, int count) {
-        if (isContiguous()) {
-            base.read(offset + first, out, at, count);
-        } else {
+        if (run < columns()) {
             TensorView.super.read(first, out, at, count);
+            return;
+        }
+        int n;
+        for (int done = 0; done < count; done += n) {
+            n = (int) Math.min(count - done, run - (first + done) % run);
+            base.read(index(first + done), out, at + done, n);
         }
     }
 
     @Override
     public Optional<MemorySegment> mapped(long first, long count) {
-        return isContiguous() ? base.mapped(offset + first, count) : Optional.empty();
+        return count > 0 && first % run + count <= run ? base.mapped(index(first), count) : Optional.empty();
+    }
+
+    private long columns() {
+        return dims.length == 0 ? 1 : dims[dims.length - 1];
     }
 
     @Override
     public void read(long first, MemorySegment target) {
         int size = dtype().bytes();
         long count = target.byteSize() / size;
-        if (count == 0) {
-            return;
-        }
-        if (isContiguous()) {
-            base.read(offset + first, target);
-            return;
-        }
-        int rank = dims.length;
-        long columns = dims[rank - 1];
-        boolean runs = columns == 1 || strides[rank - 1] == 1;
-        long done = 0;
-        while (done < count) {
-            long row = (first + done) / columns;
-            long column = (first + done) % columns;
-            if (!runs && column == 0 && rank > 1 && strides[rank - 2] == 1 && count - done >= columns) {
-                long inMatrix = dims[rank - 2] - row % dims[rank - 2];
-                long rows = Math.min(inMatrix, (count - done) / columns);
-                transpose(start(row), rows, columns, target.asSlice(done * size));
-                done += rows * columns;
-                continue;
-            }
-            long n = Math.min(columns - column, count - done);
-            long from = start(row) + column * strides[rank - 1];
-            if (runs) {
-                base.read(from, target.asSlice(done * size, n * size));
+        long columns = columns();
+        long n;
+        for (long done = 0; done < count; done += n) {
+            long at = first + done;
+            long left = count - done;
+            MemorySegment rest = target.asSlice(done * size);
+            if (run >= columns) {
+                n = Math.min(left, run - at % run);
+                base.read(index(at), rest.asSlice(0, n * size));
+            } else if (at % columns == 0 && left >= columns && dims.length > 1 && strides[dims.length - 2] == 1) {
+                long height = dims[dims.length - 2];
+                long rows = Math.min(height - at / columns % height, left / columns);
+                n = rows * columns;
+                transpose(index(at), rows, columns, rest);
             } else {
+                n = Math.min(left, columns - at % columns);
+                long from = index(at);
                 for (long i = 0; i < n; i++) {
-                    base.read(from + i * strides[rank - 1], target.asSlice((done + i) * size, size));
+                    base.read(from + i * strides[dims.length - 1], rest.asSlice(i * size, size));
                 }
             }
-            done += n;
         }
     }
 
-    /// Base index of the first element of a row.
-    private long start(long row) {
+    /// Where an element is in the base.
+    private long index(long element) {
         long index = offset;
-        for (int axis = dims.length - 2; axis >= 0; axis--) {
-            index += row % dims[axis] * strides[axis];
-            row /= dims[axis];
+        for (int axis = dims.length - 1; axis >= 0; axis--) {
+            index += element % dims[axis] * strides[axis];
+            element /= dims[axis];
         }
         return index;
     }
@@ -166,52 +168,84 @@ final class Strided implements TensorView {
     private void transpose(long from, long rows, long columns, MemorySegment target) {
         int size = dtype().bytes();
         long step = strides[dims.length - 1];
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment tile = arena.allocate((long) TILE_ROWS * TILE_COLUMNS * size, 64);
-            for (long r = 0; r < rows; r += TILE_ROWS) {
-                int high = (int) Math.min(TILE_ROWS, rows - r);
-                for (long c = 0; c < columns; c += TILE_COLUMNS) {
-                    int wide = (int) Math.min(TILE_COLUMNS, columns - c);
-                    for (int i = 0; i < wide; i++) {
-                        base.read(from + r + (c + i) * step, tile.asSlice((long) i * high * size, (long) high * size));
+        long span = (columns - 1) * step + rows;
+        Optional<MemorySegment> mapped = base.mapped(from, span);
+        mapped.ifPresent(_ -> MappedPages.touched(span * size));
+        Object elements = switch (size) {
+            case 1 -> new byte[TILE_ROWS * TILE_COLUMNS];
+            case 2 -> new short[TILE_ROWS * TILE_COLUMNS];
+            case 4 -> new int[TILE_ROWS * TILE_COLUMNS];
+            default -> new long[TILE_ROWS * TILE_COLUMNS];
+        };
+        MemorySegment tile = segment(elements);
+        for (long r = 0; r < rows; r += TILE_ROWS) {
+            int high = (int) Math.min(TILE_ROWS, rows - r);
+            for (long c = 0; c < columns; c += TILE_COLUMNS) {
+                int wide = (int) Math.min(TILE_COLUMNS, columns - c);
+                for (int i = 0; i < wide; i++) {
+                    long at = r + (c + i) * step;
+                    MemorySegment column = tile.asSlice((long) i * TILE_ROWS * size, (long) high * size);
+                    if (mapped.isPresent()) {
+                        MemorySegment.copy(mapped.get(), at * size, column, 0, column.byteSize());
+                    } else {
+                        base.read(from + at, column);
                     }
-                    scatter(tile, high, wide, target.asSlice((r * columns + c) * size), columns, size);
                 }
+                scatter(elements, high, wide, target.asSlice((r * columns + c) * size), columns);
             }
         }
     }
 
-    /// Writes `wide` columns of `high` elements each, which follow each other in `tile`, as parts of rows.
-    private static void scatter(MemorySegment tile, int high, int wide, MemorySegment target, long columns, int size) {
-        switch (size) {
-            case 1 -> {
+    private static MemorySegment segment(Object elements) {
+        return switch (elements) {
+            case byte[] e -> MemorySegment.ofArray(e);
+            case short[] e -> MemorySegment.ofArray(e);
+            case int[] e -> MemorySegment.ofArray(e);
+            case long[] e -> MemorySegment.ofArray(e);
+            default -> throw new IllegalArgumentException();
+        };
+    }
+
+    /// Writes `wide` columns of `high` elements each, every one at the beginning of a column of a tile, as parts of rows. From an array, whose accesses the compiler need not check one by one.
+    private static void scatter(Object tile, int high, int wide, MemorySegment target, long columns) {
+        switch (tile) {
+            case byte[] in -> {
+                byte[] row = new byte[TILE_COLUMNS];
                 for (int r = 0; r < high; r++) {
                     for (int c = 0; c < wide; c++) {
-                        target.set(LittleEndian.BYTE, r * columns + c, tile.get(LittleEndian.BYTE, (long) c * high + r));
+                        row[c] = in[c * TILE_ROWS + r];
                     }
+                    MemorySegment.copy(row, 0, target, BYTE, r * columns, wide);
                 }
             }
-            case 2 -> {
+            case short[] in -> {
+                short[] row = new short[TILE_COLUMNS];
                 for (int r = 0; r < high; r++) {
                     for (int c = 0; c < wide; c++) {
-                        target.set(LittleEndian.SHORT, 2 * (r * columns + c), tile.get(LittleEndian.SHORT, 2 * ((long) c * high + r)));
+                        row[c] = in[c * TILE_ROWS + r];
                     }
+                    MemorySegment.copy(row, 0, target, SHORT, 2 * r * columns, wide);
                 }
             }
-            case 4 -> {
+            case int[] in -> {
+                int[] row = new int[TILE_COLUMNS];
                 for (int r = 0; r < high; r++) {
                     for (int c = 0; c < wide; c++) {
-                        target.set(LittleEndian.INT, 4 * (r * columns + c), tile.get(LittleEndian.INT, 4 * ((long) c * high + r)));
+                        row[c] = in[c * TILE_ROWS + r];
                     }
+                    MemorySegment.copy(row, 0, target, INT, 4 * r * columns, wide);
                 }
             }
-            default -> {
+            case long[] in -> {
+                long[] row = new long[TILE_COLUMNS];
                 for (int r = 0; r < high; r++) {
                     for (int c = 0; c < wide; c++) {
-                        target.set(LittleEndian.LONG, 8 * (r * columns + c), tile.get(LittleEndian.LONG, 8 * ((long) c * high + r)));
+                        row[c] = in[c * TILE_ROWS + r];
                     }
+                    MemorySegment.copy(row, 0, target, LONG, 8 * r * columns, wide);
                 }
             }
+            default -> throw new IllegalArgumentException();
         }
     }
 }

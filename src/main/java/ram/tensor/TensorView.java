@@ -1,5 +1,6 @@
 package ram.tensor;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Optional;
@@ -33,9 +34,11 @@ public interface TensorView {
             MappedPages.touched((long) count * dtype().bytes());
             return;
         }
-        MemorySegment buffer = MemorySegment.ofArray(new byte[Math.multiplyExact(count, dtype().bytes())]);
-        read(first, buffer);
-        Decoder.decode(dtype(), buffer, 0, out, at, count);
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment buffer = arena.allocate((long) count * dtype().bytes(), 8);
+            read(first, buffer);
+            Decoder.decode(dtype(), buffer, 0, out, at, count);
+        }
     }
 
     /// Names of the stored tensors that this view reads, in order of first use.

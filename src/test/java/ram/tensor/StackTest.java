@@ -12,6 +12,7 @@ import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.numeric.Decoder;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
 import ram.safetensors.SafetensorsFile;
@@ -44,6 +45,37 @@ class StackTest {
                     assertArrayEquals(Arrays.copyOfRange(all, first * COLUMNS, (first + count) * COLUMNS), rows, first + " + " + count);
                     boolean inOne = first / ROWS == (first + count - 1) / ROWS && first / ROWS != 1;
                     assertEquals(inOne, stack.mapped((long) first * COLUMNS, (long) count * COLUMNS).isPresent(), first + " + " + count);
+                }
+            }
+        }
+    }
+
+    /// Halves of experts, as checkpoints fuse gate and up: rows of one expert lie side by side, those of two do not.
+    @Test
+    void halvesOfEachExpert(@TempDir Path folder) throws IOException {
+        float[] values = new float[3 * 4 * COLUMNS];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = i;
+        }
+        new SafetensorsFile().floats("a", Shape.of(3, 4, COLUMNS), values).write(folder.resolve("model.safetensors"));
+        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+            TensorView up = Views.split(StoredTensor.of(checkpoint, "a"), 1, 2, false).getLast();
+            assertEquals(Shape.of(3, 2, COLUMNS), up.shape());
+            for (int first = 0; first < 6 * COLUMNS; first++) {
+                for (int count = 1; count <= 6 * COLUMNS - first; count++) {
+                    float[] expected = new float[count];
+                    for (int i = 0; i < count; i++) {
+                        int element = first + i;
+                        expected[i] = element / (2 * COLUMNS) * 4 * COLUMNS + 2 * COLUMNS + element % (2 * COLUMNS);
+                    }
+                    float[] found = new float[count + 1];
+                    up.read(first, found, 1, count);
+                    assertArrayEquals(expected, Arrays.copyOfRange(found, 1, count + 1));
+                    byte[] bytes = new byte[4 * count];
+                    up.read(first, MemorySegment.ofArray(bytes));
+                    Decoder.decode(DType.F32, MemorySegment.ofArray(bytes), 0, found, 0, count);
+                    assertArrayEquals(expected, Arrays.copyOf(found, count));
+                    assertEquals(first / (2 * COLUMNS) == (first + count - 1) / (2 * COLUMNS), up.mapped(first, count).isPresent());
                 }
             }
         }
