@@ -1,5 +1,6 @@
 package ram.profile;
 
+import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.IdentityHashMap;
@@ -26,6 +27,8 @@ final class Measurement implements AutoCloseable {
     private static final int WAITING = 200;
     /// Matrices of which all are begun before the first is gone on with.
     private static final int TOGETHER = 8;
+    /// What matrices may be held in beside the heap, as a part of that: an eighth of `--memory`, of which the heap has five.
+    private static final int BESIDE_HEAP = 5;
 
     private final Workers workers;
     private final AnalysisOptions options;
@@ -180,8 +183,8 @@ final class Measurement implements AutoCloseable {
     }
 
     private MetricReport metrics(Task task) {
-        try (Stage _ = Stage.of("metrics", task.module.path())) {
-            Rows rows = task.rows();
+        try (Stage _ = Stage.of("metrics", task.module.path()); Arena arena = Arena.ofConfined()) {
+            Rows rows = Rows.held(task.module.weight(), task.part.firstRow(), task.part.rows(), Runtime.getRuntime().maxMemory() / BESIDE_HEAP / workers.threads(), arena);
             if (!RowSample.whole(rows.rows(), rows.columns(), options.exact())) {
                 task.pass = new RowSample.Pass(rows);
                 rows = task.pass.watched();

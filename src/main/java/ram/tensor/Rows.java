@@ -1,6 +1,9 @@
 package ram.tensor;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.Objects;
+import ram.safetensors.Shape;
 
 /// A matrix that is read by blocks of whole rows, widened to float32. Implementations may be read by several threads at once.
 public interface Rows {
@@ -49,6 +52,23 @@ public interface Rows {
                 view.read((firstRow + first) * columns, out, 0, Math.toIntExact(count * columns));
             }
         };
+    }
+
+    /// The same, for who reads all of it several times: a matrix whose elements have to be gathered or computed is held in memory once they are.
+    ///
+    /// @param most bytes that may be held; a larger one is not
+    /// @param arena how long it is read
+    /// @throws ram.InputException when the source turns out to be unusable
+    static Rows held(TensorView view, long firstRow, long rows, long most, Arena arena) {
+        long first = firstRow * view.shape().columns();
+        long count = rows * view.shape().columns();
+        long bytes = count * view.dtype().bytes();
+        if (bytes > most || view.mapped(first, count).isPresent()) {
+            return of(view, firstRow, rows);
+        }
+        MemorySegment elements = arena.allocate(bytes, 8);
+        view.read(first, elements);
+        return of(new Held(view.dtype(), Shape.of(rows, view.shape().columns()), elements, view.sources()), 0, rows);
     }
 
     /// What is done to rows `firstRow … firstRow + count` once they stand in `out`.

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -78,6 +79,26 @@ class StackTest {
                     assertEquals(first / (2 * COLUMNS) == (first + count - 1) / (2 * COLUMNS), up.mapped(first, count).isPresent());
                 }
             }
+        }
+    }
+
+    /// What is held reads as what it was gathered from, and what lies in a file is not held.
+    @Test
+    void heldRowsAreTheSame(@TempDir Path folder) throws IOException {
+        float[] values = new float[3 * 4 * COLUMNS];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = i;
+        }
+        new SafetensorsFile().floats("a", Shape.of(3, 4, COLUMNS), values).write(folder.resolve("model.safetensors"));
+        try (Checkpoint checkpoint = Checkpoint.open(folder); Arena arena = Arena.ofConfined()) {
+            TensorView turned = Views.swapAxes(StoredTensor.of(checkpoint, "a"), -1, -2);
+            Rows held = Rows.held(turned, COLUMNS, 2 * COLUMNS, 1000, arena);
+            float[] expected = new float[COLUMNS * 4];
+            float[] found = new float[expected.length];
+            Rows.of(turned).read(COLUMNS + 3, COLUMNS, expected);
+            held.read(3, COLUMNS, found);
+            assertArrayEquals(expected, found);
+            assertEquals(2 * COLUMNS, held.rows());
         }
     }
 
