@@ -12,6 +12,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.ParentCommand;
 import picocli.CommandLine.Spec;
+import ram.Count;
 import ram.InputException;
 import ram.format.Format;
 import ram.journal.Journal;
@@ -96,8 +97,7 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
     private void measure(Model m, Path file, Optional<Journal> journal) {
         if (part != null) {
             ProfilePart measured = analyzePart(m, journal);
-            int matrices = measured.matrices();
-            write(file, PartJson.write(measured), "part " + part + ", " + matrices + (matrices == 1 ? " matrix" : " matrices"));
+            write(file, PartJson.write(measured), "part " + part + ", " + matrices(measured.matrices()));
         } else {
             Profile profile = analyze(m, analysis, ChoiceOptions.candidates(formats), journal, root.global, spec);
             write(file, ProfileJson.write(profile), count(profile));
@@ -117,7 +117,11 @@ final class AnalyzeCommand implements Callable<Integer>, Resumable {
     }
 
     static String count(Profile profile) {
-        return profile.modules().size() + " modules, " + profile.modules().stream().mapToInt(p -> p.tensors().size()).sum() + " matrices";
+        return Count.of(profile.modules().size(), "module") + ", " + matrices(profile.modules().stream().mapToInt(p -> p.tensors().size()).sum());
+    }
+
+    private static String matrices(int n) {
+        return n + (n == 1 ? " matrix" : " matrices");
     }
 
     private ProfilePart analyzePart(Model m, Optional<Journal> journal) {

@@ -49,7 +49,8 @@ record ConfigFile(Path file, Map<String, Object> content) {
         if (!around.variable(VARIABLE).isEmpty()) {
             return Optional.of(around.folder().resolve(around.variable(VARIABLE)));
         }
-        return NAMES.stream().map(around.folder()::resolve).filter(Files::isRegularFile).findFirst();
+        // a link that leads nowhere is not passed over
+        return NAMES.stream().map(around.folder()::resolve).filter(file -> Files.isRegularFile(file) || Files.isSymbolicLink(file) && !Files.exists(file)).findFirst();
     }
 
     /// @throws UsageException when the file cannot be read or is no map

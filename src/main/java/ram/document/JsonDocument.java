@@ -58,7 +58,10 @@ public final class JsonDocument {
             if (parser.nextToken() != null) {
                 throw InputException.in(file, "goes on after the end of the document; create the file again");
             }
-            String found = fields.has("schema") ? fields.text("schema") : "none";
+            if (!fields.has("schema")) {
+                throw InputException.in(file, "is no document of ram, as it names no schema, where " + schema + " is needed; give the right file");
+            }
+            String found = fields.text("schema");
             if (!found.equals(schema)) {
                 throw InputException.in(file, others.getOrDefault(found, "has the schema '" + found + "', but " + schema + " is needed; give the right file or create it again with this version"));
             }

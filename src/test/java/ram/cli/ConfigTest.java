@@ -57,6 +57,14 @@ class ConfigTest {
     }
 
     @Test
+    void aLinkThatLeadsNowhereIsNotPassedOver() throws IOException {
+        Path link = Files.createSymbolicLink(folder.resolve("ram.yaml"), folder.resolve("gone.yaml"));
+        Cli.Result r = run("plan", profile, "--budget", "1MB", "-o", folder.resolve("plan.json"));
+        assertEquals(ExitCode.USAGE, r.exitCode());
+        assertEquals("ram: " + link + ": cannot be read; give an existing file with --config or RAM_CONFIG", r.sentence());
+    }
+
+    @Test
     void aPlanIsThatOfTheSameOptionsByHand() throws IOException {
         write("ram.yaml", """
                 threads: 2

@@ -21,6 +21,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import ram.Schemas;
 import ram.eval.TinyModel;
+import ram.safetensors.SafetensorsFile;
+import ram.safetensors.Shape;
 
 /// An analysis that is done in parts is that of a single run.
 class PartsTest {
@@ -115,9 +117,23 @@ class PartsTest {
         Path profile = folder.resolve("profile");
         assertEquals(0, merge(profile, List.of(one, two, three)).exitCode());
         refused(List.of(one, profile), profile + ": has the schema 'ram.profile/1', but ram.part/1 is needed; give the right file or create it again with this version");
+        Path none = Files.writeString(folder.resolve("none"), "{\"a\": 1}");
+        refused(List.of(one, none), none + ": is no document of ram, as it names no schema, where ram.part/1 is needed; give the right file");
         Path twice = Files.writeString(folder.resolve("twice"), Files.readString(two).replace("\"part\" : \"2/3\"", "\"part\" : \"1/3\""));
         assertEquals(5, merge(folder.resolve("out"), List.of(twice, Files.copy(two, folder.resolve("copy")), three)).exitCode());
         assertFalse(Files.exists(folder.resolve("out")));
+    }
+
+    /// Wholes and parts say how much they hold.
+    @Test
+    void aSingleMatrixIsOne() throws IOException {
+        Path model = Files.createDirectory(folder.resolve("single"));
+        Files.writeString(model.resolve("config.json"), Files.readString(Cli.TINY.resolve("config.json")).replaceFirst("\"num_hidden_layers\": *\\d+", "\"num_hidden_layers\": 0"));
+        new SafetensorsFile().bfloat16("model.embed_tokens.weight", Shape.of(2, 64), new float[128]).bfloat16("model.norm.weight", Shape.of(64), new float[64]).write(model.resolve("model.safetensors"));
+        Path whole = folder.resolve("whole");
+        assertEquals("wrote " + whole + ": 1 module, 1 matrix\n", Cli.run("analyze", model, "-o", whole).out());
+        Path half = folder.resolve("half");
+        assertEquals("wrote " + half + ": part 1/1, 1 matrix\n", Cli.run("analyze", model, "--part", "1/1", "-o", half).out());
     }
 
     private void refused(List<Path> parts, String why) {

@@ -61,7 +61,7 @@ class DocumentsTest {
                 if (!List.of("evaluation", "files").contains(field.getKey()) || !manifest) {
                     ObjectNode without = good.deepCopy();
                     without.remove(field.getKey());
-                    refused(manifest, without, field.getKey().equals("schema") ? "none" : field.getKey());
+                    refused(manifest, without, field.getKey());
                 }
             }
             ObjectNode module = (ObjectNode) good.withArray("modules").get(0);
