@@ -12,7 +12,6 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.IntBinaryOperator;
 import java.util.stream.Collectors;
@@ -28,10 +27,10 @@ final class NetworkReader {
     private static final int LARGEST = 1 << 24;
     private static final int MOST_LAYERS = 10_000;
     private static final String CONTEXT = "original_max_position_embeddings";
-    private static final Set<String> GELU = Set.of("gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_tanh");
-    /// What config.json may call each. Which of two kinds of gelu a model has is a matter of its family.
-    private static final Map<Activation, Set<String>> ACTIVATIONS = Map.of(Activation.SILU, Set.of("silu", "swish"), Activation.GELU, GELU, Activation.GELU_TANH, GELU,
-            Activation.RELU_SQUARED, Set.of("relu2"));
+    private static final List<String> GELU = List.of("gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_tanh");
+    /// What config.json may call each, its usual name first. Which of two kinds of gelu a model has is a matter of its family.
+    private static final Map<Activation, List<String>> ACTIVATIONS = Map.of(Activation.SILU, List.of("silu", "swish"), Activation.GELU, GELU, Activation.GELU_TANH, GELU,
+            Activation.RELU_SQUARED, List.of("relu2"));
 
     /// The rules of each family, by model_type; of a wrapper, where they depend on it, by that, a slash and the model_type of its language model.
     /// A family `like` another has all rules of that but those that it says itself.
@@ -120,10 +119,9 @@ final class NetworkReader {
             throw refused("has a language model of model_type '" + text + "', which the evaluation cannot run");
         }
         String activation = json.path("hidden_act").asText("");
-        Set<String> usual = ACTIVATIONS.get(activation());
+        List<String> usual = ACTIVATIONS.get(activation());
         if (!activation.isEmpty() && !usual.contains(activation)) {
-            String known = usual == GELU ? "gelu" : usual.contains("silu") ? "silu" : "relu2";
-            throw refused("asks for the activation '" + activation + "'; the evaluation knows " + known + " only in models of this type");
+            throw refused("asks for the activation '" + activation + "'; the evaluation knows " + usual.getFirst() + " only in models of this type");
         }
         rules.path("unknown").valueStream().map(JsonNode::asText).filter(key -> json.path(key).asBoolean()).findFirst().ifPresent(key -> {
             throw refused("asks for " + key + ", which the evaluation does not know");

@@ -135,7 +135,7 @@ public final class ExpectedTensors {
         types.forEach(t -> found.add(t.asText()));
         rule.path("needed").valueStream().map(JsonNode::asText).filter(t -> !found.contains(t)).findFirst()
                 .ifPresent(t -> problems.add("config.json has no " + t + " among its " + key + "; mlx_lm would not load the folder without it"));
-        List<String> known = rule.path("known").valueStream().map(JsonNode::asText).toList();
+        List<String> known = Family.texts(rule.path("known")).toList();
         found.stream().filter(t -> !known.isEmpty() && !known.contains(t)).findFirst().ifPresent(t -> problems.add("config.json has '" + t + "' among its " + key + ", and mlx_lm's "
                 + family.name() + " knows only " + String.join(", ", known) + "; mlx_lm would not load the folder"));
         JsonNode layers = scope.path("num_hidden_layers");
@@ -175,19 +175,19 @@ public final class ExpectedTensors {
 
     /// What the class has in any case, in each layer or outside of them, and what comes together or in the place of something else.
     private void checkParts() {
-        List<String> always = texts(family.rules().path("always"));
+        List<String> always = Family.texts(family.rules().path("always")).toList();
         always.stream().filter(n -> !n.contains(LAYER) && !shapes.containsKey(n)).forEach(this::missing);
         Set<Integer> layers = new TreeSet<>();
         shapes.keySet().forEach(n -> layers.add(Layouts.layer(n)));
         layers.remove(-1);
-        List<String> either = texts(family.rules().path("either"));
+        List<String> either = Family.texts(family.rules().path("either")).toList();
         for (int layer : layers) {
             if (problems.size() >= MOST) {
                 return;
             }
             lacking(always.stream().filter(n -> n.contains(LAYER)).toList(), layer).forEach(this::missing);
             for (JsonNode group : family.rules().path("together")) {
-                List<String> lacking = lacking(texts(group), layer);
+                List<String> lacking = lacking(Family.texts(group).toList(), layer);
                 if (lacking.size() < group.size()) {
                     lacking.forEach(this::missing);
                 }
@@ -215,10 +215,6 @@ public final class ExpectedTensors {
 
     private List<String> lacking(List<String> names, int layer) {
         return names.stream().map(n -> n.replace(LAYER, String.valueOf(layer))).filter(n -> !shapes.containsKey(n)).toList();
-    }
-
-    private static List<String> texts(JsonNode list) {
-        return list.valueStream().map(JsonNode::asText).toList();
     }
 
     private static List<String> projections(String network) {

@@ -207,7 +207,7 @@ record Family(String name, JsonNode rules) {
         return Paths.of(texts(rules.path("keep_dtype")));
     }
 
-    private static Stream<String> texts(JsonNode list) {
+    static Stream<String> texts(JsonNode list) {
         return list.valueStream().map(JsonNode::asText);
     }
 

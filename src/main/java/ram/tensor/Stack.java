@@ -37,25 +37,26 @@ record Stack(List<TensorView> parts) implements TensorView {
     @Override
     public void read(long first, MemorySegment target) {
         int size = dtype().bytes();
-        long each = parts.getFirst().shape().elements();
-        long count = target.byteSize() / size;
-        long done = 0;
-        while (done < count) {
-            long at = first + done;
-            long n = Math.min(count - done, each - at % each);
-            parts.get(Math.toIntExact(at / each)).read(at % each, target.asSlice(done * size, n * size));
-            done += n;
-        }
+        byParts(first, target.byteSize() / size, (part, from, done, n) -> part.read(from, target.asSlice(done * size, n * size)));
     }
 
     @Override
     public void read(long first, float[] out, int at, int count) {
+        byParts(first, count, (part, from, done, n) -> part.read(from, out, Math.toIntExact(at + done), Math.toIntExact(n)));
+    }
+
+    /// What is done with `count` elements of a part, of which `done` of the stack come before.
+    private interface Run {
+        void of(TensorView part, long first, long done, long count);
+    }
+
+    private void byParts(long first, long count, Run run) {
         long each = parts.getFirst().shape().elements();
-        int n;
-        for (int done = 0; done < count; done += n) {
-            long from = first + done;
-            n = (int) Math.min(count - done, each - from % each);
-            parts.get(Math.toIntExact(from / each)).read(from % each, out, at + done, n);
+        long n;
+        for (long done = 0; done < count; done += n) {
+            long from = (first + done) % each;
+            n = Math.min(count - done, each - from);
+            run.of(parts.get(Math.toIntExact((first + done) / each)), from, done, n);
         }
     }
 

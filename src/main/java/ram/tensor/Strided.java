@@ -171,13 +171,12 @@ final class Strided implements TensorView {
         long span = (columns - 1) * step + rows;
         Optional<MemorySegment> mapped = base.mapped(from, span);
         mapped.ifPresent(_ -> MappedPages.touched(span * size));
-        Object elements = switch (size) {
-            case 1 -> new byte[TILE_ROWS * TILE_COLUMNS];
-            case 2 -> new short[TILE_ROWS * TILE_COLUMNS];
-            case 4 -> new int[TILE_ROWS * TILE_COLUMNS];
-            default -> new long[TILE_ROWS * TILE_COLUMNS];
+        MemorySegment tile = switch (size) {
+            case 1 -> MemorySegment.ofArray(new byte[TILE_ROWS * TILE_COLUMNS]);
+            case 2 -> MemorySegment.ofArray(new short[TILE_ROWS * TILE_COLUMNS]);
+            case 4 -> MemorySegment.ofArray(new int[TILE_ROWS * TILE_COLUMNS]);
+            default -> MemorySegment.ofArray(new long[TILE_ROWS * TILE_COLUMNS]);
         };
-        MemorySegment tile = segment(elements);
         for (long r = 0; r < rows; r += TILE_ROWS) {
             int high = (int) Math.min(TILE_ROWS, rows - r);
             for (long c = 0; c < columns; c += TILE_COLUMNS) {
@@ -191,24 +190,14 @@ final class Strided implements TensorView {
                         base.read(from + at, column);
                     }
                 }
-                scatter(elements, high, wide, target.asSlice((r * columns + c) * size), columns);
+                scatter(tile, high, wide, target.asSlice((r * columns + c) * size), columns);
             }
         }
     }
 
-    private static MemorySegment segment(Object elements) {
-        return switch (elements) {
-            case byte[] e -> MemorySegment.ofArray(e);
-            case short[] e -> MemorySegment.ofArray(e);
-            case int[] e -> MemorySegment.ofArray(e);
-            case long[] e -> MemorySegment.ofArray(e);
-            default -> throw new IllegalArgumentException();
-        };
-    }
-
-    /// Writes `wide` columns of `high` elements each, every one at the beginning of a column of a tile, as parts of rows. From an array, whose accesses the compiler need not check one by one.
-    private static void scatter(Object tile, int high, int wide, MemorySegment target, long columns) {
-        switch (tile) {
+    /// Writes `wide` columns of `high` elements each, every one at the beginning of a column of a tile, as parts of rows. From the array behind it, whose accesses the compiler need not check one by one.
+    private static void scatter(MemorySegment tile, int high, int wide, MemorySegment target, long columns) {
+        switch (tile.heapBase().orElseThrow()) {
             case byte[] in -> {
                 byte[] row = new byte[TILE_COLUMNS];
                 for (int r = 0; r < high; r++) {

@@ -23,13 +23,25 @@ class StackTest {
     private static final int ROWS = 5;
     private static final int COLUMNS = 7;
 
+    private static float[] upTo(int end) {
+        float[] values = new float[end];
+        for (int i = 0; i < end; i++) {
+            values[i] = i;
+        }
+        return values;
+    }
+
+    /// With a tensor `a` whose elements are 0, 1, 2, …
+    private static Checkpoint countingUp(Path folder, long... dims) throws IOException {
+        Shape shape = Shape.of(dims);
+        new SafetensorsFile().floats("a", shape, upTo(Math.toIntExact(shape.elements()))).write(folder.resolve("model.safetensors"));
+        return Checkpoint.open(folder);
+    }
+
     /// Stored experts, the second of them stored turned around: only what lies in one file as it is delivered is read where it lies.
     @Test
     void anyRowsAreTheSameMappedOrNot(@TempDir Path folder) throws IOException {
-        float[] all = new float[3 * ROWS * COLUMNS];
-        for (int i = 0; i < all.length; i++) {
-            all[i] = i;
-        }
+        float[] all = upTo(3 * ROWS * COLUMNS);
         float[] turned = new float[ROWS * COLUMNS];
         for (int i = 0; i < turned.length; i++) {
             turned[i % COLUMNS * ROWS + i / COLUMNS] = all[turned.length + i];
@@ -54,12 +66,7 @@ class StackTest {
     /// Halves of experts, as checkpoints fuse gate and up: rows of one expert lie side by side, those of two do not.
     @Test
     void halvesOfEachExpert(@TempDir Path folder) throws IOException {
-        float[] values = new float[3 * 4 * COLUMNS];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = i;
-        }
-        new SafetensorsFile().floats("a", Shape.of(3, 4, COLUMNS), values).write(folder.resolve("model.safetensors"));
-        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+        try (Checkpoint checkpoint = countingUp(folder, 3, 4, COLUMNS)) {
             TensorView up = Views.split(StoredTensor.of(checkpoint, "a"), 1, 2, false).getLast();
             assertEquals(Shape.of(3, 2, COLUMNS), up.shape());
             for (int first = 0; first < 6 * COLUMNS; first++) {
@@ -85,12 +92,7 @@ class StackTest {
     /// What is held reads as what it was gathered from, and what lies in a file is not held.
     @Test
     void heldRowsAreTheSame(@TempDir Path folder) throws IOException {
-        float[] values = new float[3 * 4 * COLUMNS];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = i;
-        }
-        new SafetensorsFile().floats("a", Shape.of(3, 4, COLUMNS), values).write(folder.resolve("model.safetensors"));
-        try (Checkpoint checkpoint = Checkpoint.open(folder); Arena arena = Arena.ofConfined()) {
+        try (Checkpoint checkpoint = countingUp(folder, 3, 4, COLUMNS); Arena arena = Arena.ofConfined()) {
             TensorView turned = Views.swapAxes(StoredTensor.of(checkpoint, "a"), -1, -2);
             Rows held = Rows.held(turned, COLUMNS, 2 * COLUMNS, 1000, arena);
             float[] expected = new float[COLUMNS * 4];
@@ -105,12 +107,7 @@ class StackTest {
     /// Parts of parts: offsets of slices, stacks and other types add up.
     @Test
     void mappedElementsAreThoseThatAreRead(@TempDir Path folder) throws IOException {
-        float[] values = new float[6 * COLUMNS];
-        for (int i = 0; i < values.length; i++) {
-            values[i] = i;
-        }
-        new SafetensorsFile().floats("a", Shape.of(6, COLUMNS), values).write(folder.resolve("model.safetensors"));
-        try (Checkpoint checkpoint = Checkpoint.open(folder)) {
+        try (Checkpoint checkpoint = countingUp(folder, 6, COLUMNS)) {
             TensorView stored = StoredTensor.of(checkpoint, "a");
             TensorView halves = Views.stack(List.of(Views.slice(stored, 0, 4, 2, 1), Views.slice(stored, 0, 1, 2, 1)));
             TensorView bytes = Views.reinterpret(halves, DType.U8, Shape.of(2, 2, 4 * COLUMNS));
