@@ -52,7 +52,14 @@ public record QuantizedTensor(Format format, Shape shape, TensorView codes, Tens
     public void read(long first, int rows, float[] out) {
         BlockCoder coder = new BlockCoder(format, Quantizer.RTN, biases == null ? DType.BF16 : scales.dtype());
         try (Arena arena = Arena.ofConfined()) {
-            coder.decode(stored(codes, first, rows, arena), stored(scales, first, rows, arena), biases == null ? null : stored(biases, first, rows, arena), rows, columns(), out);
+            MemorySegment c = stored(codes, first, rows, arena);
+            MemorySegment s = stored(scales, first, rows, arena);
+            MemorySegment b = biases == null ? null : stored(biases, first, rows, arena);
+            try {
+                coder.decode(c, s, b, rows, columns(), out);
+            } catch (InternalError e) {
+                throw MappedPages.unreadable(e, c, s, b);
+            }
         }
     }
 

@@ -59,6 +59,15 @@ public final class Shard implements AutoCloseable {
         return size;
     }
 
+    /// In bytes, now; 0 when the file is gone.
+    long currentSize() {
+        try {
+            return Files.size(file);
+        } catch (IOException _) {
+            return 0;
+        }
+    }
+
     /// @throws InputException when the file was written to since it was opened
     void requireUnchanged() {
         try {
@@ -91,7 +100,7 @@ public final class Shard implements AutoCloseable {
         if (mapped == null) {
             try (FileChannel channel = open()) {
                 mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, size, arena);
-                MappedPages.add(mapped);
+                MappedPages.add(mapped, this);
             } catch (IOException e) {
                 throw new UncheckedIOException(file + ": cannot be mapped", e);
             }

@@ -3,7 +3,6 @@ package ram.tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.List;
 import java.util.Optional;
-import ram.InputException;
 import ram.safetensors.Checkpoint;
 import ram.safetensors.DType;
 import ram.safetensors.MappedPages;
@@ -29,13 +28,12 @@ public record StoredTensor(Checkpoint checkpoint, TensorInfo info) implements Te
 
     @Override
     public void read(long first, MemorySegment target) {
+        MemorySegment data = checkpoint.data(info.name());
         try {
-            MemorySegment.copy(checkpoint.data(info.name()), first * dtype().bytes(), target, 0, target.byteSize());
+            MemorySegment.copy(data, first * dtype().bytes(), target, 0, target.byteSize());
             MappedPages.touched(target.byteSize());
         } catch (InternalError e) {
-            // A page that cannot be delivered: the file was truncated under its mapping, or the disk failed.
-            throw new InputException(checkpoint.fileOf(info.name()) + ": tensor '" + info.name()
-                    + "' cannot be read; the file was truncated while it was in use or the disk failed, download it again", e);
+            throw MappedPages.unreadable(e, data);
         }
     }
 

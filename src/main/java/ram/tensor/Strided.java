@@ -171,6 +171,17 @@ final class Strided implements TensorView {
         long span = (columns - 1) * step + rows;
         Optional<MemorySegment> mapped = base.mapped(from, span);
         mapped.ifPresent(_ -> MappedPages.touched(span * size));
+        try {
+            transpose(mapped, from, rows, columns, target);
+        } catch (InternalError e) {
+            throw MappedPages.unreadable(e, mapped.orElse(null));
+        }
+    }
+
+    /// @param mapped the base from `from` on, if it can be read where it lies
+    private void transpose(Optional<MemorySegment> mapped, long from, long rows, long columns, MemorySegment target) {
+        int size = dtype().bytes();
+        long step = strides[dims.length - 1];
         MemorySegment tile = switch (size) {
             case 1 -> MemorySegment.ofArray(new byte[TILE_ROWS * TILE_COLUMNS]);
             case 2 -> MemorySegment.ofArray(new short[TILE_ROWS * TILE_COLUMNS]);

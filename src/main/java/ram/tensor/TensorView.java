@@ -30,9 +30,13 @@ public interface TensorView {
     default void read(long first, float[] out, int at, int count) {
         Optional<MemorySegment> mapped = mapped(first, count);
         if (mapped.isPresent()) {
-            Decoder.decode(dtype(), mapped.get(), 0, out, at, count);
-            MappedPages.touched((long) count * dtype().bytes());
-            return;
+            try {
+                Decoder.decode(dtype(), mapped.get(), 0, out, at, count);
+                MappedPages.touched((long) count * dtype().bytes());
+                return;
+            } catch (InternalError e) {
+                throw MappedPages.unreadable(e, mapped.get());
+            }
         }
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment buffer = arena.allocate((long) count * dtype().bytes(), 8);
@@ -44,7 +48,7 @@ public interface TensorView {
     /// Names of the stored tensors that this view reads, in order of first use.
     List<String> sources();
 
-    /// Consecutive elements as they are mapped from a file, where they lie in one as they are delivered. Who reads them tells [ram.safetensors.MappedPages].
+    /// Consecutive elements as they are mapped from a file, where they lie in one as they are delivered. Who reads them tells [MappedPages], and asks it what to throw when that fails.
     default Optional<MemorySegment> mapped(long first, long count) {
         return Optional.empty();
     }

@@ -241,7 +241,12 @@ final class SourceComparison {
                 source = cast;
             }
             // a copy, because a file that is cut while vector instructions read it ends the virtual machine
-            MemorySegment copy = arena.allocate(stored.byteSize(), 8).copyFrom(stored);
+            MemorySegment copy = arena.allocate(stored.byteSize(), 8);
+            try {
+                copy.copyFrom(stored);
+            } catch (InternalError e) {
+                throw MappedPages.unreadable(e, stored);
+            }
             long at = source.mismatch(copy);
             return new Outcome(at < 0 ? Optional.empty() : Optional.of("tensor '" + same.name() + "' differs from its source"), Outcome.NOTHING);
         }
@@ -258,7 +263,11 @@ final class SourceComparison {
         Measured sum = Outcome.NOTHING;
         boolean representable = true;
         for (RowBlocks.Block read : blocks) {
-            stored.read(read.firstRow(), read.rows(), decoded);
+            try {
+                stored.read(read.firstRow(), read.rows(), decoded);
+            } catch (InternalError e) {
+                throw MappedPages.unreadable(e, stored.codes(), stored.scales(), stored.biases());
+            }
             representable &= Converter.isRepresentable(coded.scaleType(), decoded, read.rows() * columns);
             sum = sum.plus(Measured.between(read.values(), decoded, read.rows() * columns));
         }

@@ -248,8 +248,12 @@ public final class Verifier {
         float[] values = new float[(int) Math.min(1 << 16, elements)];
         for (long first = 0; first < elements; first += values.length) {
             int n = (int) Math.min(values.length, elements - first);
-            Decoder.decode(tensor.dtype(), data, first, values, 0, n);
-            MappedPages.touched((long) n * tensor.dtype().bytes());
+            try {
+                Decoder.decode(tensor.dtype(), data, first, values, 0, n);
+                MappedPages.touched((long) n * tensor.dtype().bytes());
+            } catch (InternalError e) {
+                throw MappedPages.unreadable(e, data);
+            }
             for (int i = 0; i < n; i++) {
                 if (!Float.isFinite(values[i])) {
                     return Optional.of("tensor '" + tensor.name() + "' holds " + values[i] + " at index " + (first + i));

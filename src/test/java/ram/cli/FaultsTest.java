@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -14,8 +15,11 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
@@ -26,6 +30,8 @@ import org.junit.jupiter.params.provider.ValueSource;
 import ram.Folders;
 import ram.Jvm;
 import ram.SyntheticModel;
+import ram.layout.Model;
+import ram.verify.Verifier;
 
 /// What a process meets that is short of something, or whose files change under its hands. Limits are real ones, set by the shell that starts it.
 class FaultsTest {
@@ -170,12 +176,39 @@ class FaultsTest {
         while (process.isAlive() && !Files.exists(folder.resolve(".out.partial/write.journal"))) {
             Thread.sleep(1);
         }
-        try (RandomAccessFile file = new RandomAccessFile(shard.toFile(), "rw")) {
-            file.setLength(size / 3);
-        }
-        assertOneSentence(end(process), 5, "truncated", "model folder");
+        truncate(shard, size / 3);
+        assertOneSentence(end(process), 5, shard + ": tensor 'model.", "truncated", "run again when nothing writes to it");
         Files.copy(original.resolve("model.safetensors"), shard, StandardCopyOption.REPLACE_EXISTING);
         assertTheNextRunCompletes();
+    }
+
+    /// After the first of its tensors was read, and after the first was compared with its source.
+    @ParameterizedTest
+    @ValueSource(booleans = {false, true})
+    void aFolderThatIsCutWhileItIsVerified(boolean compared) throws IOException {
+        Path cut = folder.resolve("cut");
+        Folders.delete(cut);
+        Folders.copy(expected, cut);
+        Path shard = cut.resolve("model.safetensors");
+        long size = Files.size(shard);
+        long before = compared ? Verifier.work(cut, Optional.empty()) : 0;
+        AtomicLong read = new AtomicLong();
+        try (Model source = Model.open(original)) {
+            String problem = Verifier.verify(cut, compared ? Optional.of(source) : Optional.empty(), Map.of(), 1, bytes -> {
+                if (read.addAndGet(bytes) > before) {
+                    truncate(shard, size / 3);
+                }
+            }).problems().getLast();
+            assertTrue(problem.startsWith(shard + ": tensor '") && problem.contains("truncated"), problem);
+        }
+    }
+
+    private static void truncate(Path file, long size) {
+        try (RandomAccessFile f = new RandomAccessFile(file.toFile(), "rw")) {
+            f.setLength(size);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     @Test
