@@ -58,12 +58,17 @@ public final class Main {
         PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
         CountDownLatch done = new CountDownLatch(1);
         stopCleanly(Thread.currentThread(), done);
-        int code = run(out, err, args);
-        if (code == ExitCode.DONE && stdout.failure().isPresent()) {
-            err.println("ram: stdout: cannot be written: " + stdout.failure().get().getMessage());
-            code = ExitCode.FAILED;
+        int code = ExitCode.FAILED;
+        try {
+            code = run(out, err, args);
+            if (code == ExitCode.DONE && stdout.failure().isPresent()) {
+                err.println("ram: stdout: cannot be written: " + stdout.failure().get().getMessage());
+                code = ExitCode.FAILED;
+            }
+        } finally {
+            // Whatever comes out of it: the virtual machine, which goes down then too, would wait for the work.
+            done.countDown();
         }
-        done.countDown();
         System.exit(code);
     }
 
@@ -99,6 +104,10 @@ public final class Main {
             return fail(err, root, e, ExitCode.FAILED, "ran out of memory; raise --memory or lower --threads (or give the Java virtual machine more with RAM_OPTS=-Xmx4g)");
         } catch (InternalError e) {
             return fail(err, root, e, ExitCode.INPUT, "a file was truncated while it was in use, or the disk failed (" + e.getMessage() + "); run again when nothing writes to the model folder");
+        } catch (LinkageError e) {
+            return fail(err, root, e, ExitCode.FAILED, "a part of the program is missing or damaged (" + e + "); build or unpack it again, and leave the class path as it is");
+        } catch (RuntimeException | Error e) {
+            return fail(err, root, e, ExitCode.FAILED, internal(e));
         } finally {
             out.flush();
             err.flush();
@@ -220,8 +229,12 @@ public final class Main {
             case UncheckedIOException io -> fail(err, root, e, ExitCode.FAILED, io.getMessage() + ": " + reason(io.getCause()));
             case IOException io -> fail(err, root, e, ExitCode.FAILED, reason(io));
             case CancellationException _, InterruptedException _ -> fail(err, root, e, ExitCode.INTERRUPTED, interrupted(command, root));
-            default -> fail(err, root, e, ExitCode.FAILED, "internal error: " + e + "; run again with -vv and report what it prints");
+            default -> fail(err, root, e, ExitCode.FAILED, internal(e));
         };
+    }
+
+    private static String internal(Throwable e) {
+        return "internal error: " + e + "; run again with -vv and report what it prints";
     }
 
     /// Where no step was recorded, the same command begins anew.

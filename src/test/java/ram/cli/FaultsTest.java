@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import java.io.File;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
@@ -165,6 +166,22 @@ class FaultsTest {
     @Test
     void aLackOfMemory() throws Exception {
         assertOneSentence(run("", Jvm.withVectors("-XX:+UseParallelGC", "-Xmx10m"), model, out), 1, "memory");
+        assertTheNextRunCompletes();
+    }
+
+    /// Of the program itself, in a thread that is not the first one, as all matrices are measured in others. A run that does not end by itself is stopped after 20 s.
+    @Test
+    void aClassThatIsDamaged() throws Exception {
+        Path damaged = Files.createDirectories(folder.resolve("damaged/ram/metric"));
+        Files.writeString(damaged.resolve("Spectrum.class"), "no class");
+        List<String> command = Jvm.command(QUICK, Main.class, "quantize", model, "--bpw", 4.5, "--threads", 2, "--quiet", "-o", out);
+        int classPath = command.indexOf("-cp") + 1;
+        command.set(classPath, folder.resolve("damaged") + File.pathSeparator + command.get(classPath));
+        long start = System.nanoTime();
+        Result result = end(new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(folder.resolve("log").toFile()).start());
+        double seconds = (System.nanoTime() - start) / 1e9;
+        assertOneSentence(result, 1, "a part of the program is missing or damaged", "ram/metric/Spectrum", "build or unpack it again");
+        assertTrue(seconds < 15, seconds + " s");
         assertTheNextRunCompletes();
     }
 
