@@ -42,7 +42,6 @@ import ram.safetensors.MappedPages;
 public final class Main {
     private static final long SECONDS_TO_STOP = 20;
     private static final int LONGEST = 2000;
-    private static final Pattern CONTROL = Pattern.compile("\\p{Cntrl}");
     private static final Pattern OPTION_FOR_A_VALUE = Pattern.compile("Expected parameter for option '(.*?)' but found '(.*)'", Pattern.DOTALL);
     private static final String INTERRUPTED = "interrupted; nothing was published";
     private static final String TO_RESUME = "; run the same command again to resume, or with --fresh to start over";
@@ -91,7 +90,9 @@ public final class Main {
         return run(out, err, Surroundings.real(), args);
     }
 
-    static int run(PrintWriter out, PrintWriter err, Surroundings around, String... args) {
+    static int run(PrintWriter stdout, PrintWriter stderr, Surroundings around, String... args) {
+        PrintWriter out = new Lines(stdout, false);
+        PrintWriter err = new Lines(stderr, true);
         RamCommand root = new RamCommand();
         root.global.around = around;
         CommandLine line = commandLine(root).setOut(out).setErr(err);
@@ -258,13 +259,8 @@ public final class Main {
         return sentence.length() <= LONGEST ? sentence : sentence.substring(0, LONGEST / 2) + " … " + sentence.substring(sentence.length() - LONGEST / 2);
     }
 
-    /// With escapes for control characters, which names in a file may hold and a terminal would obey.
-    private static String visible(String text) {
-        return CONTROL.matcher(text).replaceAll(m -> String.format(Locale.ROOT, "\\\\u%04x", (int) m.group().charAt(0)));
-    }
-
     private static int fail(PrintWriter err, RamCommand root, Throwable e, int code, String sentence) {
-        err.println("ram: " + visible(shortened(sentence)));
+        err.println("ram: " + shortened(sentence));
         if (root.global.verbosity() >= 2) {
             e.printStackTrace(err);
         }

@@ -89,9 +89,9 @@ final class PlanCommand implements Callable<Integer> {
                         .put("smallest_bits_per_weight", bits(bounds.smallestData(), bounds)).put("largest_bytes", bounds.largest()).put("largest_bits_per_weight", bits(bounds.largestData(), bounds));
                 Documents.print(spec, JsonDocument.bytes(document));
             } else {
-                spec.commandLine().getOut().println(String.format(Locale.ROOT, "%s parameters%nsmallest  %s, %.3f bits per weight, unless its errors turn out too large%nlargest   %s, %.3f bits per weight",
+                spec.commandLine().getOut().printf(Locale.ROOT, "%s parameters%nsmallest  %s, %.3f bits per weight, unless its errors turn out too large%nlargest   %s, %.3f bits per weight%n",
                         InspectCommand.count(bounds.parameters()), ByteSize.exact(bounds.smallest()), bits(bounds.smallestData(), bounds),
-                        ByteSize.exact(bounds.largest()), bits(bounds.largestData(), bounds)));
+                        ByteSize.exact(bounds.largest()), bits(bounds.largestData(), bounds));
             }
             bounds.require(request.limit());
         }

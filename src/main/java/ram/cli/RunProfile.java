@@ -93,7 +93,7 @@ final class RunProfile implements AutoCloseable {
         List<Map.Entry<String, Sum>> sorted = sums.entrySet().stream()
                 .sorted(Comparator.comparingDouble((Map.Entry<String, Sum> e) -> e.getValue().seconds).reversed()).limit(most).toList();
         for (Map.Entry<String, Sum> e : sorted) {
-            err.printf(Locale.ROOT, "%-40s %10d %10.3f %6.1f%n", e.getKey(), e.getValue().steps, e.getValue().seconds, 100 * e.getValue().seconds / total);
+            err.println(String.format(Locale.ROOT, "%-40s %10d %10.3f %6.1f", e.getKey(), e.getValue().steps, e.getValue().seconds, 100 * e.getValue().seconds / total));
         }
     }
 }

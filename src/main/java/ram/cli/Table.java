@@ -25,7 +25,7 @@ final class Table {
         }
         List<String> row = new ArrayList<>();
         for (Object cell : cells) {
-            row.add(String.valueOf(cell));
+            row.add(Lines.visible(String.valueOf(cell)));
         }
         rows.add(row);
         return this;

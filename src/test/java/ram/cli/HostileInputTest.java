@@ -206,6 +206,35 @@ class HostileInputTest {
         assertTrue((r.out() + r.err()).chars().noneMatch(c -> c < ' ' && c != '\n'), r.out() + r.err());
     }
 
+    /// Every message about a name is one line, wherever the name comes from.
+    @Test
+    void namesOfOutputsThatATerminalWouldObey() throws IOException {
+        String hostile = "a\nram: done\u001b[2J\u0085\u009b1m\u202e";
+        String shown = "a\\u000aram: done\\u001b[2J\\u0085\\u009b1m\\u202e";
+        Path odd = Files.createDirectory(dir.resolve(hostile));
+        Path profile = odd.resolve("profile.json");
+        Path plan = odd.resolve("plan.json");
+        Path out = odd.resolve("out");
+        String folder = dir.resolve(shown).toString();
+        oneLineEach("wrote " + folder + "/profile.json: ", "analyze", Cli.TINY, "-o", profile);
+        oneLineEach("ram: " + folder + "/profile.json exists already", "analyze", Cli.TINY, "-o", profile);
+        oneLineEach("written   " + folder + "/plan.json", "plan", profile, "--budget", "1MB", "-o", plan);
+        oneLineEach("config    " + folder + "/ram.yaml", "-v", "--config", Files.writeString(odd.resolve("ram.yaml"), "quiet: false\n"), "plan", profile, "--budget", "1MB");
+        oneLineEach("written   " + folder + "/out, verified against ", "quantize", Cli.TINY, "--profile", profile, "--budget", "1MB", "-o", out);
+        oneLineEach(folder + "/out: sound; ", "verify", out);
+        oneLineEach("written   " + folder + "/report.html, ", "report", out, "--profile", profile, "-o", odd.resolve("report.html"));
+        oneLineEach("ram plan: unknown option '--" + shown + "'", "plan", "--" + hostile);
+        oneLineEach("ram: unknown command '" + shown + "'", hostile);
+        oneLineEach("ram: Invalid value for option '--budget' (SIZE): '" + shown + "' is not a size", "plan", profile, "--budget", hostile);
+    }
+
+    private static void oneLineEach(String line, Object... args) {
+        Cli.Result r = Cli.run(args);
+        String all = r.out() + r.err();
+        assertEquals(1, all.lines().filter(l -> l.contains(line)).count(), all);
+        assertTrue(all.lines().noneMatch(l -> l.startsWith("ram: done")) && all.chars().noneMatch(c -> c < ' ' && c != '\n' || c >= 0x7f && c < 0xa0 || c == 0x202e), all);
+    }
+
     @Test
     void rotationsThatAreNone() throws IOException {
         SyntheticModel.writeTiny(false, dir.resolve("dense"));
