@@ -49,8 +49,8 @@ record ConfigFile(Path file, Map<String, Object> content) {
         if (!around.variable(VARIABLE).isEmpty()) {
             return Optional.of(around.folder().resolve(around.variable(VARIABLE)));
         }
-        // a link that leads nowhere is not passed over
-        return NAMES.stream().map(around.folder()::resolve).filter(file -> Files.isRegularFile(file) || Files.isSymbolicLink(file) && !Files.exists(file)).findFirst();
+        // Not passed over, as whoever made it expects it to count: a link that leads nowhere, and a folder, which containers make for a mounted file that is not there.
+        return NAMES.stream().map(around.folder()::resolve).filter(file -> Files.isRegularFile(file) || Files.isDirectory(file) || Files.isSymbolicLink(file) && !Files.exists(file)).findFirst();
     }
 
     /// @throws UsageException when the file cannot be read or is no map
@@ -58,7 +58,7 @@ record ConfigFile(Path file, Map<String, Object> content) {
         Object content;
         try {
             if (Files.isDirectory(file)) {
-                throw new UsageException(file + ": is a folder; give a file of YAML or JSON");
+                throw new UsageException(file + ": is a folder; give a file of YAML or JSON in its place");
             }
             String text = text(file);
             content = file.toString().endsWith(".json") ? json(text) : yaml(text);

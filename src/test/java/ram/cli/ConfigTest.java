@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// Defaults of options from a file.
 class ConfigTest {
@@ -62,6 +63,17 @@ class ConfigTest {
         Cli.Result r = run("plan", profile, "--budget", "1MB", "-o", folder.resolve("plan.json"));
         assertEquals(ExitCode.USAGE, r.exitCode());
         assertEquals("ram: " + link + ": cannot be read; give an existing file with --config or RAM_CONFIG", r.sentence());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"ram.yaml", "ram.yml", "ram.json"})
+    void aFolderIsNotPassedOver(String name) throws IOException {
+        Path odd = Files.createDirectory(folder.resolve(name));
+        Cli.Result r = run("plan", profile, "--budget", "1MB", "-o", folder.resolve("plan.json"));
+        assertEquals(ExitCode.USAGE, r.exitCode());
+        assertEquals("ram: " + odd + ": is a folder; give a file of YAML or JSON in its place", r.sentence());
+        assertEquals(ExitCode.DONE, run("plan", "--help").exitCode());
+        assertEquals(ExitCode.DONE, run("plan", profile, "--budget", "1MB", "--config", write("other.yaml", "quiet: true\n")).exitCode());
     }
 
     @Test
@@ -182,7 +194,7 @@ class ConfigTest {
     @Test
     void aFileThatIsNotThereOrNoTextIsRefused() throws IOException {
         assertEquals("ram: " + folder.resolve("none.yaml") + ": cannot be read; give an existing file with --config or RAM_CONFIG", run("plan", profile, "--config", "none.yaml").sentence());
-        assertEquals("ram: " + folder + ": is a folder; give a file of YAML or JSON", run("plan", profile, "--config", folder).sentence());
+        assertEquals("ram: " + folder + ": is a folder; give a file of YAML or JSON in its place", run("plan", profile, "--config", folder).sentence());
         Path bytes = Files.write(folder.resolve("bytes.yaml"), new byte[] {(byte) 0xff, (byte) 0xfe, 0x41});
         assertEquals("ram: " + bytes + ": is not UTF-8 text", run("plan", profile, "--config", bytes).sentence());
         Path json = write("bad.json", "{\"threads\": 2,\n \"threads\": 3}");
