@@ -165,6 +165,9 @@ public final class ProfileJson {
             }
             modules.add(m);
         }
+        if (modules.isEmpty()) {
+            throw d.wrong("modules", "is empty, so there is nothing to choose formats for");
+        }
         return readFrame(d, modules);
     }
 

@@ -109,6 +109,11 @@ class HostileInputTest {
         Files.writeString(profile, sound);
         change(profile, p -> ((ArrayNode) p.get("modules")).remove(3));
         refused("does not have the modules and tensors of " + model + "; analyze this model", "quantize", model, "--profile", profile, "--budget", "300kB", "-o", dir.resolve("out"));
+        change(profile, p -> p.putArray("modules"));
+        String empty = profile + ": modules is empty, so there is nothing to choose formats for; create the file again";
+        refused(empty, "plan", profile, "--budget", "300kB");
+        refused(empty, "sweep", profile);
+        refused(empty, "report", profile, "-o", dir.resolve("report.html"));
         Path part = dir.resolve("part.json");
         assertEquals(0, Cli.run("analyze", model, "--part", "1/1", "-o", part, "--quiet").exitCode());
         Files.writeString(part, Files.readString(part).replaceFirst("\"frobenius\" : [0-9.E-]+", "\"frobenius\" : 1.7976931348623157E308"));
