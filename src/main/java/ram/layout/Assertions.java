@@ -11,7 +11,7 @@ import java.util.stream.Stream;
 /// What a class asserts of its settings before it reads a tensor, by `asserts` of `families.json`; and what every class computes its norms with.
 final class Assertions {
     /// What is added to a mean square before its root is taken, in the words of the classes.
-    private static final Pattern EPSILON = Pattern.compile("(\\w+_)?(norm|layernorm)_eps(ilon)?");
+    private static final Pattern EPSILON = Pattern.compile("(\\w+_)?(norm|layernorm|mixer_rms)_eps(ilon)?");
 
     private Assertions() {
     }
@@ -19,7 +19,7 @@ final class Assertions {
     /// @param settings with the class's defaults
     /// @return what does not hold, a sentence each
     static List<String> problems(Family family, ObjectNode settings) {
-        Stream<String> stops = family.rules().path("asserts").valueStream().flatMap(rule -> wrong(rule, settings, family.name()).stream()).map(p -> p + "; mlx_lm would not load the folder");
+        Stream<String> stops = family.rules().path("asserts").valueStream().flatMap(rule -> wrong(rule, settings, family).stream()).map(p -> p + "; mlx_lm would not load the folder");
         return Stream.concat(stops, epsilons(family, settings)).map(p -> "config.json has " + p).toList();
     }
 
@@ -33,7 +33,8 @@ final class Assertions {
         return value.isNumber() && value.doubleValue() >= 0 && value.doubleValue() <= Float.MAX_VALUE;
     }
 
-    private static Optional<String> wrong(JsonNode rule, ObjectNode settings, String name) {
+    private static Optional<String> wrong(JsonNode rule, ObjectNode settings, Family family) {
+        String name = family.name();
         String key = rule.path("config").asText();
         JsonNode value = settings.path(key);
         if (value.isMissingNode()) {
@@ -59,6 +60,12 @@ final class Assertions {
             JsonNode count = settings.path(rule.path("entries").asText());
             return value.isNull() || !count.isIntegralNumber() || value.size() == count.asLong() ? Optional.empty()
                     : Optional.of(value.size() + " " + key + ", but " + rule.path("entries").asText() + " = " + count + ", and mlx_lm's " + name + " needs one of each layer");
+        }
+        if (rule.has("at_least")) {
+            JsonNode count = settings.path(rule.path("at_least").asText());
+            boolean unsaid = value.isNull() && family.isNullByDefault(key);
+            return unsaid || !count.isIntegralNumber() || value.isArray() && value.size() >= count.asLong() ? Optional.empty()
+                    : Optional.of((value.isArray() ? value.size() + " " + key : said) + ", but " + rule.path("at_least").asText() + " = " + count + ", and mlx_lm's " + name + " looks one up for each layer");
         }
         List<JsonNode> factors = rule.path("product").valueStream().map(f -> settings.path(f.asText())).toList();
         double product = factors.stream().mapToDouble(JsonNode::asDouble).reduce(1, (a, b) -> a * b);

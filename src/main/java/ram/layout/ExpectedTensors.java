@@ -63,13 +63,15 @@ public final class ExpectedTensors {
             return List.of();
         }
         ExpectedTensors expected = new ExpectedTensors(family.get(), family.get().scope(config.json()), shapes);
-        RopeScaling.problem(family.get(), expected.scope, expected.scope).ifPresent(p -> expected.problems.add("config.json " + p + "; mlx_lm would not load the folder"));
+        RopeScaling.problem(family.get(), expected.scope, expected.scope).map(p -> p + "; mlx_lm would not load the folder").or(() -> RopeScaling.problemAtFirstToken(family.get(), expected.scope))
+                .ifPresent(p -> expected.problems.add("config.json " + p));
         expected.problems.addAll(Assertions.problems(family.get(), expected.settings));
         expected.checkLayerTypes();
         expected.checkHead();
         expected.checkFeedForward();
         expected.checkParts();
         expected.checkExperts();
+        expected.checkShapes();
         expected.checkBiases();
         if (isPlain(family.get())) {
             expected.checkAll();
@@ -209,6 +211,21 @@ public final class ExpectedTensors {
             Pattern stack = Pattern.compile(Pattern.quote(to.group(1)) + "\\w+\\.weight$");
             shapes.entrySet().stream().filter(e -> e.getValue().rank() == 3 && e.getValue().dim(0) != count.asLong() && stack.matcher(e.getKey()).find()).limit(MOST)
                     .forEach(e -> problems.add("tensor '" + e.getKey() + "' has " + e.getValue().dim(0) + " experts, but config.json has " + step.path("count").asText() + " = " + count
+                            + "; mlx_lm would refuse it"));
+        }
+    }
+
+    /// That what config.json says of some tensors' sizes is so; one of each kind is told.
+    private void checkShapes() {
+        for (Map.Entry<String, JsonNode> e : family.rules().path("shapes").properties()) {
+            List<String> keys = Family.texts(e.getValue()).toList();
+            if (!keys.stream().allMatch(k -> isSize(settings.path(k)))) {
+                continue;
+            }
+            Shape wanted = Shape.of(keys.stream().mapToLong(k -> settings.path(k).asLong()).toArray());
+            Pattern name = Family.Paths.pattern(e.getKey());
+            shapes.entrySet().stream().filter(s -> name.matcher(s.getKey()).matches() && !s.getValue().equals(wanted)).findFirst()
+                    .ifPresent(s -> problems.add("tensor '" + s.getKey() + "' has the shape " + s.getValue() + ", but by " + String.join(" and ", keys) + " of config.json it would have " + wanted
                             + "; mlx_lm would refuse it"));
         }
     }

@@ -133,6 +133,11 @@ record Family(String name, JsonNode rules) {
         return all;
     }
 
+    /// Whether the class has something of its own for a key that is left out or null.
+    boolean isNullByDefault(String key) {
+        return Stream.of("", TEXT).anyMatch(part -> rules.path(part + "defaults").path(key).isNull());
+    }
+
     /// The keys of config.json that the class reads.
     Stream<String> settings() {
         return Stream.of("", TEXT).flatMap(this::settings);

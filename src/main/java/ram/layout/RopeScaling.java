@@ -87,6 +87,15 @@ final class RopeScaling {
         return wrong(rule, scaling, family.name()).map(why -> "has " + key + why + "; correct it" + (without.isEmpty() ? "" : ", or " + without + ", which leaves the model the context length it was first trained with"));
     }
 
+    /// @param scope the part of config.json that the class reads, which the class can be made with
+    /// @return what the class would stop at once it computes, to be read after the name of the file
+    static Optional<String> problemAtFirstToken(Family family, JsonNode scope) {
+        JsonNode rule = Holder.RULES.path(family.ropeRule(scope));
+        String read = rule.path("key").asText(KEY);
+        return Family.texts(rule.path("first_token")).filter(key -> !scope.path(read).path(key).isNumber()).findFirst()
+                .map(key -> "has no " + key + " in its " + read + " that is a number, and mlx_lm's " + family.name() + " computes with it; it would stop at the first token, add the one that the model was trained with");
+    }
+
     private static Optional<String> wrong(JsonNode rule, JsonNode scaling, String name) {
         if (!scaling.isObject()) {
             return Optional.of(" that is no object, which mlx_lm's " + name + " cannot read");

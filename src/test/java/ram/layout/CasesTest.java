@@ -292,7 +292,7 @@ public class CasesTest {
     }
 
     public static void writeModel(JsonNode c, Path folder) throws Exception {
-        Files.writeString(folder.resolve("config.json"), c.path("config").toString());
+        Files.writeString(folder.resolve("config.json"), runnable(c.path("config")).toString());
         SafetensorsFile file = new SafetensorsFile();
         MessageDigest digest = MessageDigest.getInstance("SHA-256");
         Map<String, JsonNode> inputs = new HashMap<>();
@@ -306,6 +306,17 @@ public class CasesTest {
         }
         assertEquals(c.path("inputs_sha256").asText(), HexFormat.of().formatHex(digest.digest()), "the rule gives the inputs that mlx_lm had");
         file.write(folder.resolve("model.safetensors"));
+    }
+
+    /// mlx_lm has loaded the cases and not run them, so what a class reads at its first token alone is not in all of them.
+    private static JsonNode runnable(JsonNode config) {
+        JsonNode out = config.deepCopy();
+        for (JsonNode scope : List.of(out, out.path("text_config"))) {
+            if (scope.path("model_type").asText().equals("ministral3")) {
+                ((ObjectNode) scope.path("rope_parameters")).put("llama_4_scaling_beta", 0.1);
+            }
+        }
+        return out;
     }
 
     private static long w(long h, long i) {

@@ -29,7 +29,7 @@ class FamiliesJsonTest {
     private static final ObjectMapper STRICT = new ObjectMapper().enable(JsonParser.Feature.STRICT_DUPLICATE_DETECTION);
     private static final Set<String> LISTS = Set.of("types", "modules", "embeddings", "dense", "raw", "parameters", "keep_dtype", "required", "text_required", "always", "either");
     private static final Set<String> NEEDED = Set.of("types", "steps", "head", "modules", "embeddings", "raw", "parameters");
-    private static final Set<String> OTHERS = Set.of("config_from", "flags", "steps", "head", "presets", "kinds", "biases", "defaults", "text_defaults", "unsaid", "rope_scaling", "layer_types", "asserts", "absent", "together");
+    private static final Set<String> OTHERS = Set.of("config_from", "flags", "steps", "head", "presets", "kinds", "biases", "defaults", "text_defaults", "unsaid", "rope_scaling", "layer_types", "asserts", "shapes", "absent", "together");
     private static final Pattern GROUP = Pattern.compile("\\$(\\d)");
 
     static Stream<Family> families() throws IOException {
@@ -66,7 +66,10 @@ class FamiliesJsonTest {
         JsonNode types = family.rules().path("layer_types");
         assertTrue(types.isMissingNode() || minus(keys(types), Set.of("key", "known")).equals(Set.of("needed", "one_each")) && Stream.of("needed", "known").allMatch(k -> !types.has(k) || isTexts(types.path(k))) && types.path("one_each").isBoolean(), types::toString);
         family.rules().path("asserts").forEach(a -> assertTrue(a.size() == 2 && family.settings().anyMatch(a.path("config").asText()::equals)
-                && (a.has("is") || a.path("text").isTextual() || a.path("entries").isTextual() || a.path("or").isTextual() || isTexts(a.path("product")) || isTexts(a.path("holds"))), a::toString));
+                && (a.has("is") || a.path("text").isTextual() || a.path("entries").isTextual() || a.path("at_least").isTextual() || a.path("or").isTextual() || isTexts(a.path("product")) || isTexts(a.path("holds"))), a::toString));
+        Set<String> named = Set.copyOf(Stream.of("modules", "parameters", "raw").flatMap(l -> texts(family.rules().path(l)).stream()).map(n -> n.replaceFirst("\\.weight$", "")).toList());
+        family.rules().path("shapes").properties().forEach(s -> assertTrue(named.contains(s.getKey().replaceFirst("\\.weight$", "")) && isTexts(s.getValue())
+                && s.getValue().valueStream().allMatch(k -> family.settings().anyMatch(k.asText()::equals)), s::toString));
         assertDoesNotThrow(family::kinds);
         List<String> parts = Stream.concat(Stream.of("always", "either").map(family.rules()::path), family.rules().path("together").valueStream()).flatMap(JsonNode::valueStream)
                 .map(n -> n.asText().replace("{N}", "0")).toList();

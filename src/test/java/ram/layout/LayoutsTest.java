@@ -623,6 +623,11 @@ class LayoutsTest {
             ministral3  | {"rope_type":"dynamic","rope_theta":1000000.0,"factor":16.0} | has rope_parameters of the type 'dynamic', and mlx_lm's ministral3 knows only default
             ministral3  | null                                              | has no rope_parameters, without which mlx_lm's ministral3 cannot be made
             mistral3    | null                                              | has no rope_parameters, without which mlx_lm's mistral3 cannot be made
+            ministral3  | {"rope_type":"default","rope_theta":1000000.0,"original_max_position_embeddings":16384} | has no llama_4_scaling_beta in its rope_parameters that is a number, and mlx_lm's ministral3 computes with it; it would stop at the first token
+            ministral3  | {"rope_type":"default","rope_theta":1000000.0,"original_max_position_embeddings":16384,"llama_4_scaling_beta":null} | has no llama_4_scaling_beta in its rope_parameters that is a number
+            ministral3  | {"rope_type":"default","rope_theta":1000000.0,"llama_4_scaling_beta":0.1} | has no original_max_position_embeddings in its rope_parameters that is a number
+            mistral3    | {"rope_type":"default","rope_theta":1000000.0,"original_max_position_embeddings":16384} | has no llama_4_scaling_beta in its rope_parameters that is a number, and mlx_lm's mistral3 computes with it
+            ministral3  | {"rope_type":"default","rope_theta":1000000.0,"original_max_position_embeddings":16384,"llama_4_scaling_beta":0} |
             glm_moe_dsa | {"rope_theta":1000000.0,"rope_type":"default"}    |
             glm_moe_dsa | {"rope_type":"default"}                           | has rope_parameters of the type 'default' without rope_theta
             glm_moe_dsa | null                                              | has no rope_parameters
@@ -725,6 +730,20 @@ class LayoutsTest {
             smollm3       | "no_rope_layers":[1,0]                  | 2 no_rope_layers, but num_hidden_layers = 1, and mlx_lm's smollm3 needs one of each layer
             smollm3       | "no_rope_layers":[1]                    |
             smollm3       | "no_rope_layers":null                   |
+            llama4_text   | "no_rope_layers":[]                     | 0 no_rope_layers, but num_hidden_layers = 1, and mlx_lm's llama4_text looks one up for each layer
+            llama4_text   | "no_rope_layers":null                   | no_rope_layers = null, but num_hidden_layers = 1
+            llama4_text   | "no_rope_layers":[1]                    |
+            llama4_text   | "no_rope_layers":[1,0]                  |
+            gemma4_text   | "layer_types":[],"num_hidden_layers":1  | 0 layer_types, but num_hidden_layers = 1, and mlx_lm's gemma4_text looks one up for each layer
+            gemma4_text   | "layer_types":null                      |
+            gemma4_text   | "num_hidden_layers":2                   |
+            gemma4_text   | "layer_types":["sliding_attention","full_attention"],"num_hidden_layers":2 |
+            gemma4        | "layer_types":["full_attention"],"num_hidden_layers":2 | 1 layer_types, but num_hidden_layers = 2, and mlx_lm's gemma4 looks one up for each layer
+            gemma4        | "layer_types":["full_attention"],"num_hidden_layers":1 |
+            mimo_v2_flash | "moe_layer_freq":[]                     | 0 moe_layer_freq, but num_hidden_layers = 1, and mlx_lm's mimo_v2_flash looks one up for each layer
+            mimo_v2_flash | "moe_layer_freq":1                      | moe_layer_freq = 1, but num_hidden_layers = 1
+            mimo_v2_flash | "moe_layer_freq":[1,1]                  |
+            mimo_v2_flash | "num_hidden_layers":3,"hybrid_layer_pattern":[0,1] | 2 hybrid_layer_pattern, but num_hidden_layers = 3
             nemotron-nas  | "block_configs":[]                      | 0 block_configs, but num_hidden_layers = 1, and mlx_lm's nemotron-nas needs one of each layer
             nemotron-nas  | "block_configs":[{}]                    |
             nemotron-nas  | "mlp_bias":false                        | 0 block_configs
@@ -777,6 +796,9 @@ class LayoutsTest {
             lfm2          | norm_eps           | []      | lfm2
             starcoder2    | norm_epsilon       | null    | starcoder2
             mimo_v2_flash | layernorm_epsilon  | null    | mimo_v2_flash
+            falcon_mamba  | mixer_rms_eps      | "x"     | mamba
+            falcon_mamba  | mixer_rms_eps      | null    | mamba
+            falcon_mamba  | mixer_rms_eps      | 1e-6    |
             """)
     void epsilonsAreNumbers(String type, String key, String value, String name) throws IOException {
         String setting = "\"" + key + "\":" + value;
