@@ -55,6 +55,9 @@ final class GateCommand implements Callable<Integer> {
     @Option(names = "--baseline", paramLabel = "MANIFEST", description = "An earlier manifest or output folder: size, predicted damage and, if it was evaluated, measured divergence must not be worse (the last two by no more than a thousandth).")
     Path baseline;
 
+    @Option(names = "--tolerance", paramLabel = "SHARE", description = "How much worse than the baseline each of these may be, such as 1%% or 0.01.")
+    String tolerance;
+
     @Option(names = "--json", description = "Print one JSON document.")
     boolean json;
 
@@ -76,8 +79,8 @@ final class GateCommand implements Callable<Integer> {
             throw new UsageException("--max-kl must be a number of nats, 0 or more, not " + maxKl);
         }
         Gate.Limits limits = new Gate.Limits(maxKl == null ? OptionalDouble.empty() : OptionalDouble.of(maxKl),
-                maxIncrease == null ? OptionalDouble.empty() : OptionalDouble.of(share(maxIncrease)),
-                minBits == null ? OptionalLong.empty() : OptionalLong.of(minBits), maxSize == null ? OptionalLong.empty() : OptionalLong.of(maxSize.bytes()));
+                maxIncrease == null ? OptionalDouble.empty() : OptionalDouble.of(share("--max-ppl-increase", maxIncrease)),
+                minBits == null ? OptionalLong.empty() : OptionalLong.of(minBits), maxSize == null ? OptionalLong.empty() : OptionalLong.of(maxSize.bytes()), tolerated());
         Optional<Manifest> manifest = Optional.empty();
         Optional<JsonNode> evaluation;
         Path given = Documents.manifest(file);
@@ -142,7 +145,21 @@ final class GateCommand implements Callable<Integer> {
         }
     }
 
-    private static double share(String text) {
+    private OptionalDouble tolerated() {
+        if (tolerance == null) {
+            return OptionalDouble.empty();
+        }
+        if (baseline == null) {
+            GlobalOptions.noteWithoutEffect(spec, "--tolerance is about what --baseline names, and changes nothing without it");
+        }
+        double share = share("--tolerance", tolerance);
+        if (share < 0 || share > 1) {
+            throw new UsageException("--tolerance must be from 0 to 100 %, such as 1% or 0.01, not " + tolerance);
+        }
+        return OptionalDouble.of(share);
+    }
+
+    private static double share(String option, String text) {
         try {
             String t = text.strip();
             double v = t.endsWith("%") ? Double.parseDouble(t.substring(0, t.length() - 1)) / 100 : Double.parseDouble(t);
@@ -152,7 +169,7 @@ final class GateCommand implements Callable<Integer> {
         } catch (NumberFormatException _) {
             // Said below.
         }
-        throw new UsageException("--max-ppl-increase: '" + text + "' is not a share; write 2% or 0.02");
+        throw new UsageException(option + ": '" + text + "' is not a share; write 2% or 0.02");
     }
 
     /// With a replacement character for each that XML 1.0 cannot hold, not even escaped.

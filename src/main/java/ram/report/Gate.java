@@ -22,6 +22,8 @@ import ram.plan.Manifest.SourceTensor;
 public final class Gate {
     /// The `schema` of an outcome.
     public static final String SCHEMA = "ram.gate/1";
+    /// What figures other than sizes may grow by where nothing is said of it.
+    private static final double ROUNDING = 0.001;
 
     /// What is demanded; each empty where it is not.
     ///
@@ -29,7 +31,8 @@ public final class Gate {
     /// @param maxPerplexityIncrease most relative increase of the perplexity, of the mean and of the median of the sequences, 0.02 for 2 %
     /// @param minBits fewest bits of any quantized module
     /// @param maxSize most bytes of all files
-    public record Limits(OptionalDouble maxKl, OptionalDouble maxPerplexityIncrease, OptionalLong minBits, OptionalLong maxSize) {
+    /// @param tolerance how much worse than a baseline's each figure may be, as a share of it; where it is not said, sizes by nothing and the others by no more than rounding
+    public record Limits(OptionalDouble maxKl, OptionalDouble maxPerplexityIncrease, OptionalLong minBits, OptionalLong maxSize, OptionalDouble tolerance) {
         boolean isEmpty() {
             return maxKl.isEmpty() && maxPerplexityIncrease.isEmpty() && minBits.isEmpty() && maxSize.isEmpty();
         }
@@ -39,7 +42,7 @@ public final class Gate {
     ///
     /// @param model which of an evaluation's models it is about, empty when it is about a plan
     /// @param value what was found: nats, bytes, bits, or a share of the reference's perplexity; not a number where none was
-    /// @param limit what was demanded, in the same unit
+    /// @param limit what was demanded, in the same unit; of a baseline what it had, and the tolerance that was said
     /// @param sentence both in words
     public record Check(String name, String model, boolean holds, double value, double limit, String sentence) {
     }
@@ -62,7 +65,7 @@ public final class Gate {
             long size = require(manifest, "--max-size").sizes().files();
             checks.add(new Check("max-size", "", size <= most, size, most, "size is " + ByteSize.exact(size) + ", at most " + ByteSize.exact(most) + " is allowed"));
         });
-        baseline.ifPresent(b -> checks.addAll(regressions(require(manifest, "--baseline"), b)));
+        baseline.ifPresent(b -> checks.addAll(regressions(require(manifest, "--baseline"), b, limits.tolerance())));
         return List.copyOf(checks);
     }
 
@@ -164,33 +167,43 @@ public final class Gate {
                 : below.size() + (below.size() == 1 ? " module has" : " modules have") + " fewer than " + fewest + " bits, the first of them " + below.getFirst().path() + " with " + below.getFirst().format().bits());
     }
 
-    /// Grows by no more than rounding: sizes exactly, figures to a thousandth.
-    private static List<Check> regressions(Manifest now, Manifest before) {
+    private static List<Check> regressions(Manifest now, Manifest before, OptionalDouble tolerance) {
         if (!ManifestDiff.isSameModel(before, now)) {
             throw new UsageException("--baseline is a manifest of another model: its modules differ in name, number or shape; give an earlier one of this model");
         }
         List<Check> checks = new ArrayList<>();
-        checks.add(new Check("baseline-size", "", now.sizes().files() <= before.sizes().files(), now.sizes().files(), before.sizes().files(),
-                "size is " + ByteSize.exact(now.sizes().files()) + ", was " + ByteSize.exact(before.sizes().files())));
-        checks.add(regression("predicted damage", predicted(now), predicted(before)));
+        long size = now.sizes().files();
+        long most = (long) Math.floor(allowed(before.sizes().files(), tolerance));
+        checks.add(new Check("baseline-size", "", size <= most, size, most, "size is " + ByteSize.exact(size) + ", was " + ByteSize.exact(before.sizes().files()) + said(tolerance)));
+        checks.add(regression("predicted damage", predicted(now), predicted(before), tolerance));
         OptionalDouble was = before.measured("divergence/mean_kl");
         if (was.isPresent()) {
-            checks.add(measuredRegression(now, before, was.getAsDouble()));
+            checks.add(measuredRegression(now, before, was.getAsDouble(), tolerance));
         }
         return checks;
     }
 
+    private static double allowed(double before, OptionalDouble tolerance) {
+        return before * (1 + tolerance.orElse(0));
+    }
+
+    private static String said(OptionalDouble tolerance) {
+        return tolerance.isEmpty() ? "" : String.format(Locale.ROOT, ", at most %+.4g %% is allowed", 100 * tolerance.getAsDouble());
+    }
+
     /// What was measured of the baseline has to be measured again, on the same tokens.
-    private static Check measuredRegression(Manifest now, Manifest before, double was) {
+    private static Check measuredRegression(Manifest now, Manifest before, double was, OptionalDouble tolerance) {
         String what = "measured mean KL divergence";
         OptionalDouble is = now.measured("divergence/mean_kl");
         String missing = is.isEmpty() ? "was not measured" : ManifestDiff.tokens(now).equals(ManifestDiff.tokens(before)) ? "" : "was measured on other tokens";
-        return missing.isEmpty() ? regression(what, is.getAsDouble(), was)
-                : new Check("baseline-" + what.replace(' ', '-'), "", false, Double.NaN, was, String.format(Locale.ROOT, "the %s %s, was %.6g; evaluate both on the same text", what, missing, was));
+        return missing.isEmpty() ? regression(what, is.getAsDouble(), was, tolerance)
+                : new Check("baseline-" + what.replace(' ', '-'), "", false, Double.NaN, allowed(was, tolerance), String.format(Locale.ROOT, "the %s %s, was %.6g; evaluate both on the same text", what, missing, was));
     }
 
-    private static Check regression(String what, double now, double before) {
-        return new Check("baseline-" + what.replace(' ', '-'), "", now <= before * 1.001, now, before, String.format(Locale.ROOT, "%s is %.6g, was %.6g", what, now, before));
+    private static Check regression(String what, double now, double before, OptionalDouble tolerance) {
+        double limit = allowed(before, tolerance);
+        return new Check("baseline-" + what.replace(' ', '-'), "", now <= limit * (tolerance.isEmpty() ? 1 + ROUNDING : 1), now, limit,
+                String.format(Locale.ROOT, "%s is %.6g, was %.6g", what, now, before) + said(tolerance));
     }
 
     /// Not a number when the document does not hold one, which no limit allows.

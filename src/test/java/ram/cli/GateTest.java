@@ -94,6 +94,46 @@ class GateTest {
         assertTrue(r.out().contains("FAILED  baseline-measured-mean-KL-divergence: the measured mean KL divergence was not measured, was 0."), r.out());
     }
 
+    /// A newer plan may be worse by a share of each figure. The limits are computed here from the two manifests.
+    @Test
+    void aToleranceIsAShareOfTheBaseline(@TempDir Path own) throws IOException {
+        Path profile = Cli.analyzed(own);
+        Path larger = own.resolve("larger.json");
+        Path smaller = own.resolve("smaller.json");
+        assertEquals(0, Cli.run("plan", profile, "--budget", "1MB", "-o", larger).exitCode());
+        assertEquals(0, Cli.run("plan", profile, "--budget", "980kB", "-o", smaller).exitCode());
+        ObjectMapper json = new ObjectMapper();
+        double more = json.readTree(larger.toFile()).at("/sizes/file_bytes").asDouble() / json.readTree(smaller.toFile()).at("/sizes/file_bytes").asDouble() - 1;
+        double worse = damage(smaller) / damage(larger) - 1;
+        assertTrue(more > 0.001 && worse > 0.002, more + " " + worse);
+        for (double share : new double[] {0, more * 0.99, more * 1.01}) {
+            Cli.Result r = Cli.run("gate", larger, "--baseline", smaller, "--tolerance", share, "--json");
+            assertEquals(share > more ? 0 : 3, r.exitCode(), r.out());
+            assertEquals(Math.floor(json.readTree(smaller.toFile()).at("/sizes/file_bytes").asLong() * (1 + share)), json.readTree(r.out()).at("/checks/0/limit").asDouble());
+        }
+        assertEquals(3, Cli.run("gate", smaller, "--baseline", larger).exitCode());
+        assertEquals(3, Cli.run("gate", smaller, "--baseline", larger, "--tolerance", 99 * worse + "%").exitCode());
+        Cli.Result r = Cli.run("gate", smaller, "--baseline", larger, "--tolerance", 101 * worse + "%");
+        assertEquals(0, r.exitCode(), r.out());
+        assertTrue(r.out().lines().allMatch(l -> l.endsWith(" % is allowed")), r.out());
+        assertEquals(0, Cli.run("gate", larger, "--baseline", larger, "--tolerance", 0).exitCode());
+    }
+
+    private static double damage(Path manifest) throws IOException {
+        return new ObjectMapper().readTree(manifest.toFile()).path("modules").valueStream().mapToDouble(m -> m.path("damage").asDouble()).sum();
+    }
+
+    @Test
+    void aToleranceThatIsNone() {
+        for (String share : List.of("5", "-1%", "101%")) {
+            assertEquals("ram: --tolerance must be from 0 to 100 %, such as 1% or 0.01, not " + share, Cli.run("gate", manifest, "--baseline", manifest, "--tolerance=" + share).sentence());
+        }
+        assertEquals("ram: --tolerance: 'much' is not a share; write 2% or 0.02", Cli.run("gate", manifest, "--baseline", manifest, "--tolerance", "much").sentence());
+        Cli.Result r = Cli.run("gate", manifest, "--max-size", "1MB", "--tolerance", "1%");
+        assertEquals(0, r.exitCode());
+        assertEquals("ram: --tolerance is about what --baseline names, and changes nothing without it", r.sentence());
+    }
+
     @Test
     void aBaselineThatDoesNotCompare() throws IOException {
         ObjectMapper json = new ObjectMapper();
