@@ -20,7 +20,6 @@ import ram.plan.ByteSize;
 import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.plan.PlanRequest;
-import ram.plan.Planner;
 import ram.plan.Policy;
 import ram.plan.SizeBounds;
 import ram.profile.Profile;
@@ -62,7 +61,7 @@ final class PlanCommand implements Callable<Integer> {
             OutputFiles.refuseExisting(output, force, profile);
         }
         Profile read = ProfileJson.read(profile);
-        Manifest manifest = plan.noted(Planner.plan(read, plan.resolve(request, read)));
+        Manifest manifest = plan.plan(0, request, read);
         if (json) {
             Documents.print(spec, ManifestJson.write(manifest));
         } else {
@@ -79,7 +78,7 @@ final class PlanCommand implements Callable<Integer> {
 
     private int printBounds() {
         PlanRequest request = plan.anyRequest(spec);
-        if (output != null || plan.target != null || plan.maxDivergence != null || request.policy() != Policy.BUDGET) {
+        if (output != null || !plan.targets.isEmpty() || plan.maxDivergence != null || request.policy() != Policy.BUDGET) {
             GlobalOptions.noteWithoutEffect(spec, "without a profile --dry-run tells what sizes are possible; --policy, --max-kl, --target and -o change nothing about that");
         }
         try (Model model = Model.open(profile)) {

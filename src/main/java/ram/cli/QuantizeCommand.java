@@ -31,7 +31,7 @@ import ram.plan.PlanRequest;
 import ram.plan.SizeBounds;
 
 @Command(name = "quantize", sortOptions = false,
-        description = "Analyses a model, plans for a budget, writes an MLX folder, verifies it, and only then gives it its name. For several budgets OUT holds one folder each and family.json.")
+        description = "Analyses a model, plans for a budget, writes an MLX folder, verifies it, and only then gives it its name. For several budgets or targets OUT holds one folder each and family.json.")
 final class QuantizeCommand implements Callable<Integer>, Resumable {
     @Parameters(paramLabel = "MODEL", description = "Folder with config.json and *.safetensors.")
     Path model;

@@ -30,7 +30,6 @@ import ram.plan.Manifest;
 import ram.plan.ManifestJson;
 import ram.plan.OutputSize;
 import ram.plan.PlanRequest;
-import ram.plan.Planner;
 import ram.profile.Profile;
 import ram.profile.ProfileJson;
 import ram.profile.Profiles;
@@ -158,8 +157,8 @@ record QuantizeRun(Path model, Path profile, Target target, PlanOptions plan, An
 
     private List<Manifest> planned(Source source, List<PlanRequest> requests) {
         Profile measured = source.measured();
-        List<Manifest> manifests = requests.stream()
-                .map(r -> plan.noted(Planner.plan(measured, plan.resolve(r, measured))).withQuantizer(quantizer(source), measured.quantizer())).toList();
+        List<Manifest> manifests = IntStream.range(0, requests.size())
+                .mapToObj(i -> plan.plan(i, requests.get(i), measured).withQuantizer(quantizer(source), measured.quantizer())).toList();
         refine.require(quantizer(source));
         if (refine.wanted() && !global.quiet) {
             spec.commandLine().getErr().println(refine.describe(cost(source, manifests.getFirst())));
@@ -171,7 +170,7 @@ record QuantizeRun(Path model, Path profile, Target target, PlanOptions plan, An
         return refine.cost(source.model(), model, planned.formats(), source.types());
     }
 
-    /// Makes one output, or several in folders with the names of their budgets.
+    /// Makes one output, or several in folders with the names of their budgets or targets.
     private List<Manifest> refineAndWrite(Source source, List<Manifest> planned, StagedFolder staged) {
         List<ShardPlan> shards = planned.stream().map(p -> OutputSize.of(source.measured(), p.formats())).toList();
         long total = shards.stream().mapToLong(ShardPlan::totalBytes).reduce(0, Math::addExact);
@@ -184,7 +183,7 @@ record QuantizeRun(Path model, Path profile, Target target, PlanOptions plan, An
         try {
             List<Output> outputs = new ArrayList<>();
             for (int i = 0; i < planned.size(); i++) {
-                Path folder = planned.size() == 1 ? staged.path() : staged.path().resolve(plan.budgets.get(i).text());
+                Path folder = planned.size() == 1 ? staged.path() : staged.path().resolve(plan.folder(i));
                 Manifest manifest = planned.get(i);
                 if (refine.wanted()) {
                     RefineStore store = new RefineStore(staged.beside("refine-" + i), refine.fingerprint(inputs, manifest, source.types()));

@@ -10,16 +10,18 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import ram.Schemas;
 
-/// Several budgets in one pass.
+/// Several budgets or targets in one pass.
 class FamilyTest {
     @TempDir
     static Path shared;
@@ -93,6 +95,49 @@ class FamilyTest {
         Cli.Result r = Cli.run("quantize", Cli.TINY, "--budget", "1MB", "--budget", again, "-o", folder.resolve("out"));
         assertEquals(2, r.exitCode());
         assertTrue(r.err().startsWith("ram: --budget: 1MB and " + again + " are the same; give each budget once"), r.err());
+    }
+
+    @Test
+    void targetsAreFoldersToo() throws IOException {
+        Path out = folder.resolve("out");
+        Cli.Result r = Cli.run("quantize", Cli.TINY, "--profile", profile, "--target", "knee", "--target", "48gb  mac", "--target", "Phone", "-o", out, "--no-progress");
+        assertEquals(0, r.exitCode(), r.err());
+        try (Stream<Path> files = Files.list(out)) {
+            assertEquals(List.of("48GB-mac", "family.json", "knee", "phone"), files.map(f -> f.getFileName().toString()).sorted().toList());
+        }
+        for (String target : List.of("knee", "48GB-mac", "phone")) {
+            Path single = folder.resolve("single-" + target);
+            assertEquals(0, Cli.run("quantize", Cli.TINY, "--target", target.replace('-', ' '), "--profile", profile, "-o", single, "--quiet").exitCode());
+            assertSameFolder(single, out.resolve(target));
+        }
+        JsonNode family = new ObjectMapper().readTree(out.resolve("family.json").toFile());
+        assertEquals(List.of(), Schemas.errors(Schemas.schema("family"), family));
+        assertEquals(List.of("knee", "48GB-mac", "phone"), family.path("members").valueStream().map(m -> m.path("folder").asText()).toList());
+        assertEquals(3L << 30, family.at("/members/2/budget_bytes").asLong());
+        assertTrue(r.out().contains("\nphone ") && r.out().contains(" same plan as 48GB-mac\n"), r.out());
+        assertEquals(0, Cli.run("quantize", Cli.TINY, "--profile", profile, "--target", "knee", "--target", "phone", "-o", out, "--force", "--quiet").exitCode(), "its own output is replaced");
+    }
+
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', textBlock = """
+            --target knee --target Knee                    | --target: knee and Knee are the same; give each target once
+            --target laptop --target 16GB                  | --target: laptop and 16GB are the same; give each target once
+            --target knee --target toaster                 | --target: there is no target 'toaster'; choose from knee
+            --target knee --target phone --budget 1MB      | --budget and --target exclude each other; give one of them
+            --budget 1MB --budget 2MB --target knee        | --budget and --target exclude each other; give one of them
+            --target knee --target phone --max-kl 0.1      | --max-kl and --target exclude each other; give one of them
+            """)
+    void targetsThatDoNotGoTogether(String options, String sentence) {
+        List<Object> args = new ArrayList<>(List.of("quantize", Cli.TINY, "--profile", profile, "-o", folder.resolve("out")));
+        args.addAll(List.of(options.split(" +")));
+        Cli.Result r = Cli.run(args.toArray());
+        assertEquals(2, r.exitCode());
+        assertTrue(r.err().startsWith("ram: " + sentence), r.err());
+    }
+
+    @Test
+    void otherCommandsTakeOneTarget() {
+        assertTrue(Cli.run("plan", profile, "--target", "knee", "--target", "phone").err().startsWith("ram: option '--target' should be specified only once"));
     }
 
     @Test
