@@ -2,6 +2,7 @@ package ram.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
@@ -29,9 +30,12 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import ram.Folders;
+import ram.InputException;
 import ram.Jvm;
 import ram.SyntheticModel;
 import ram.layout.Model;
+import ram.profile.AnalysisOptions;
+import ram.profile.Profiles;
 import ram.verify.Verifier;
 
 /// What a process meets that is short of something, or whose files change under its hands. Limits are real ones, set by the shell that starts it.
@@ -217,6 +221,20 @@ class FaultsTest {
                 }
             }).problems().getLast();
             assertTrue(problem.startsWith(shard + ": tensor '") && problem.contains("truncated"), problem);
+        }
+    }
+
+    /// Stacked from tensors of their own, after the first matrix was measured.
+    @ParameterizedTest
+    @ValueSource(ints = {1, 2})
+    void expertsOfASourceThatIsCutWhileItIsAnalysed(int threads) throws IOException {
+        Path experts = folder.resolve("experts");
+        Folders.delete(experts);
+        SyntheticModel.writeExperts(6, experts);
+        Path shard = experts.resolve("model.safetensors");
+        try (Model source = Model.open(experts)) {
+            InputException e = assertThrows(InputException.class, () -> Profiles.analyze(source, AnalysisOptions.defaults(threads), "test", _ -> truncate(shard, 50_000)));
+            assertTrue(e.getMessage().startsWith(shard + ": tensor 'model.") && e.getMessage().contains("truncated"), e.getMessage());
         }
     }
 
