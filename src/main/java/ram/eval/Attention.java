@@ -26,12 +26,12 @@ final class Attention {
 
     /// @param q `tokens · heads · headDim` values, rotated
     /// @param k `tokens · kvHeads · headDim` values, rotated
-    /// @param v as `k`, not rotated
+    /// @param v `tokens · kvHeads · valueDim` values, not rotated
     /// @param lengths of the sequences, which follow one another
     /// @param window how many positions a token sees, itself included; 0 for all
-    /// @return as `q`
+    /// @return `tokens · heads · valueDim` values
     float[] apply(float[] q, float[] k, float[] v, List<Integer> lengths, int window) {
-        float[] out = new float[q.length];
+        float[] out = new float[q.length / shape.headDim() * shape.valueDim()];
         workers.forEach(tasks(lengths), t -> {
             head(t, q, k, v, window, out);
             return t;
@@ -51,13 +51,17 @@ final class Attention {
     private void head(Task task, float[] q, float[] k, float[] v, int window, float[] out) {
         int d = shape.headDim();
         int qStride = shape.heads() * d;
-        int kvStride = shape.kvHeads() * d;
+        int kStride = shape.kvHeads() * d;
+        int valueDim = shape.valueDim();
+        int vStride = shape.kvHeads() * valueDim;
+        int outStride = shape.heads() * valueDim;
         int length = task.length();
-        int kvFrom = task.firstToken() * kvStride + task.kvHead() * d;
-        float[] turned = new float[d * length];
+        int kFrom = task.firstToken() * kStride + task.kvHead() * d;
+        int vFrom = task.firstToken() * vStride + task.kvHead() * valueDim;
+        float[] turned = new float[valueDim * length];
         for (int p = 0; p < length; p++) {
-            for (int i = 0; i < d; i++) {
-                turned[i * length + p] = v[kvFrom + p * kvStride + i];
+            for (int i = 0; i < valueDim; i++) {
+                turned[i * length + p] = v[vFrom + p * vStride + i];
             }
         }
         int group = shape.heads() / shape.kvHeads();
@@ -69,12 +73,12 @@ final class Attention {
                 int seen = from + rows - low;
                 int at = (task.firstToken() + from) * qStride + h * d;
                 Arrays.fill(scores, 0, rows * seen, 0);
-                Kernels.multiplyAdd(rows, seen, d, q, at, qStride, k, kvFrom + low * kvStride, kvStride, scores, 0, seen);
+                Kernels.multiplyAdd(rows, seen, d, q, at, qStride, k, kFrom + low * kStride, kStride, scores, 0, seen);
                 for (int r = 0; r < rows; r++) {
                     int begin = window == 0 ? 0 : Math.max(0, from + r - window + 1) - low;
                     softmax(scores, r * seen, seen, begin, from + r + 1 - low, shape.factors());
                 }
-                Kernels.multiplyAdd(rows, d, seen, scores, 0, seen, turned, low, length, out, at, qStride);
+                Kernels.multiplyAdd(rows, valueDim, seen, scores, 0, seen, turned, low, length, out, (task.firstToken() + from) * outStride + h * valueDim, outStride);
             }
         }
     }
@@ -103,6 +107,14 @@ final class Attention {
     /// @param heads per token
     /// @param table see [Rope#table]
     void rotate(float[] x, List<Integer> lengths, int heads, Rope rope, float[] table) {
+        rotate(x, lengths, heads, shape.headDim(), 0, rope, table);
+    }
+
+    /// The same where what turns is only part of a head.
+    ///
+    /// @param width values of a head
+    /// @param offset of the first one that turns
+    void rotate(float[] x, List<Integer> lengths, int heads, int width, int offset, Rope rope, float[] table) {
         List<Integer> starts = new ArrayList<>();
         int tokens = 0;
         for (int length : lengths) {
@@ -110,7 +122,7 @@ final class Attention {
             tokens += length;
         }
         workers.forEach(IntStream.range(0, starts.size()).boxed().toList(), s -> {
-            rotate(x, starts.get(s) * heads * shape.headDim(), lengths.get(s), heads, rope, table);
+            rotate(x, starts.get(s) * heads * width + offset, lengths.get(s), heads, width, rope, table);
             return s;
         }, _ -> { });
     }
@@ -130,14 +142,13 @@ final class Attention {
         }
     }
 
-    private void rotate(float[] x, int from, int length, int heads, Rope rope, float[] table) {
-        int d = shape.headDim();
+    private void rotate(float[] x, int from, int length, int heads, int width, Rope rope, float[] table) {
         int n = rope.frequencies().length;
         int step = rope.adjacent() ? 2 : 1;
         int apart = rope.adjacent() ? 1 : n;
         int at = from;
         for (int p = 0; p < length; p++) {
-            for (int h = 0; h < heads; h++, at += d) {
+            for (int h = 0; h < heads; h++, at += width) {
                 for (int i = 0; i < n; i++) {
                     float cos = table[p * 2 * n + i];
                     float sin = table[p * 2 * n + n + i];

@@ -160,7 +160,8 @@ final class FeedForward {
             ranks[e] = correction.length > 0 || some ? scores[e] + (correction.length > 0 ? correction[e] : 0) : outputs[e];
         }
         if (some) {
-            leaveOut(ranks, routing);
+            // no share is below 0, while a correction can make one so
+            leaveOut(ranks, routing, correction.length > 0 ? 0 : -1);
         }
         double[] share = new double[experts];
         Arrays.fill(share, -1);
@@ -183,17 +184,21 @@ final class FeedForward {
     }
 
     /// As in mlx_lm, the experts of groups that are not among the best rank with 0, which is below the others unless corrections are negative.
-    private static void leaveOut(double[] ranks, NetworkShape.Routing routing) {
+    ///
+    /// @param rank of those
+    private static void leaveOut(double[] ranks, NetworkShape.Routing routing, double rank) {
         int size = ranks.length / routing.groups();
         double[] sums = new double[routing.groups()];
         for (int g = 0; g < sums.length; g++) {
             double[] sorted = Arrays.copyOfRange(ranks, g * size, (g + 1) * size);
             Arrays.sort(sorted);
-            sums[g] = sorted[size - 1] + (size > 1 ? sorted[size - 2] : 0);
+            for (int i = 1; i <= Math.min(routing.ranking(), size); i++) {
+                sums[g] += sorted[size - i];
+            }
         }
         int[] worst = IntStream.range(0, sums.length).boxed().sorted(Comparator.comparingDouble(g -> sums[g])).mapToInt(Integer::intValue).toArray();
         for (int i = 0; i < routing.groups() - routing.best(); i++) {
-            Arrays.fill(ranks, worst[i] * size, (worst[i] + 1) * size, 0);
+            Arrays.fill(ranks, worst[i] * size, (worst[i] + 1) * size, rank);
         }
     }
 }

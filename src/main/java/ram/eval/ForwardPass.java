@@ -20,6 +20,7 @@ public final class ForwardPass {
     private final Workers workers;
     private final Linears linears;
     private final Attention attention;
+    private final Optional<LatentAttention> latent;
     private final FeedForward feedForward;
 
     /// @throws InputException for a family that cannot be run
@@ -32,6 +33,7 @@ public final class ForwardPass {
         this.workers = workers;
         this.linears = new Linears(weights, projection);
         this.attention = new Attention(shape, workers);
+        this.latent = shape.latent().map(l -> new LatentAttention(shape, l, linears, attention, this::normalize, workers));
         this.feedForward = new FeedForward(shape, linears, workers);
     }
 
@@ -42,7 +44,7 @@ public final class ForwardPass {
 
     /// Working memory per token while a layer computes, in bytes.
     long scratchBytesPerToken() {
-        long attentionFloats = 4L * shape.heads() * shape.headDim() + 2L * shape.kvHeads() * shape.headDim();
+        long attentionFloats = latent.map(LatentAttention::scratchFloatsPerToken).orElse(4L * shape.heads() * shape.headDim() + 2L * shape.kvHeads() * shape.headDim());
         long widest = 0;
         for (int l = 0; l < shape.layers(); l++) {
             widest = Math.max(widest, widest(l));
@@ -138,7 +140,12 @@ public final class ForwardPass {
     /// Paths of the modules that read what [#attentionInput] returns.
     public List<String> attentionReaders(int l) {
         String path = shape.attention(l);
-        return linears.fusedOr(path + ".qkv_proj", path + ".q_proj", path + ".k_proj", path + ".v_proj");
+        return latent.isPresent() ? latent.get().readers(path) : linears.fusedOr(path + ".qkv_proj", path + ".q_proj", path + ".k_proj", path + ".v_proj");
+    }
+
+    /// Paths of the modules between those and the output projection of the attention: where it is latent, those that make queries, keys and values of latent vectors.
+    public List<String> attentionInner(int l) {
+        return latent.map(a -> a.inner(shape.attention(l))).orElse(List.of());
     }
 
     /// Paths of the modules that read what [#feedForwardInput] returns, in a dense layer.
@@ -161,6 +168,9 @@ public final class ForwardPass {
     }
 
     private float[] attend(int l, float[] x, List<Integer> lengths, Map<Rope, float[]> tables) {
+        if (latent.isPresent()) {
+            return latent.get().apply(l, x, lengths, tables);
+        }
         String path = shape.attention(l);
         int qWidth = shape.heads() * shape.headDim();
         int kvWidth = shape.kvHeads() * shape.headDim();
@@ -198,7 +208,7 @@ public final class ForwardPass {
     ///
     /// @param mixed of [#attend]
     public float[] attentionOutput(int l, float[] mixed) {
-        float[] out = linears.apply(shape.attention(l) + ".o_proj", shape.hidden(), shape.heads() * shape.headDim(), mixed);
+        float[] out = linears.apply(shape.attention(l) + ".o_proj", shape.hidden(), shape.mixedWidth(), mixed);
         return scaled(normalized(out, l, shape.norms().attentionOutput()));
     }
 
@@ -317,6 +327,10 @@ public final class ForwardPass {
 
     /// Normalises each stretch of `width` values.
     private void normalize(float[] x, String path, int width) {
+        normalize(x, path, width, shape.norms().eps());
+    }
+
+    private void normalize(float[] x, String path, int width, float eps) {
         NetworkShape.Norms norms = shape.norms();
         float[] weight = linears.vector(path + ".weight", width);
         Optional<float[]> bias = linears.bias(path, width);
@@ -328,7 +342,7 @@ public final class ForwardPass {
                         x[i] -= mean;
                     }
                 }
-                float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + norms.eps()));
+                float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + eps));
                 for (int i = 0; i < width; i++) {
                     x[at + i] = x[at + i] * factor * (weight[i] + norms.offset());
                 }

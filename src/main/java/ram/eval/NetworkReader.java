@@ -91,11 +91,25 @@ final class NetworkReader {
         JsonNode scaling = json.path(rules.has("rope_in") ? rules.path("rope_in").asText() : "rope_scaling");
         JsonNode known = rules.path("rope_scaling");
         if (!known.isArray()) {
-            return known.asBoolean(true) || known.isTextual() ? scaling : MissingNode.getInstance();
+            return known.isTextual() ? readAs(known.asText(), scaling) : known.asBoolean(true) ? scaling : MissingNode.getInstance();
         }
         boolean read = known.valueStream().anyMatch(t -> t.asText().equals(scaling.path("type").asText()));
         // such a class reads the length of its training beside it
         return read ? ((ObjectNode) scaling).deepCopy().set(CONTEXT, json.path(CONTEXT)) : MissingNode.getInstance();
+    }
+
+    /// A scaling as a class sees it that takes every one for the same type.
+    private static JsonNode readAs(String type, JsonNode scaling) {
+        if (!scaling.isObject() || type.equals("alpha")) {
+            return scaling;
+        }
+        ObjectNode out = ((ObjectNode) scaling).deepCopy().put("type", type);
+        if (type.equals("longrope") && !out.has("long_factor")) {
+            out.put("long_factor", 1);
+        }
+        // only the class that knows all types reads this
+        out.remove("attention_factor");
+        return out;
     }
 
     NetworkShape read() {
@@ -103,14 +117,29 @@ final class NetworkReader {
         int hidden = number("hidden_size");
         int layers = number("num_hidden_layers");
         int heads = number("num_attention_heads");
-        int kvHeads = json.path("num_key_value_heads").asInt(heads);
+        Optional<NetworkShape.Latent> latent = latent();
+        int kvHeads = latent.isPresent() ? heads : json.path("num_key_value_heads").asInt(heads);
         int given = ModelClass.reads(file, "head_dim") ? json.path("head_dim").asInt() : 0;
-        int headDim = given == 0 ? hidden / heads : given;
-        if (kvHeads < 1 || heads % kvHeads != 0 || headDim < 2 || headDim % 2 != 0) {
+        int headDim = latent.map(NetworkShape.Latent::headDim).orElse(given == 0 ? hidden / heads : given);
+        if (kvHeads < 1 || heads % kvHeads != 0 || headDim < 2 || headDim % 2 != 0 && latent.isEmpty()) {
             throw refused("has " + heads + " heads, " + kvHeads + " key-value heads and a head_dim of " + headDim + ", which do not go together");
         }
-        return new NetworkShape(rules.path("prefix").asText(""), hidden, layers, vocabulary(), heads, kvHeads, headDim, positions(layers, headDim), norms(),
-                dense(), factors(headDim), mixture(layers));
+        return new NetworkShape(rules.path("prefix").asText(""), hidden, layers, vocabulary(), heads, kvHeads, headDim, positions(layers, latent.map(NetworkShape.Latent::turned).orElse(headDim)), norms(),
+                dense(), factors(headDim), mixture(layers), latent);
+    }
+
+    private Optional<NetworkShape.Latent> latent() {
+        JsonNode rule = rules.path("latent");
+        if (rule.isMissingNode()) {
+            return Optional.empty();
+        }
+        int queryRank = json.path("q_lora_rank").isNull() ? 0 : number("q_lora_rank");
+        int turned = number("qk_rope_head_dim");
+        int value = rule.has("value") ? (int) value(rule.path("value").asText()) : number("v_head_dim");
+        if (turned % 2 != 0 || value < 1) {
+            throw refused("has heads of which " + turned + " dimensions turn, and whose values have " + value + "; download it again");
+        }
+        return Optional.of(new NetworkShape.Latent(queryRank, number("kv_lora_rank"), number("qk_nope_head_dim"), turned, value, (float) value(rule.path("eps").asText())));
     }
 
     private void requireKnown() {
@@ -129,9 +158,18 @@ final class NetworkReader {
         if (!rules.has("rope_dims") && json.path("partial_rotary_factor").asDouble(1) != 1 && !ModelClass.reads(file, "partial_rotary_factor")) {
             throw refused("has a partial_rotary_factor, which mlx_lm's " + file.modelType() + " does not read: it turns all of a head; remove it if the model was trained so");
         }
+        rules.path("expected").propertyStream().filter(e -> !json.path(e.getKey()).isMissingNode() && e.getValue().valueStream().noneMatch(v -> same(v, json.path(e.getKey()))))
+                .findFirst().ifPresent(e -> {
+                    throw refused("asks for a " + e.getKey() + " of " + json.path(e.getKey()).asText() + ", but mlx_lm's " + file.modelType() + " computes as with "
+                            + e.getValue().valueStream().map(JsonNode::asText).collect(Collectors.joining(" or ")) + "; correct it if the model was trained so");
+                });
         if (json.path("clip_qkv").isNumber()) {
             throw refused("asks for clip_qkv, which the evaluation does not know");
         }
+    }
+
+    private static boolean same(JsonNode expected, JsonNode said) {
+        return said.isNull() || (expected.isNumber() ? said.isNumber() && expected.asDouble() == said.asDouble() : expected.equals(said));
     }
 
     /// A model of more than text may say it outside the part about text.
@@ -291,8 +329,22 @@ final class NetworkReader {
     }
 
     private NetworkShape.Factors factors(int headDim) {
-        return new NetworkShape.Factors(factor("embedding_factor", 1), factor("score_factor", 1 / Math.sqrt(headDim)), factor("score_cap", 0), factor("branch_factor", 1),
-                factor("logit_factor", 1), factor("logit_cap", 0), growth());
+        return new NetworkShape.Factors(factor("embedding_factor", 1), factor("score_factor", magnitude() / Math.sqrt(headDim)), factor("score_cap", 0), factor("branch_factor", 1),
+                factor(rules.has("tied_logit_factor") && json.path("tie_word_embeddings").asBoolean() ? "tied_logit_factor" : "logit_factor", 1), factor("logit_cap", 0), growth());
+    }
+
+    /// What scores are multiplied by for the sake of stretched rotations: as much as if dimensions that do not turn had grown with the others.
+    private double magnitude() {
+        JsonNode scaling = scaling();
+        double mscale = rules.path("latent").path("mscale").asBoolean() ? scaling.path("mscale_all_dim").asDouble() : 0;
+        if (mscale == 0) {
+            return 1;
+        }
+        if (!scaling.path("factor").isNumber()) {
+            throw refused("has a rope scaling with mscale_all_dim but without a factor; download it again");
+        }
+        double root = Rope.magnitude(scaling.path("factor").asDouble(), mscale);
+        return root * root;
     }
 
     private Optional<NetworkShape.Growth> growth() {
@@ -351,14 +403,16 @@ final class NetworkReader {
             case "sigmoid" -> NetworkShape.Scores.SIGMOID;
             case String other -> throw refused("chooses experts by '" + other + "', which the evaluation does not know");
         };
-        int groups = mixture.path("groups").asBoolean() ? json.path("n_group").asInt(1) : 1;
+        JsonNode grouped = mixture.path("groups");
+        int groups = grouped.isTextual() && json.path("topk_method").asText().equals(grouped.asText()) || grouped.asBoolean() ? json.path("n_group").asInt(1) : 1;
+        int ranking = mixture.path("group_ranking").asInt(2);
         int best = groups > 1 ? number("topk_group") : groups;
-        if (groups < 1 || experts % groups != 0 || best > groups || best < groups && experts / groups < 2 || experts / groups * best < perToken) {
+        if (groups < 1 || experts % groups != 0 || best > groups || best < groups && experts / groups < ranking || experts / groups * best < perToken) {
             throw refused("chooses " + perToken + " experts from " + best + " of " + groups + " groups of " + experts + " experts; download it again");
         }
         boolean normalized = holds(mixture.path("normalized")) && (perToken > 1 || !mixture.path("single_as_it_is").asBoolean());
         float factor = mixture.has("factor") ? (float) positive(mixture.path("factor").asText()) : 1;
-        return new NetworkShape.Routing(kind, normalized, factor, Optional.ofNullable(mixture.path("correction").textValue()), groups, best);
+        return new NetworkShape.Routing(kind, normalized, factor, Optional.ofNullable(mixture.path("correction").textValue()), groups, best, ranking);
     }
 
     private InputException refused(String what) {

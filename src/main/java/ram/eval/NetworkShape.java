@@ -8,9 +8,11 @@ import ram.layout.ModelConfig;
 /// What a forward pass must know of a decoder: `networks.json` says what distinguishes the families, config.json the rest.
 ///
 /// @param prefix what the paths of all modules begin with; empty for models of text alone
+/// @param headDim of queries and keys
 /// @param positions per layer, how its attention sees positions
+/// @param latent present where keys and values of all heads are made of one latent vector per token; there are as many `kvHeads` as heads then
 public record NetworkShape(String prefix, int hidden, int layers, int vocabulary, int heads, int kvHeads, int headDim, List<Positions> positions, Norms norms,
-                    Dense dense, Factors factors, Mixture mixture) {
+                    Dense dense, Factors factors, Mixture mixture, Optional<Latent> latent) {
     /// Whether queries and keys are normalised: not, each head for itself, or all heads together.
     public enum QkNorm { NONE, HEAD, WHOLE }
 
@@ -66,20 +68,40 @@ public record NetworkShape(String prefix, int hidden, int layers, int vocabulary
         }
 
         static Mixture none(int layers) {
-            return new Mixture("mlp", "", "", Collections.nCopies(layers, 0), 0, new Routing(Scores.SOFTMAX, false, 1, Optional.empty(), 1, 1), Optional.empty());
+            return new Mixture("mlp", "", "", Collections.nCopies(layers, 0), 0, new Routing(Scores.SOFTMAX, false, 1, Optional.empty(), 1, 1, 2), Optional.empty());
         }
     }
 
     /// @param normalized whether the shares of the chosen experts add up to 1, before the factor
     /// @param correction the name within the block of what is added to scores when experts are chosen, but not to shares
-    /// @param groups of experts; only those of the `best` ones can be chosen, by the sum of the two highest scores in each
-    public record Routing(Scores scores, boolean normalized, float factor, Optional<String> correction, int groups, int best) {
+    /// @param groups of experts; only those of the `best` ones can be chosen, by the sum of so many of the highest scores in each as `ranking` says
+    public record Routing(Scores scores, boolean normalized, float factor, Optional<String> correction, int groups, int best, int ranking) {
     }
 
     /// An expert that all tokens pass.
     ///
     /// @param gate what says how much of it counts, if anything does
     public record Shared(String name, Optional<String> gate) {
+    }
+
+    /// Multi-head latent attention.
+    ///
+    /// @param queryRank length of the latent vector that queries are made of; 0 where they are made of the states
+    /// @param rank length of the one that keys and values are made of
+    /// @param plain dimensions of a head's queries and keys that do not turn, and come first
+    /// @param turned those that do; all heads have them of keys in common
+    /// @param value dimensions of a head's values
+    /// @param eps of the norms of both latent vectors
+    public record Latent(int queryRank, int rank, int plain, int turned, int value, float eps) {
+        public Latent {
+            if (queryRank < 0 || rank < 1 || plain < 1 || turned < 2 || turned % 2 != 0 || value < 1) {
+                throw new IllegalArgumentException(queryRank + ", " + rank + ", " + plain + ", " + turned + ", " + value);
+            }
+        }
+
+        int headDim() {
+            return plain + turned;
+        }
     }
 
     public NetworkShape {
@@ -93,6 +115,15 @@ public record NetworkShape(String prefix, int hidden, int layers, int vocabulary
     /// @throws ram.InputException for other families and for configurations that lack a number
     static NetworkShape of(ModelConfig config) {
         return new NetworkReader(config).read();
+    }
+
+    /// Values of a token that enter the output projection of the attention.
+    public int mixedWidth() {
+        return heads * valueDim();
+    }
+
+    int valueDim() {
+        return latent.map(Latent::value).orElse(headDim);
     }
 
     /// Routed experts of a layer, 0 where it is dense.

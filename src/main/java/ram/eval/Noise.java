@@ -100,6 +100,7 @@ public final class Noise {
             List<String> out = new ArrayList<>(List.of(shape.embedding()));
             for (int l = 0; l < shape.layers(); l++) {
                 out.addAll(pass.attentionReaders(l));
+                out.addAll(pass.attentionInner(l));
                 out.add(shape.attention(l) + ".o_proj");
                 if (shape.experts(l) == 0) {
                     out.addAll(pass.feedForwardReaders(l));

@@ -1,6 +1,8 @@
 package ram.eval;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.util.Arrays;
+import java.util.stream.DoubleStream;
 import ram.InputException;
 import ram.layout.ModelConfig;
 
@@ -104,12 +106,14 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
     /// Ding et al. 2024, arXiv:2402.13753: a factor for each frequency. As in mlx_lm, the long ones, whatever the length of the text, and never of neighbours.
     private Rope longRope(ModelConfig config, JsonNode scaling) {
         double[] out = frequencies.clone();
-        JsonNode factors = scaling.path("long_factor");
-        if (factors.size() != out.length || factors.valueStream().anyMatch(x -> !(x.asDouble() > 0 && x.asDouble() < Double.POSITIVE_INFINITY))) {
+        JsonNode said = scaling.path("long_factor");
+        // a single number counts for all
+        double[] factors = said.isNumber() ? DoubleStream.generate(said::asDouble).limit(out.length).toArray() : said.valueStream().mapToDouble(JsonNode::asDouble).toArray();
+        if (factors.length != out.length || Arrays.stream(factors).anyMatch(x -> !(x > 0 && x < Double.POSITIVE_INFINITY))) {
             throw InputException.in(config.file(), "has a rope scaling without a 'long_factor' above 0 for each of " + out.length + " frequencies; download it again");
         }
         for (int i = 0; i < out.length; i++) {
-            out[i] /= factors.path(i).asDouble();
+            out[i] /= factors[i];
         }
         double before = scaling.path("original_max_position_embeddings").asDouble(4096);
         double longer = config.json().path("max_position_embeddings").asDouble(before) / before;
@@ -120,7 +124,7 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         return dims * StrictMath.log(context / (rotations * 2 * Math.PI)) / (2 * StrictMath.log(base));
     }
 
-    private static double magnitude(double factor, double mscale) {
+    static double magnitude(double factor, double mscale) {
         return factor <= 1 ? 1 : 0.1 * mscale * StrictMath.log(factor) + 1;
     }
 

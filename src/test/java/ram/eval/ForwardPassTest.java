@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import ram.InputException;
 import ram.numeric.Workers;
 
@@ -104,6 +105,22 @@ class ForwardPassTest {
         "stablelm  | \"use_qkv_bias\": true, \"partial_rotary_factor\": 0.5",
         "stablelm  | \"use_qkv_bias\": false, \"partial_rotary_factor\": 1.0, \"use_parallel_residual\": true",
         "starcoder2 | \"tie_word_embeddings\": true",
+        "deepseek_v2 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 2, \"routed_scaling_factor\": 1.5, \"scoring_func\": \"softmax\", \"norm_topk_prob\": false, \"topk_method\": \"greedy\", \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 32, \"beta_fast\": 4, \"beta_slow\": 0.5, \"mscale\": 0.7, \"mscale_all_dim\": 1.3}",
+        "deepseek_v2 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 2, \"routed_scaling_factor\": 1.5, \"scoring_func\": \"softmax\", \"norm_topk_prob\": false, \"topk_method\": \"group_limited_greedy\", \"n_group\": 2, \"topk_group\": 1, \"q_lora_rank\": null, \"attention_bias\": true, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 1.0, \"original_max_position_embeddings\": 64}",
+        "deepseek_v2 | \"first_k_dense_replace\": 0, \"n_group\": 2, \"topk_group\": 1, \"topk_method\": \"group_limited_greedy\", \"moe_layer_freq\": 2, \"rms_norm_eps\": 0.5, \"rope_scaling\": {\"type\": \"other\", \"factor\": 8.0, \"original_max_position_embeddings\": 512, \"mscale_all_dim\": 0.6}",
+        "deepseek_v3 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 32, \"beta_fast\": 4, \"beta_slow\": 0.5, \"mscale\": 0.7, \"mscale_all_dim\": 1.3}",
+        "deepseek_v3 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"n_group\": 2, \"topk_group\": 1, \"q_lora_rank\": null, \"attention_bias\": true, \"rms_norm_eps\": 0.5",
+        "deepseek_v3 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"num_experts_per_tok\": 1, \"num_key_value_heads\": 3, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0, \"mscale_all_dim\": 1.0}",
+        "deepseek_v3 | \"n_routed_experts\": null, \"first_k_dense_replace\": 2, \"num_attention_heads\": 3, \"v_head_dim\": 17",
+        "kimi_k2 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": false, \"routed_scaling_factor\": 2.5",
+        "joyai_llm_flash | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5",
+        "kimi_vl | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"n_group\": 2, \"topk_group\": 1",
+        "kimi_k25 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5",
+        "glm4_moe_lite | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"rms_norm_eps\": 0.5",
+        "youtu_llm | \"tie_word_embeddings\": true, \"rms_norm_eps\": 0.5, \"mlp_bias\": true, \"attention_bias\": true, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 32, \"beta_fast\": 4, \"beta_slow\": 0.5, \"mscale\": 0.7, \"mscale_all_dim\": 1.3}",
+        "youtu_llm | \"tie_word_embeddings\": false, \"rope_traditional\": false, \"q_lora_rank\": null",
+        "minicpm3 | \"dim_model_base\": 8, \"scale_depth\": 1.4, \"scale_emb\": 3, \"rope_scaling\": {\"type\": \"longrope\", \"original_max_position_embeddings\": 16, \"short_factor\": [1.0, 1.0, 1.0], \"long_factor\": [1.1, 2.0, 3.0]}",
+        "minicpm3 | \"dim_model_base\": 16, \"scale_depth\": 0.7, \"scale_emb\": 1.5, \"tie_word_embeddings\": true, \"attention_bias\": true, \"rope_scaling\": {\"type\": \"longrope\", \"original_max_position_embeddings\": 64, \"short_factor\": 1.0, \"long_factor\": 1.0}",
         "nemotron  | \"partial_rotary_factor\": 0.5, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}"})
     void agreesWithItsTwin(String type, String settings) throws IOException {
         TinyModel tiny = new TinyModel(type, settings);
@@ -192,9 +209,10 @@ class ForwardPassTest {
         return best;
     }
 
-    @Test
-    void doesNotDependOnThreadsOrBatches() throws IOException {
-        TinyModel tiny = new TinyModel("qwen3_moe", "\"norm_topk_prob\": true");
+    @ParameterizedTest
+    @ValueSource(strings = {"qwen3_moe", "deepseek_v3"})
+    void doesNotDependOnThreadsOrBatches(String type) throws IOException {
+        TinyModel tiny = new TinyModel(type, "\"norm_topk_prob\": true");
         List<int[]> sequences = List.of(TinyModel.ids(50, 1), TinyModel.ids(33, 2), TinyModel.ids(64, 3));
         try (EvalModel model = EvalModel.open(tiny.write(folder)); Workers one = new Workers(1); Workers three = new Workers(3)) {
             List<float[]> apart = new ForwardPass(model.weights(), one).run(sequences, 1, (_, _) -> { });
@@ -256,6 +274,17 @@ class ForwardPassTest {
         "minimax    | \"rotary_dim\": 16, \"shared_intermediate_size\": 0 | makes no rotation of heads of 8 dimensions",
         "minicpm    | \"dim_model_base\": 8, \"scale_depth\": 0, \"scale_emb\": 3 | no usable scale_depth",
         "solar_open | \"partial_rotary_factor\": 1.0, \"first_k_dense_replace\": 0, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 1.0, \"n_group\": 3 | of 3 groups of 4 experts",
+        "deepseek_v3 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"scoring_func\": \"softmax\" | asks for a scoring_func of softmax, but mlx_lm's deepseek_v3 computes as with sigmoid; correct it if the model was trained so",
+        "deepseek_v3 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"rope_interleave\": false | asks for a rope_interleave of false, but mlx_lm's deepseek_v3 computes as with true",
+        "kimi_vl | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"scoring_func\": \"softmax\" | asks for a scoring_func of softmax, but mlx_lm's kimi_vl computes as with sigmoid",
+        "deepseek_v3 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"qk_rope_head_dim\": 5 | has heads of which 5 dimensions turn",
+        "deepseek_v3 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"rope_scaling\": {\"type\": \"default\", \"mscale_all_dim\": 1.0} | mscale_all_dim but without a factor",
+        "deepseek_v3 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"n_group\": 4, \"topk_group\": 2 | from 2 of 4 groups of 4 experts",
+        "glm4_moe_lite | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"partial_rotary_factor\": 0.5 | asks for a partial_rotary_factor of 0.5, but mlx_lm's glm4_moe_lite computes as with 1",
+        "deepseek_v2 | \"n_shared_experts\": 1, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}, \"norm_topk_prob\": true | asks for a norm_topk_prob of true, but mlx_lm's deepseek_v2 computes as with false",
+        "deepseek_v2 | \"n_shared_experts\": 1, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}, \"topk_method\": \"noaux_tc\" | asks for a topk_method of noaux_tc, but mlx_lm's deepseek_v2 computes as with greedy or gready or group_limited_greedy",
+        "deepseek_v2 | \"n_shared_experts\": 1, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}, \"topk_method\": \"group_limited_greedy\", \"n_group\": 2 | has no usable topk_group",
+        "minicpm3 | \"dim_model_base\": 8, \"scale_depth\": 1.4, \"scale_emb\": 3, \"rope_traditional\": true, \"rope_scaling\": {\"type\": \"longrope\"} | asks for a rope_traditional of true, but mlx_lm's minicpm3 computes as with false",
         "ernie4_5_moe | \"use_bias\": false, \"moe_gate_act\": \"tanh\" | chooses experts by 'tanh', which the evaluation does not know"})
     void refusesWhatAFamilyCanAskForButTheEvaluationDoesNotKnow(String type, String settings, String named) throws IOException {
         new TinyModel(type, settings).write(folder);

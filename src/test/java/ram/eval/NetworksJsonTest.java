@@ -25,7 +25,7 @@ class NetworksJsonTest {
     }
 
     private static Stream<String> words(JsonNode rules) {
-        return Stream.concat(rules.propertyStream().map(e -> e.getKey()), rules.path("mixture").propertyStream().flatMap(e ->
+        return Stream.concat(Stream.concat(rules.propertyStream(), rules.path("latent").propertyStream()).map(e -> e.getKey()), rules.path("mixture").propertyStream().flatMap(e ->
                 Stream.concat(Stream.of(e.getKey()), e.getKey().equals("shared") ? e.getValue().propertyStream().map(inner -> inner.getKey()) : Stream.empty())));
     }
 }

@@ -37,7 +37,7 @@ final class ReferenceDecoder {
                 // the root of 32 in bfloat16
                 case "gemma3_text" -> 5.65625;
                 case "granite", "granitemoe" -> config.path("embedding_multiplier").asDouble();
-                case "minicpm" -> config.path("scale_emb").asDouble();
+                case "minicpm", "minicpm3" -> config.path("scale_emb").asDouble();
                 default -> 1;
             };
             for (int i = 0; i < hidden; i++) {
@@ -54,7 +54,7 @@ final class ReferenceDecoder {
             for (int t = 0; t < n; t++) {
                 double share = switch (type) {
                     case "granite", "granitemoe" -> config.path("residual_multiplier").asDouble();
-                    case "minicpm" -> config.path("scale_depth").asDouble() / Math.sqrt(config.path("num_hidden_layers").asDouble());
+                    case "minicpm", "minicpm3" -> config.path("scale_depth").asDouble() / Math.sqrt(config.path("num_hidden_layers").asDouble());
                     default -> 1;
                 };
                 if (type.startsWith("cohere") || config.path("use_parallel_residual").asBoolean()) {
@@ -87,6 +87,7 @@ final class ReferenceDecoder {
                 double factor = switch (type) {
                     case "cohere", "cohere2" -> config.path("logit_scale").asDouble(0.0625);
                     case "minicpm" -> config.path("dim_model_base").asDouble() / hidden;
+                    case "minicpm3" -> config.path("tie_word_embeddings").asBoolean() ? 1 : config.path("dim_model_base").asDouble() / hidden;
                     default -> 1 / config.path("logits_scaling").asDouble(1);
                 };
                 out[t][i] = capped(out[t][i] * factor, "final_logit_softcapping");
@@ -96,6 +97,9 @@ final class ReferenceDecoder {
     }
 
     private double[][] attention(String p, int l, double[][] x) {
+        if (config.has("kv_lora_rank")) {
+            return new ReferenceLatent(config, tensors).attention(p, x);
+        }
         int n = x.length;
         double[][] q = new double[n][];
         double[][] k = new double[n][];
@@ -328,7 +332,7 @@ final class ReferenceDecoder {
     /// What counts of each expert, 0 for those that are not chosen.
     private double[] shares(double[] outputs, String p) {
         int n = outputs.length;
-        boolean sigmoid = List.of("glm4_moe", "solar_open", "dots1", "minimax", "minimax_m2", "exaone_moe").contains(type) || config.path("moe_gate_act").asText().equals("sigmoid");
+        boolean sigmoid = List.of("glm4_moe", "solar_open", "dots1", "minimax", "minimax_m2", "exaone_moe", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite").contains(type) || config.path("moe_gate_act").asText().equals("sigmoid");
         double total = Arrays.stream(outputs).map(Math::exp).sum();
         double[] scores = Arrays.stream(outputs).map(o -> sigmoid ? 1 / (1 + Math.exp(-o)) : Math.exp(o) / total).toArray();
         double[] correction = tensors.getOrDefault(p + "gate.e_score_correction_bias", tensors.getOrDefault(p + "e_score_correction_bias", new double[n]));
@@ -337,7 +341,14 @@ final class ReferenceDecoder {
             ranks[e] = scores[e] + correction[e];
         }
         int groups = config.path("n_group").asInt(1);
-        if (groups == 2 && config.path("topk_group").asInt() == 1) {
+        if (type.equals("deepseek_v2")) {
+            if (config.path("topk_method").asText().equals("group_limited_greedy")) {
+                // groups of two experts: none of the one whose better expert is the worse
+                int worse = Math.max(ranks[0], ranks[1]) < Math.max(ranks[2], ranks[3]) ? 0 : 2;
+                ranks[worse] = -1;
+                ranks[worse + 1] = -1;
+            }
+        } else if (groups == 2 && config.path("topk_group").asInt() == 1) {
             // groups of two experts: the one with the smaller sum ranks with 0
             int worse = ranks[0] + ranks[1] < ranks[2] + ranks[3] ? 0 : 2;
             ranks[worse] = 0;
@@ -357,7 +368,7 @@ final class ReferenceDecoder {
             picked += scores[best];
         }
         boolean always = List.of("mixtral", "granitemoe", "minimax", "minimax_m2", "ernie4_5_moe").contains(type);
-        boolean normalized = always || config.path("norm_topk_prob").asBoolean() && !(sigmoid && perToken == 1);
+        boolean normalized = always || !type.equals("deepseek_v2") && config.path("norm_topk_prob").asBoolean() && !(sigmoid && perToken == 1);
         double divisor = normalized ? picked : 1;
         return Arrays.stream(share).map(v -> v / divisor * config.path("routed_scaling_factor").asDouble(1)).toArray();
     }

@@ -16,8 +16,12 @@ import ram.safetensors.Shape;
 /// A random decoder of a few thousand weights, written as a Hugging Face folder.
 public final class TinyModel {
     /// Types of models with a language model inside, and the type of that.
-    private static final Map<String, String> WRAPPED = Map.of("gemma3", "gemma3_text", "mistral3", "mistral", "pixtral", "mistral", "llava/ministral3", "ministral3", "mistral3/ministral3",
-            "ministral3", "qwen2_vl", "qwen2", "qwen2_5_vl", "qwen2", "qwen3_vl", "qwen3", "qwen3_vl_moe", "qwen3_moe");
+    private static final Map<String, String> WRAPPED = Map.ofEntries(Map.entry("gemma3", "gemma3_text"), Map.entry("mistral3", "mistral"), Map.entry("pixtral", "mistral"),
+            Map.entry("llava/ministral3", "ministral3"), Map.entry("mistral3/ministral3", "ministral3"), Map.entry("qwen2_vl", "qwen2"), Map.entry("qwen2_5_vl", "qwen2"),
+            Map.entry("qwen3_vl", "qwen3"), Map.entry("qwen3_vl_moe", "qwen3_moe"), Map.entry("kimi_vl", "deepseek_v3"), Map.entry("kimi_k25", "kimi_k2"));
+    /// Types with latent attention, and their sizes where settings do not say others.
+    private static final Set<String> LATENT = Set.of("deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "youtu_llm", "minicpm3");
+    private static final String LATENT_SIZES = ", \"q_lora_rank\": 24, \"kv_lora_rank\": 20, \"qk_nope_head_dim\": 12, \"qk_rope_head_dim\": 6, \"v_head_dim\": 10";
     /// Types whose norms take the mean away and add a bias.
     private static final Set<String> CENTERED = Set.of("stablelm", "starcoder2", "nemotron");
     private static final Set<String> WITHOUT_HEAD = Set.of("gemma", "gemma2", "gemma3", "gemma3_text", "cohere", "cohere2");
@@ -48,7 +52,7 @@ public final class TinyModel {
                  "vocab_size": 600, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "max_position_embeddings": 64,
                  "layer_norm_eps": 1e-5, "norm_epsilon": 1e-5, "norm_eps": 1e-5, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
                  "moe_num_experts": 4, "num_experts_per_tok": 2, "moe_k": 2, "moe_intermediate_size": 48, "shared_expert_intermediate_size": 64, "model_type": "%s" %s}"""
-                .formatted(text, settings.isEmpty() ? "" : ", " + settings));
+                .formatted(text, (LATENT.contains(text) ? LATENT_SIZES : "") + (settings.isEmpty() ? "" : ", " + settings)));
         if (config.has("rope_parameters") && !text.equals("ministral3")) {
             config.remove("rope_theta");
         }
@@ -69,14 +73,16 @@ public final class TinyModel {
             for (String norm : norms()) {
                 norm(p + norm + ".weight", HIDDEN);
             }
-            if (type.equals("phi3")) {
+            if (LATENT.contains(text)) {
+                latent(p + "self_attn.");
+            } else if (type.equals("phi3")) {
                 linear(p + "self_attn.qkv_proj", 64, HIDDEN, false);
             } else {
                 linear(p + "self_attn.q_proj", 32, HIDDEN, bias);
                 linear(p + "self_attn.k_proj", 16, HIDDEN, bias);
                 linear(p + "self_attn.v_proj", 16, HIDDEN, bias);
             }
-            linear(p + "self_attn.o_proj", HIDDEN, 32, everywhere
+            linear(p + "self_attn.o_proj", HIDDEN, LATENT.contains(text) ? size("num_attention_heads") * valueDim() : 32, everywhere
                     && !type.startsWith("glm4") && !type.equals("helium") && !type.equals("seed_oss") || config.path("attention_out_bias").asBoolean());
             boolean whole = type.startsWith("olmo") || type.startsWith("minimax");
             if (text.startsWith("qwen3") || type.startsWith("gemma3") || whole || type.startsWith("exaone")
@@ -86,19 +92,19 @@ public final class TinyModel {
                 norm(p + "self_attn." + (hunyuan ? "key_layernorm" : "k_norm") + ".weight", whole ? 16 : 8);
             }
             boolean flagged = config.has("is_moe_layer") && !config.path("is_moe_layer").path(l).asBoolean();
-            boolean skipped = type.equals("deepseek") && l % config.path("moe_layer_freq").asInt(1) != 0;
+            boolean skipped = (type.equals("deepseek") || LATENT.contains(text)) && l % config.path("moe_layer_freq").asInt(1) != 0;
             boolean dense = flagged || skipped || config.path("mlp_only_layers").path(0).asInt(-1) == l
                     || l < Math.max(config.path("first_k_dense_replace").asInt(), config.path("moe_layer_start_index").asInt());
-            switch (dense ? "llama" : type) {
+            switch (dense ? "llama" : LATENT.contains(text) ? text : type) {
                 case "mixtral" -> experts(p + "block_sparse_moe.", "w1", "w3", "w2");
                 case "qwen3_moe", "olmoe" -> experts(p + "mlp.", "gate_proj", "up_proj", "down_proj");
                 case "minimax", "minimax_m2" -> {
                     experts(p + "block_sparse_moe.", "w1", "w3", "w2");
                     add(p + "block_sparse_moe.e_score_correction_bias", EXPERTS);
                 }
-                case "glm4_moe", "solar_open", "dots1", "deepseek", "ernie4_5_moe", "exaone_moe" -> {
+                case "glm4_moe", "solar_open", "dots1", "deepseek", "ernie4_5_moe", "exaone_moe", "deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite" -> {
                     experts(p + "mlp.", "gate_proj", "up_proj", "down_proj");
-                    if (!type.equals("deepseek") && !type.equals("ernie4_5_moe")) {
+                    if (!type.equals("deepseek") && !type.equals("deepseek_v2") && !type.equals("ernie4_5_moe")) {
                         add(p + "mlp.gate.e_score_correction_bias", EXPERTS);
                     }
                     if (config.path("n_shared_experts").asInt() + config.path("moe_num_shared_experts").asInt() + config.path("num_shared_experts").asInt() > 0) {
@@ -128,6 +134,31 @@ public final class TinyModel {
         if (!config.path("tie_word_embeddings").asBoolean() && !WITHOUT_HEAD.contains(type)) {
             linear("lm_head", VOCABULARY, HIDDEN, false);
         }
+    }
+
+    private int size(String key) {
+        return config.path(key).asInt();
+    }
+
+    private int valueDim() {
+        return text.equals("minicpm3") ? HIDDEN / size("num_attention_heads") : size("v_head_dim");
+    }
+
+    /// Queries, and what keys and values are made of, as Hugging Face stores them.
+    private void latent(String p) {
+        boolean bias = config.path("attention_bias").asBoolean();
+        int heads = size("num_attention_heads");
+        int width = heads * (size("qk_nope_head_dim") + size("qk_rope_head_dim"));
+        if (config.path("q_lora_rank").isNull()) {
+            linear(p + "q_proj", width, HIDDEN, false);
+        } else {
+            linear(p + "q_a_proj", size("q_lora_rank"), HIDDEN, bias);
+            norm(p + "q_a_layernorm.weight", size("q_lora_rank"));
+            linear(p + "q_b_proj", width, size("q_lora_rank"), false);
+        }
+        linear(p + "kv_a_proj_with_mqa", size("kv_lora_rank") + size("qk_rope_head_dim"), HIDDEN, bias);
+        norm(p + "kv_a_layernorm.weight", size("kv_lora_rank"));
+        linear(p + "kv_b_proj", heads * (size("qk_nope_head_dim") + valueDim()), size("kv_lora_rank"), false);
     }
 
     private List<String> norms() {

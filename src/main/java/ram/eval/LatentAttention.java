@@ -1,0 +1,152 @@
+package ram.eval;
+
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import ram.numeric.Workers;
+import ram.tensor.Rows;
+
+/// Multi-head latent attention (arXiv:2405.04434): a token has one latent vector that keys and values of all heads are made of, and beside it the
+/// dimensions of keys that turn, which all heads share. What makes keys and values is one projection, or stacks of a matrix per head, as mlx_lm stores them.
+final class LatentAttention {
+    private static final int TOKENS = 64;
+
+    private final NetworkShape shape;
+    private final NetworkShape.Latent latent;
+    private final Linears linears;
+    private final Attention attention;
+    private final Norm norm;
+    private final Workers workers;
+
+    LatentAttention(NetworkShape shape, NetworkShape.Latent latent, Linears linears, Attention attention, Norm norm, Workers workers) {
+        this.shape = shape;
+        this.latent = latent;
+        this.linears = linears;
+        this.attention = attention;
+        this.norm = norm;
+        this.workers = workers;
+    }
+
+    /// Normalises each stretch of `width` values in place.
+    @FunctionalInterface
+    interface Norm {
+        void apply(float[] x, String path, int width, float eps);
+    }
+
+    /// Paths of the modules that read what enters the attention.
+    List<String> readers(String path) {
+        return List.of(path + (latent.queryRank() == 0 ? ".q_proj" : ".q_a_proj"), path + ".kv_a_proj_with_mqa");
+    }
+
+    /// Paths of the modules that read latent vectors.
+    List<String> inner(String path) {
+        List<String> both = linears.fusedOr(path + ".kv_b_proj", path + ".embed_q", path + ".unembed_out");
+        return latent.queryRank() == 0 ? both : Stream.concat(Stream.of(path + ".q_b_proj"), both.stream()).toList();
+    }
+
+    long scratchFloatsPerToken() {
+        return shape.heads() * (2L * shape.headDim() + latent.plain() + 3L * latent.value()) + 2L * (latent.rank() + latent.turned()) + latent.queryRank();
+    }
+
+    /// What enters the output projection: `tokens · heads · value` values.
+    ///
+    /// @param x what enters the attention, `tokens · hidden` values
+    /// @param lengths of the sequences in `x`
+    /// @param tables see [Rope#table]
+    float[] apply(int l, float[] x, List<Integer> lengths, Map<Rope, float[]> tables) {
+        String path = shape.attention(l);
+        NetworkShape.Positions positions = shape.positions().get(l);
+        float[] q = queries(path, x);
+        float[][] parts = Linears.split(linears.apply(path + ".kv_a_proj_with_mqa", latent.rank() + latent.turned(), shape.hidden(), x), latent.rank(), latent.turned());
+        norm.apply(parts[0], path + ".kv_a_layernorm", latent.rank(), latent.eps());
+        positions.rope().ifPresent(rope -> {
+            attention.rotate(q, lengths, shape.heads(), shape.headDim(), latent.plain(), rope, tables.get(rope));
+            attention.rotate(parts[1], lengths, 1, latent.turned(), 0, rope, tables.get(rope));
+        });
+        float[][] keysAndValues = keysAndValues(path, parts[0], parts[1]);
+        return attention.apply(q, keysAndValues[0], keysAndValues[1], lengths, positions.window());
+    }
+
+    private float[] queries(String path, float[] x) {
+        int width = shape.heads() * shape.headDim();
+        if (latent.queryRank() == 0) {
+            return linears.apply(path + ".q_proj", width, shape.hidden(), x);
+        }
+        float[] compressed = linears.apply(path + ".q_a_proj", latent.queryRank(), shape.hidden(), x);
+        norm.apply(compressed, path + ".q_a_layernorm", latent.queryRank(), latent.eps());
+        return linears.apply(path + ".q_b_proj", width, latent.queryRank(), compressed);
+    }
+
+    /// @param compressed `tokens · rank` values
+    /// @param turned `tokens · turned` values
+    private float[][] keysAndValues(String path, float[] compressed, float[] turned) {
+        int heads = shape.heads();
+        int tokens = compressed.length / latent.rank();
+        float[] keys = new float[Math.multiplyExact(tokens, heads * shape.headDim())];
+        float[] values;
+        if (linears.has(path + ".kv_b_proj")) {
+            int both = latent.plain() + latent.value();
+            float[] up = linears.apply(path + ".kv_b_proj", heads * both, latent.rank(), compressed);
+            values = new float[Math.multiplyExact(tokens, heads * latent.value())];
+            copy(up, both, 0, keys, shape.headDim(), latent.plain());
+            copy(up, both, latent.plain(), values, latent.value(), latent.value());
+        } else {
+            Rows perHead = headsTurned(linears.matrix(path + ".embed_q", (long) heads * latent.rank(), latent.plain()), heads);
+            copy(linears.apply(perHead, 0, heads * latent.plain(), compressed), latent.plain(), 0, keys, shape.headDim(), latent.plain());
+            values = linears.apply(path + ".unembed_out", heads * latent.value(), latent.rank(), compressed);
+        }
+        workers.forRanges(tokens, TOKENS, (from, to) -> {
+            for (int i = from * heads; i < to * heads; i++) {
+                System.arraycopy(turned, i / heads * latent.turned(), keys, i * shape.headDim() + latent.plain(), latent.turned());
+            }
+        });
+        return new float[][] {keys, values};
+    }
+
+    /// Copies the first `count` values from `offset` on of each head of each token to where the head begins.
+    private void copy(float[] from, int width, int offset, float[] to, int toWidth, int count) {
+        workers.forRanges(from.length / width, TOKENS, (first, end) -> {
+            for (int i = first; i < end; i++) {
+                System.arraycopy(from, i * width + offset, to, i * toWidth, count);
+            }
+        });
+    }
+
+    /// A stack of a matrix per head with each of them the other way round.
+    ///
+    /// @param stack of `heads` matrices of rows · columns elements
+    /// @return `heads` matrices of columns · rows elements
+    static Rows headsTurned(Rows stack, int heads) {
+        int rows = Math.toIntExact(stack.rows() / heads);
+        int columns = stack.columns();
+        return new Rows() {
+            @Override
+            public long rows() {
+                return (long) heads * columns;
+            }
+
+            @Override
+            public int columns() {
+                return rows;
+            }
+
+            @Override
+            public void read(long firstRow, int count, float[] out) {
+                float[] head = new float[Math.multiplyExact(rows, columns)];
+                int done = 0;
+                while (done < count) {
+                    long row = firstRow + done;
+                    int column = (int) (row % columns);
+                    int some = Math.min(columns - column, count - done);
+                    stack.read(row / columns * rows, rows, head);
+                    for (int c = 0; c < some; c++) {
+                        for (int r = 0; r < rows; r++) {
+                            out[(done + c) * rows + r] = head[r * columns + column + c];
+                        }
+                    }
+                    done += some;
+                }
+            }
+        };
+    }
+}
