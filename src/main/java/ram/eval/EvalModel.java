@@ -2,6 +2,7 @@ package ram.eval;
 
 import java.nio.file.Path;
 import java.util.Objects;
+import ram.InputException;
 
 /// A model to be evaluated.
 ///
@@ -20,9 +21,19 @@ public record EvalModel(String name, WeightSource weights) implements AutoClosea
         return new EvalModel(name == null ? "model" : name.toString(), FolderWeights.open(folder));
     }
 
-    /// @throws ram.InputException when a token is not one of the model's vocabulary
+    /// @throws ram.InputException when a token is not one of the model's vocabulary, or a sequence is longer than the model can be run on
     public void requireKnown(TokenSet tokens) {
-        tokens.requireBelow(NetworkShape.of(weights.config()).vocabulary());
+        NetworkShape shape = NetworkShape.of(weights.config());
+        tokens.requireBelow(shape.vocabulary());
+        requireReach(shape, tokens);
+    }
+
+    void requireReach(NetworkShape shape, TokenSet tokens) {
+        int longest = tokens.sequences().stream().mapToInt(s -> s.length - 1).max().orElse(0);
+        shape.latent().filter(latent -> longest > latent.reach()).ifPresent(latent -> {
+            throw InputException.in(weights.config().file(), "describes a model that chooses what it sees of more than " + latent.reach()
+                    + " tokens, which the evaluation does not know; take windows of at most " + (latent.reach() + 1));
+        });
     }
 
     @Override

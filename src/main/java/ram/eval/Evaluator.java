@@ -49,6 +49,9 @@ public final class Evaluator {
                 }
             }
             tokens.requireBelow(passes.getFirst().shape().vocabulary());
+            for (int m = 0; m < passes.size(); m++) {
+                models.get(m).requireReach(passes.get(m).shape(), tokens);
+            }
             Map<Integer, List<SequenceScores>> done = new TreeMap<>();
             Optional<PartialResults> partial = options.partial().map(file -> PartialResults.open(file, models, reference, tokens));
             partial.ifPresent(p -> done.putAll(p.finished()));

@@ -139,7 +139,8 @@ final class NetworkReader {
         if (turned % 2 != 0 || value < 1) {
             throw refused("has heads of which " + turned + " dimensions turn, and whose values have " + value + "; download it again");
         }
-        return Optional.of(new NetworkShape.Latent(queryRank, number("kv_lora_rank"), number("qk_nope_head_dim"), turned, value, (float) value(rule.path("eps").asText())));
+        int reach = rule.has("reach") ? number(rule.path("reach").asText()) : Integer.MAX_VALUE;
+        return Optional.of(new NetworkShape.Latent(queryRank, number("kv_lora_rank"), number("qk_nope_head_dim"), turned, value, (float) value(rule.path("eps").asText()), reach));
     }
 
     private void requireKnown() {

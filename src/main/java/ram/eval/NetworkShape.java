@@ -92,10 +92,11 @@ public record NetworkShape(String prefix, int hidden, int layers, int vocabulary
     /// @param turned those that do; all heads have them of keys in common
     /// @param value dimensions of a head's values
     /// @param eps of the norms of both latent vectors
-    public record Latent(int queryRank, int rank, int plain, int turned, int value, float eps) {
+    /// @param reach tokens that a sequence may have at most if each is to see all before it; in longer ones some are chosen, by modules that are not run here
+    public record Latent(int queryRank, int rank, int plain, int turned, int value, float eps, int reach) {
         public Latent {
-            if (queryRank < 0 || rank < 1 || plain < 1 || turned < 2 || turned % 2 != 0 || value < 1) {
-                throw new IllegalArgumentException(queryRank + ", " + rank + ", " + plain + ", " + turned + ", " + value);
+            if (queryRank < 0 || rank < 1 || plain < 1 || turned < 2 || turned % 2 != 0 || value < 1 || reach < 1) {
+                throw new IllegalArgumentException(queryRank + ", " + rank + ", " + plain + ", " + turned + ", " + value + ", " + reach);
             }
         }
 

@@ -332,7 +332,7 @@ final class ReferenceDecoder {
     /// What counts of each expert, 0 for those that are not chosen.
     private double[] shares(double[] outputs, String p) {
         int n = outputs.length;
-        boolean sigmoid = List.of("glm4_moe", "solar_open", "dots1", "minimax", "minimax_m2", "exaone_moe", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite").contains(type) || config.path("moe_gate_act").asText().equals("sigmoid");
+        boolean sigmoid = List.of("glm4_moe", "solar_open", "dots1", "minimax", "minimax_m2", "exaone_moe", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa").contains(type) || config.path("moe_gate_act").asText().equals("sigmoid");
         double total = Arrays.stream(outputs).map(Math::exp).sum();
         double[] scores = Arrays.stream(outputs).map(o -> sigmoid ? 1 / (1 + Math.exp(-o)) : Math.exp(o) / total).toArray();
         double[] correction = tensors.getOrDefault(p + "gate.e_score_correction_bias", tensors.getOrDefault(p + "e_score_correction_bias", new double[n]));

@@ -73,8 +73,12 @@ final class ReferenceLatent {
         return out;
     }
 
+    private JsonNode scaling() {
+        return config.path(type.equals("glm_moe_dsa") ? "rope_parameters" : "rope_scaling");
+    }
+
     private double scale() {
-        JsonNode scaling = config.path("rope_scaling");
+        JsonNode scaling = scaling();
         double all = scaling.path("mscale_all_dim").asDouble();
         boolean grows = !List.of("minicpm3", "youtu_llm").contains(type) && all != 0 && scaling.path("factor").asDouble() > 1;
         double growth = grows ? 0.1 * all * Math.log(scaling.path("factor").asDouble()) + 1 : 1;
@@ -112,13 +116,13 @@ final class ReferenceLatent {
     }
 
     private String kind() {
-        JsonNode scaling = config.path("rope_scaling");
-        return !scaling.isObject() ? "default" : type.equals("deepseek_v2") ? "yarn" : type.equals("minicpm3") ? "longrope" : scaling.path("type").asText();
+        JsonNode scaling = scaling();
+        return !scaling.isObject() ? "default" : type.equals("deepseek_v2") ? "yarn" : type.equals("minicpm3") ? "longrope" : scaling.path("type").asText(scaling.path("rope_type").asText());
     }
 
     private double frequency(int i) {
-        JsonNode scaling = config.path("rope_scaling");
-        double theta = config.path("rope_theta").asDouble();
+        JsonNode scaling = scaling();
+        double theta = scaling.path("rope_theta").asDouble(config.path("rope_theta").asDouble());
         double plainly = Math.pow(theta, -2.0 * i / turned);
         switch (kind()) {
             case "linear" -> {
@@ -142,7 +146,7 @@ final class ReferenceLatent {
     }
 
     private double magnitude() {
-        JsonNode scaling = config.path("rope_scaling");
+        JsonNode scaling = scaling();
         double log = Math.log(Math.max(1, scaling.path("factor").asDouble(1)));
         return switch (kind()) {
             case "yarn" -> (0.1 * scaling.path("mscale").asDouble(1) * log + 1) / (0.1 * scaling.path("mscale_all_dim").asDouble() * log + 1);

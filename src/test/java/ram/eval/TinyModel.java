@@ -20,8 +20,8 @@ public final class TinyModel {
             Map.entry("llava/ministral3", "ministral3"), Map.entry("mistral3/ministral3", "ministral3"), Map.entry("qwen2_vl", "qwen2"), Map.entry("qwen2_5_vl", "qwen2"),
             Map.entry("qwen3_vl", "qwen3"), Map.entry("qwen3_vl_moe", "qwen3_moe"), Map.entry("kimi_vl", "deepseek_v3"), Map.entry("kimi_k25", "kimi_k2"));
     /// Types with latent attention, and their sizes where settings do not say others.
-    private static final Set<String> LATENT = Set.of("deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "youtu_llm", "minicpm3");
-    private static final String LATENT_SIZES = ", \"q_lora_rank\": 24, \"kv_lora_rank\": 20, \"qk_nope_head_dim\": 12, \"qk_rope_head_dim\": 6, \"v_head_dim\": 10";
+    private static final Set<String> LATENT = Set.of("deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "youtu_llm", "minicpm3", "deepseek_v32", "glm_moe_dsa");
+    private static final String LATENT_SIZES = ", \"q_lora_rank\": 24, \"kv_lora_rank\": 20, \"qk_nope_head_dim\": 12, \"qk_rope_head_dim\": 6, \"v_head_dim\": 10, \"attention_bias\": false, \"index_n_heads\": 2, \"index_head_dim\": 16, \"index_topk\": 100";
     /// Types whose norms take the mean away and add a bias.
     private static final Set<String> CENTERED = Set.of("stablelm", "starcoder2", "nemotron");
     private static final Set<String> WITHOUT_HEAD = Set.of("gemma", "gemma2", "gemma3", "gemma3_text", "cohere", "cohere2");
@@ -102,7 +102,7 @@ public final class TinyModel {
                     experts(p + "block_sparse_moe.", "w1", "w3", "w2");
                     add(p + "block_sparse_moe.e_score_correction_bias", EXPERTS);
                 }
-                case "glm4_moe", "solar_open", "dots1", "deepseek", "ernie4_5_moe", "exaone_moe", "deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite" -> {
+                case "glm4_moe", "solar_open", "dots1", "deepseek", "ernie4_5_moe", "exaone_moe", "deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa" -> {
                     experts(p + "mlp.", "gate_proj", "up_proj", "down_proj");
                     if (!type.equals("deepseek") && !type.equals("deepseek_v2") && !type.equals("ernie4_5_moe")) {
                         add(p + "mlp.gate.e_score_correction_bias", EXPERTS);
@@ -158,6 +158,13 @@ public final class TinyModel {
         }
         linear(p + "kv_a_proj_with_mqa", size("kv_lora_rank") + size("qk_rope_head_dim"), HIDDEN, bias);
         norm(p + "kv_a_layernorm.weight", size("kv_lora_rank"));
+        if (text.equals("deepseek_v32") || text.equals("glm_moe_dsa")) {
+            linear(p + "indexer.wq_b", size("index_n_heads") * size("index_head_dim"), size("q_lora_rank"), false);
+            linear(p + "indexer.wk", size("index_head_dim"), HIDDEN, false);
+            linear(p + "indexer.weights_proj", size("index_n_heads"), HIDDEN, false);
+            norm(p + "indexer.k_norm.weight", size("index_head_dim"));
+            add(p + "indexer.k_norm.bias", size("index_head_dim"));
+        }
         linear(p + "kv_b_proj", heads * (size("qk_nope_head_dim") + valueDim()), size("kv_lora_rank"), false);
     }
 
