@@ -25,14 +25,18 @@ public record EvalModel(String name, WeightSource weights) implements AutoClosea
     public void requireKnown(TokenSet tokens) {
         NetworkShape shape = NetworkShape.of(weights.config());
         tokens.requireBelow(shape.vocabulary());
-        requireReach(shape, tokens);
+        requireReach(shape, tokens.sequences().stream().mapToInt(s -> s.length - 1).max().orElse(0));
     }
 
-    void requireReach(NetworkShape shape, TokenSet tokens) {
-        int longest = tokens.sequences().stream().mapToInt(s -> s.length - 1).max().orElse(0);
-        shape.latent().filter(latent -> longest > latent.reach()).ifPresent(latent -> {
+    /// @throws ram.InputException when sequences of so many tokens are longer than the model can be run on
+    public void requireReach(int tokens) {
+        requireReach(NetworkShape.of(weights.config()), tokens);
+    }
+
+    private void requireReach(NetworkShape shape, int tokens) {
+        shape.latent().filter(latent -> tokens > latent.reach()).ifPresent(latent -> {
             throw InputException.in(weights.config().file(), "describes a model that chooses what it sees of more than " + latent.reach()
-                    + " tokens, which the evaluation does not know; take windows of at most " + (latent.reach() + 1));
+                    + " tokens, which the evaluation does not know; take shorter windows of text");
         });
     }
 

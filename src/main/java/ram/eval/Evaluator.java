@@ -48,10 +48,7 @@ public final class Evaluator {
                             + " one of " + passes.getFirst().shape().vocabulary() + "; only models with the same tokenizer can be compared");
                 }
             }
-            tokens.requireBelow(passes.getFirst().shape().vocabulary());
-            for (int m = 0; m < passes.size(); m++) {
-                models.get(m).requireReach(passes.get(m).shape(), tokens);
-            }
+            models.forEach(m -> m.requireKnown(tokens));
             Map<Integer, List<SequenceScores>> done = new TreeMap<>();
             Optional<PartialResults> partial = options.partial().map(file -> PartialResults.open(file, models, reference, tokens));
             partial.ifPresent(p -> done.putAll(p.finished()));

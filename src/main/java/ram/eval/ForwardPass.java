@@ -143,9 +143,40 @@ public final class ForwardPass {
         return latent.isPresent() ? latent.get().readers(path) : linears.fusedOr(path + ".qkv_proj", path + ".q_proj", path + ".k_proj", path + ".v_proj");
     }
 
-    /// Paths of the modules between those and the output projection of the attention: where it is latent, those that make queries, keys and values of latent vectors.
-    public List<String> attentionInner(int l) {
-        return latent.map(a -> a.inner(shape.attention(l))).orElse(List.of());
+    /// Paths of the modules that read what [#queryLatents] returns.
+    public List<String> queryLatentReaders(int l) {
+        return latent.map(a -> a.queryReaders(shape.attention(l))).orElse(List.of());
+    }
+
+    /// Paths of the modules that read what [#keyLatents] returns.
+    public List<String> keyLatentReaders(int l) {
+        return latent.map(a -> a.keyReaders(shape.attention(l))).orElse(List.of());
+    }
+
+    /// Path of the stack of a matrix for each head that reads the dimensions of its queries which do not turn; empty where keys are made in another way.
+    public Optional<String> queryStack(int l) {
+        return latent.flatMap(a -> a.queryStack(shape.attention(l)));
+    }
+
+    /// What queries are made of where the attention is latent and has such vectors.
+    ///
+    /// @param x of [#attentionInput]
+    public float[] queryLatents(int l, float[] x) {
+        return latent.orElseThrow().compressedQueries(shape.attention(l), x);
+    }
+
+    /// What keys and values are made of where the attention is latent.
+    ///
+    /// @param x of [#attentionInput]
+    public float[] keyLatents(int l, float[] x) {
+        return latent.orElseThrow().compressed(shape.attention(l), x)[0];
+    }
+
+    /// The queries of latent attention before any of their dimensions turn, `tokens · heads · headDim` values.
+    ///
+    /// @param x of [#attentionInput]
+    public float[] queries(int l, float[] x) {
+        return latent.orElseThrow().queries(shape.attention(l), x);
     }
 
     /// Paths of the modules that read what [#feedForwardInput] returns, in a dense layer.

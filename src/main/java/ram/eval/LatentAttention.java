@@ -2,7 +2,7 @@ package ram.eval;
 
 import java.util.List;
 import java.util.Map;
-import java.util.stream.Stream;
+import java.util.Optional;
 import ram.numeric.Workers;
 import ram.tensor.Rows;
 
@@ -38,10 +38,19 @@ final class LatentAttention {
         return List.of(path + (latent.queryRank() == 0 ? ".q_proj" : ".q_a_proj"), path + ".kv_a_proj_with_mqa");
     }
 
-    /// Paths of the modules that read latent vectors.
-    List<String> inner(String path) {
-        List<String> both = linears.fusedOr(path + ".kv_b_proj", path + ".embed_q", path + ".unembed_out");
-        return latent.queryRank() == 0 ? both : Stream.concat(Stream.of(path + ".q_b_proj"), both.stream()).toList();
+    /// Paths of the modules that read the latent vectors of queries.
+    List<String> queryReaders(String path) {
+        return latent.queryRank() == 0 ? List.of() : List.of(path + ".q_b_proj");
+    }
+
+    /// Paths of the modules that read those of keys and values.
+    List<String> keyReaders(String path) {
+        return linears.fusedOr(path + ".kv_b_proj", path + ".unembed_out");
+    }
+
+    /// Path of the stack of matrices that take each head's queries into the space of those, where there is one.
+    Optional<String> queryStack(String path) {
+        return Optional.of(path + ".embed_q").filter(linears::has);
     }
 
     long scratchFloatsPerToken() {
@@ -57,8 +66,7 @@ final class LatentAttention {
         String path = shape.attention(l);
         NetworkShape.Positions positions = shape.positions().get(l);
         float[] q = queries(path, x);
-        float[][] parts = Linears.split(linears.apply(path + ".kv_a_proj_with_mqa", latent.rank() + latent.turned(), shape.hidden(), x), latent.rank(), latent.turned());
-        norm.apply(parts[0], path + ".kv_a_layernorm", latent.rank(), latent.eps());
+        float[][] parts = compressed(path, x);
         positions.rope().ifPresent(rope -> {
             attention.rotate(q, lengths, shape.heads(), shape.headDim(), latent.plain(), rope, tables.get(rope));
             attention.rotate(parts[1], lengths, 1, latent.turned(), 0, rope, tables.get(rope));
@@ -67,14 +75,25 @@ final class LatentAttention {
         return attention.apply(q, keysAndValues[0], keysAndValues[1], lengths, positions.window());
     }
 
-    private float[] queries(String path, float[] x) {
+    /// The latent vectors of keys and values, normalised, and the dimensions of keys that turn, not turned yet.
+    float[][] compressed(String path, float[] x) {
+        float[][] parts = Linears.split(linears.apply(path + ".kv_a_proj_with_mqa", latent.rank() + latent.turned(), shape.hidden(), x), latent.rank(), latent.turned());
+        norm.apply(parts[0], path + ".kv_a_layernorm", latent.rank(), latent.eps());
+        return parts;
+    }
+
+    /// The latent vectors of queries, normalised, where queries have some.
+    float[] compressedQueries(String path, float[] x) {
+        float[] out = linears.apply(path + ".q_a_proj", latent.queryRank(), shape.hidden(), x);
+        norm.apply(out, path + ".q_a_layernorm", latent.queryRank(), latent.eps());
+        return out;
+    }
+
+    /// `tokens · heads · headDim` values, not turned yet.
+    float[] queries(String path, float[] x) {
         int width = shape.heads() * shape.headDim();
-        if (latent.queryRank() == 0) {
-            return linears.apply(path + ".q_proj", width, shape.hidden(), x);
-        }
-        float[] compressed = linears.apply(path + ".q_a_proj", latent.queryRank(), shape.hidden(), x);
-        norm.apply(compressed, path + ".q_a_layernorm", latent.queryRank(), latent.eps());
-        return linears.apply(path + ".q_b_proj", width, latent.queryRank(), compressed);
+        return latent.queryRank() == 0 ? linears.apply(path + ".q_proj", width, shape.hidden(), x)
+                : linears.apply(path + ".q_b_proj", width, latent.queryRank(), compressedQueries(path, x));
     }
 
     /// @param compressed `tokens · rank` values

@@ -100,7 +100,9 @@ public final class Noise {
             List<String> out = new ArrayList<>(List.of(shape.embedding()));
             for (int l = 0; l < shape.layers(); l++) {
                 out.addAll(pass.attentionReaders(l));
-                out.addAll(pass.attentionInner(l));
+                out.addAll(pass.queryLatentReaders(l));
+                out.addAll(pass.keyLatentReaders(l));
+                pass.queryStack(l).ifPresent(out::add);
                 out.add(shape.attention(l) + ".o_proj");
                 if (shape.experts(l) == 0) {
                     out.addAll(pass.feedForwardReaders(l));

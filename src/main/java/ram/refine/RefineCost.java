@@ -18,6 +18,8 @@ import ram.tensor.Rows;
 /// @param statistics bytes of the largest module's statistics, which come on top of the memory limit
 /// @param files bytes of working files
 public record RefineCost(double operations, long statistics, long files) {
+    /// A stack of which each head's matrix has inputs of its own, from every token.
+    private static final String PER_HEAD = ".embed_q";
     private static final List<String> SHARING = List.of(".k_proj", ".v_proj", ".up_proj");
 
     /// @throws ram.InputException for a family that cannot be run
@@ -41,7 +43,7 @@ public record RefineCost(double operations, long statistics, long files) {
                 }
                 double n = w.columns();
                 boolean expert = target.getKey().contains("." + shape.mixture().stack() + ".");
-                double experts = expert ? shape.mixture().experts().stream().mapToInt(Integer::intValue).max().orElse(1) : 1;
+                double experts = expert ? shape.mixture().experts().stream().mapToInt(Integer::intValue).max().orElse(1) : target.getKey().endsWith(PER_HEAD) ? shape.heads() : 1;
                 double used = expert ? shape.mixture().perToken() / experts : 1;
                 boolean lookup = target.getKey().endsWith("embed_tokens");
                 double products = lookup ? 0 : 2 * w.rows() * n * tokens * used;
@@ -54,7 +56,7 @@ public record RefineCost(double operations, long statistics, long files) {
                     boolean shares = SHARING.stream().anyMatch(target.getKey()::endsWith);
                     boolean drift = how.drift() > 0 && tokens / 2 * used >= 2 * n;
                     coding += (drift ? 4 : 2) * w.rows() * n * n + (shares ? 0 : (drift ? 2 : 1) * n * n * tokens * used * experts + experts * n * n * n * (drift ? 7.0 / 3 : 1.0 / 3));
-                    statistics = Math.max(statistics, Inputs.bytes(w.columns(), how.drift() > 0 ? Math.round(tokens / 2 * used) : 0));
+                    statistics = Math.max(statistics, (expert ? 1 : (long) experts) * Inputs.bytes(w.columns(), how.drift() > 0 ? Math.round(tokens / 2 * used) : 0));
                 }
                 widest = Math.max(widest, expert ? 0 : 2L * w.columns());
                 for (Format.Component c : target.getValue().format().components(Shape.of(w.rows(), w.columns()), target.getValue().stored())) {

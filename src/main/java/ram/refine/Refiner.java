@@ -7,7 +7,6 @@ import java.util.Optional;
 import java.util.SortedMap;
 import java.util.function.DoubleConsumer;
 import java.util.function.Supplier;
-import ram.InputException;
 import ram.eval.ForwardPass;
 import ram.eval.NetworkShape;
 import ram.eval.WeightSource;
@@ -53,19 +52,6 @@ public final class Refiner {
         return targets.containsKey(shape.head()) && targets.get(shape.head()).refinable();
     }
 
-    /// @throws ram.InputException for a family that cannot be refined
-    public static void requireKnown(WeightSource source) {
-        try (Workers one = new Workers(1)) {
-            requireKnown(new ForwardPass(source, one).shape(), source);
-        }
-    }
-
-    private static void requireKnown(NetworkShape shape, WeightSource source) {
-        if (shape.latent().isPresent()) {
-            throw InputException.in(source.config().file(), "describes a model with latent attention, whose projections --refine does not know; leave out --refine");
-        }
-    }
-
     private final CodedModel model;
     private final ForwardPass exact;
     private final ForwardPass coded;
@@ -80,11 +66,10 @@ public final class Refiner {
     /// @param targets the formats of quantized modules, by path
     /// @param memory bytes for activations beside the statistics of one module
     /// @param drift part of the drift of inputs that is made up for, 0 to 1
-    /// @throws ram.InputException for a family that cannot be refined
+    /// @throws ram.InputException for a family that cannot be run
     public Refiner(WeightSource source, Map<String, Target> targets, Workers workers, long memory, double drift, RefineStore store) {
         this.model = new CodedModel(source, targets, workers, drift, store);
         this.exact = model.exact();
-        requireKnown(model.shape(), source);
         this.coded = model.coded();
         this.coding = model.coding();
         this.shape = model.shape();
@@ -225,13 +210,16 @@ public final class Refiner {
     }
 
     private void attention(int l, Pieces pieces, Streams in, Streams out) {
-        int width = shape.heads() * shape.headDim();
+        int width = shape.mixedWidth();
         Inputs inputs = pieces.inputs(shape.hidden());
         for (int i = 0; i < pieces.count(); i++) {
             int piece = i;
             coding.add(inputs, coded.attentionInput(l, List.of(in.coded().get(i))), pieces.exactly(i, () -> exact.attentionInput(l, List.of(in.exact().get(piece)))));
         }
         model.refine(exact.attentionReaders(l), inputs);
+        if (shape.latent().isPresent()) {
+            new LatentRefiner(model, pieces).refine(l, in);
+        }
         try (Activations mixed = pieces.temporary("mixed", width)) {
             inputs = pieces.inputs(width);
             for (int i = 0; i < pieces.count(); i++) {

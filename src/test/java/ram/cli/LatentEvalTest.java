@@ -65,12 +65,27 @@ class LatentEvalTest {
     }
 
     @Test
-    void refinementIsRefusedBeforeAnythingIsDone() throws IOException {
+    void itCanBeRefined() throws IOException {
         Path source = new TinyModel("deepseek_v3", SIZES + ", " + MIXTURE).write(folder.resolve("source"));
         Path out = folder.resolve("out");
-        Cli.Result r = Cli.run("quantize", source, "--policy", "uniform", "--bits", 4, "--group", 32, "--refine", "self", "-o", out, "--no-progress");
+        Cli.Result r = Cli.run("quantize", source, "--policy", "uniform", "--bits", 3, "--group", 32, "--refine", "self:sequences=32,length=64", "-o", out, "--no-progress");
+        assertEquals(0, r.exitCode(), r.err());
+        assertEquals(0, Cli.run("verify", out, "--source", source).exitCode());
+        assertTrue(Files.readString(out.resolve("manifest.json")).contains("self_attn.embed_q"));
+        Cli.Result evaluated = Cli.run("eval", out, "--reference", source, "--tokens", tokens, "--seq-len", 50, "--samples", 8, "--json", "--no-progress");
+        assertEquals(0, evaluated.exitCode(), evaluated.err());
+    }
+
+    @Test
+    void aTextThatIsTooLongForAnIndexerIsRefusedBeforeAnythingIsDone() throws IOException {
+        Path source = new TinyModel("deepseek_v32", SIZES + ", " + MIXTURE + ", \"index_topk\": 40").write(folder.resolve("source"));
+        Path out = folder.resolve("out");
+        Cli.Result r = Cli.run("quantize", source, "--policy", "uniform", "--bits", 4, "--group", 32, "--refine", "self:length=41", "-o", out, "--no-progress");
         assertEquals(5, r.exitCode(), r.err());
-        assertEquals("ram: " + source.resolve("config.json") + ": describes a model with latent attention, whose projections --refine does not know; leave out --refine", r.sentence());
+        String sentence = "ram: " + source.resolve("config.json") + ": describes a model that chooses what it sees of more than 40 tokens, which the evaluation does not know; take shorter windows of text";
+        assertEquals(sentence, r.sentence());
         assertFalse(Files.exists(out));
+        assertEquals(sentence, Cli.run("eval", source, "--tokens", tokens, "--seq-len", 42, "--samples", 1).sentence());
+        assertEquals(0, Cli.run("eval", source, "--tokens", tokens, "--seq-len", 41, "--samples", 1).exitCode());
     }
 }
