@@ -2,26 +2,18 @@ package ram.convert;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.SimpleFileVisitor;
 import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Comparator;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.UUID;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
@@ -40,28 +32,21 @@ public final class StagedFolder implements AutoCloseable {
     /// What is in the hidden folder: the output, the one that it replaces, folders of refined modules, a second output to compare with, and its own siblings.
     private static final Pattern OWN_FOLDERS = Pattern.compile(OUTPUT + "|" + REPLACED + "|refine-\\d+|again|\\.again\\.partial");
     private static final Pattern OWN_FILES = Pattern.compile("(analyze|write)\\.journal|\\.again\\.lock");
-    private static final int TOKEN = 36;
 
     private final Path target;
     private final Path staging;
     private final Path output;
-    private final Path lockFile;
     private final boolean replace;
-    private final FileChannel lockChannel;
-    private final FileChannel witness;
-    private final FileLock lock;
+    private final OutputLock lock;
     private boolean remove;
     private boolean published;
 
-    private StagedFolder(Path target, boolean replace, FileChannel lockChannel, FileChannel witness, FileLock lock, Path lockFile) {
+    private StagedFolder(Path target, boolean replace, OutputLock lock) {
         this.target = target;
         this.staging = sibling(target, ".partial");
         this.output = staging.resolve(OUTPUT);
         this.replace = replace;
-        this.lockChannel = lockChannel;
-        this.witness = witness;
         this.lock = lock;
-        this.lockFile = lockFile;
     }
 
     /// @param replace whether an existing target may be replaced at publication
@@ -73,47 +58,25 @@ public final class StagedFolder implements AutoCloseable {
         Path absolute = behindLink(target);
         try {
             Files.createDirectories(absolute.getParent());
-            Path lockFile = sibling(absolute, ".lock");
-            while (true) {
-                requireLockFile(lockFile);
-                FileChannel channel = FileChannel.open(lockFile, StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE, LinkOption.NOFOLLOW_LINKS);
-                FileLock lock;
-                Optional<FileChannel> witness;
-                try {
-                    requireToken(lockFile, channel);
-                    lock = tryLock(channel);
-                    if (lock == null) {
-                        throw new UsageException(target + " is being written by another run; wait for it or choose another output folder");
-                    }
-                    witness = witness(lockFile, channel);
-                } catch (IOException | RuntimeException e) {
-                    channel.close();
-                    throw e;
+            OutputLock lock = OutputLock.take(sibling(absolute, ".lock"), target);
+            StagedFolder folder = new StagedFolder(absolute, replace, lock);
+            try {
+                requireOwn(folder.staging);
+            } catch (IOException | RuntimeException e) {
+                folder.close();
+                throw e;
+            }
+            try {
+                if (fresh) {
+                    deleteTree(folder.staging);
                 }
-                if (witness.isEmpty()) {
-                    // The run that held the lock has ended and removed the file in between.
-                    channel.close();
-                    continue;
-                }
-                StagedFolder folder = new StagedFolder(absolute, replace, channel, witness.get(), lock, lockFile);
-                try {
-                    requireOwn(folder.staging);
-                } catch (IOException | RuntimeException e) {
-                    folder.close();
-                    throw e;
-                }
-                try {
-                    if (fresh) {
-                        deleteTree(folder.staging);
-                    }
-                    Files.createDirectories(folder.output);
-                    refuseExisting(target, replace);
-                    return folder;
-                } catch (IOException | RuntimeException e) {
-                    folder.remove = e instanceof UsageException;
-                    folder.close();
-                    throw e;
-                }
+                Files.createDirectories(folder.output);
+                refuseExisting(target, replace);
+                return folder;
+            } catch (IOException | RuntimeException e) {
+                folder.remove = e instanceof UsageException;
+                folder.close();
+                throw e;
             }
         } catch (IOException e) {
             throw new UncheckedIOException(target + ": cannot be created", e);
@@ -184,32 +147,6 @@ public final class StagedFolder implements AutoCloseable {
         }
     }
 
-    /// Refuses before it is opened what would block, be followed, or lose its content.
-    private static void requireLockFile(Path file) throws IOException {
-        try {
-            BasicFileAttributes found = Files.readAttributes(file, BasicFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
-            if (!found.isRegularFile() || found.size() != 0 && found.size() != TOKEN) {
-                throw notALock(file);
-            }
-        } catch (NoSuchFileException _) {
-            // It is to be created.
-        }
-    }
-
-    /// Reads through the channel that is there: to close another one would give up a lock that another thread of this process holds.
-    private static void requireToken(Path file, FileChannel channel) throws IOException {
-        ByteBuffer content = ByteBuffer.allocate(TOKEN + 1);
-        channel.read(content, 0);
-        String text = StandardCharsets.ISO_8859_1.decode(content.flip()).toString();
-        if (!text.isEmpty() && !text.matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")) {
-            throw notALock(file);
-        }
-    }
-
-    private static UsageException notALock(Path file) {
-        return new UsageException(file + " is not a lock of ram, so it was not touched; choose another output folder or remove it");
-    }
-
     private static void requireOwn(Path staging) throws IOException {
         Optional<String> objection = objection(staging);
         if (objection.isPresent()) {
@@ -234,34 +171,6 @@ public final class StagedFolder implements AutoCloseable {
         String name = entry.getFileName().toString();
         return SystemFiles.contain(name) || OWN_FOLDERS.matcher(name).matches() && Files.isDirectory(entry, LinkOption.NOFOLLOW_LINKS)
                 || OWN_FILES.matcher(name).matches() && Files.isRegularFile(entry, LinkOption.NOFOLLOW_LINKS);
-    }
-
-    private static FileLock tryLock(FileChannel channel) throws IOException {
-        try {
-            return channel.tryLock();
-        } catch (OverlappingFileLockException e) {
-            return null;
-        }
-    }
-
-    /// Opens the file of that name if it still is the locked one, shown by something written into that. To be closed no sooner than the lock is given up:
-    /// on Unix a process loses its locks on a file as soon as it closes any channel to it.
-    private static Optional<FileChannel> witness(Path lockFile, FileChannel locked) throws IOException {
-        ByteBuffer token = ByteBuffer.wrap(UUID.randomUUID().toString().getBytes(StandardCharsets.US_ASCII));
-        locked.truncate(0).write(token.duplicate(), 0);
-        FileChannel witness;
-        try {
-            witness = FileChannel.open(lockFile);
-        } catch (NoSuchFileException _) {
-            return Optional.empty();
-        }
-        ByteBuffer found = ByteBuffer.allocate(token.capacity());
-        witness.read(found, 0);
-        if (found.flip().equals(token)) {
-            return Optional.of(witness);
-        }
-        witness.close();
-        return Optional.empty();
     }
 
     /// Whether an earlier run into this place was stopped and left something to go on with.
@@ -365,17 +274,15 @@ public final class StagedFolder implements AutoCloseable {
     /// Releases the lock. What was not published stays for the next run, unless it was discarded.
     @Override
     public void close() {
-        // closed in the opposite order: the lock is given up before the witness goes
-        try (FileChannel _ = lockChannel; FileChannel _ = witness; FileLock _ = lock) {
+        try (lock) {
             if (published) {
                 cleanUp(staging);
-                cleanUp(lockFile);
+                cleanUp(lock.file());
             } else {
                 if (remove) {
                     deleteTree(staging);
                 }
-                // While it is locked: another run that opens the file before this and locks it after sees that it is gone.
-                Files.deleteIfExists(lockFile);
+                Files.deleteIfExists(lock.file());
             }
         } catch (IOException e) {
             throw new UncheckedIOException(staging + ": cannot be removed", e);
