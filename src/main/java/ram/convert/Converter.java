@@ -4,7 +4,6 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
@@ -45,7 +44,6 @@ import ram.safetensors.DType;
 import ram.safetensors.ShardPlan;
 import ram.tensor.RowBlocks;
 import ram.tensor.Rows;
-import ram.tensor.TensorView;
 
 /// Streams a model into the safetensors files of an MLX folder. Work is cut into row blocks that are written at their final place,
 /// so the bytes do not depend on how many threads there are, and only the blocks in flight are in memory.
@@ -109,73 +107,6 @@ public final class Converter {
     public record RowRange(Module.Part part, long first, int count) {
     }
 
-    /// A format that some variants have a module in, all with the same codes.
-    ///
-    /// @param ready the codes, where they exist already
-    /// @param variants their numbers
-    /// @param places per variant, where the components go, by suffix
-    private record Target(Format format, Optional<CodedMatrix> ready, List<Integer> variants, List<Map<String, Place>> places) {
-    }
-
-    /// One step of the work, small enough that many are in flight.
-    private sealed interface Block {
-        /// Bytes of source that it reads.
-        long bytes();
-
-        String stage();
-
-        String module();
-    }
-
-    /// Some rows of a module that is quantized: decoded once, and coded once in each of the formats.
-    private record Coded(String module, TensorView view, DType dtype, long firstRow, int rows, List<Target> targets) implements Block {
-        @Override
-        public long bytes() {
-            return rows * view.shape().columns() * view.dtype().bytes();
-        }
-
-        @Override
-        public String stage() {
-            return "quantize";
-        }
-    }
-
-    /// Some elements of a tensor that is written as it is.
-    private record Copied(TensorView view, DType dtype, long first, int count, List<Place> places) implements Block {
-        @Override
-        public long bytes() {
-            return (long) count * view.dtype().bytes();
-        }
-
-        @Override
-        public String stage() {
-            return "copy";
-        }
-
-        @Override
-        public String module() {
-            return view.sources().isEmpty() ? "" : view.sources().getFirst();
-        }
-    }
-
-    /// Where a tensor's data begins.
-    ///
-    /// @param number of the file, in the order of the plans
-    private record Place(Path file, int number, FileChannel channel, long offset) {
-        Region write(MemorySegment data, long at) {
-            try {
-                ByteBuffer buffer = data.asByteBuffer();
-                long position = offset + at;
-                while (buffer.hasRemaining()) {
-                    position += channel.write(buffer, position);
-                }
-                return new Region(number, offset + at, data.byteSize(), FinishedBlocks.crc(data.asByteBuffer()));
-            } catch (IOException e) {
-                throw new UncheckedIOException(file + ": cannot be written", e);
-            }
-        }
-    }
-
     private final Quantizer quantizer;
     private final int threads;
 
@@ -236,7 +167,7 @@ public final class Converter {
     /// @return per variant, what was measured per quantized module, by path
     /// @throws InputException when a weight is not finite or the source cannot be read
     public List<Map<String, Measured>> write(Layout layout, OutputTypes types, List<Variant> variants, Optional<Journal> journal, LongConsumer progress) {
-        List<Map<String, Place>> places = new ArrayList<>();
+        List<Map<String, Block.Place>> places = new ArrayList<>();
         List<Path> files = new ArrayList<>();
         List<FileChannel> channels = new ArrayList<>();
         try {
@@ -244,7 +175,7 @@ public final class Converter {
                 places.add(create(variant, files, channels));
             }
             List<Map<String, Measured>> measured = variants.stream().<Map<String, Measured>>map(_ -> new LinkedHashMap<>()).toList();
-            List<Block> blocks = blocks(layout, variants, types, places);
+            List<Block> blocks = Block.all(layout, variants, types, places);
             FinishedBlocks finished = new FinishedBlocks(journal, files, channels);
             int[] next = {0};
             try (Workers workers = new Workers(threads)) {
@@ -252,8 +183,8 @@ public final class Converter {
                     Block block = blocks.get(i);
                     try (Stage _ = Stage.of(block.stage(), block.module())) {
                         Finished done = finished.earlier(i).orElseGet(() -> switch (block) {
-                            case Coded coded -> code(coded);
-                            case Copied copied -> copy(copied);
+                            case Block.Coded coded -> code(coded);
+                            case Block.Copied copied -> copy(copied);
                         });
                         progress.accept(block.bytes());
                         return done;
@@ -261,7 +192,7 @@ public final class Converter {
                 }, done -> {
                     int i = next[0]++;
                     finished.add(i, done);
-                    if (blocks.get(i) instanceof Coded coded) {
+                    if (blocks.get(i) instanceof Block.Coded coded) {
                         for (int t = 0; t < coded.targets().size(); t++) {
                             Measured m = done.measured().get(t);
                             coded.targets().get(t).variants().forEach(v -> measured.get(v).merge(coded.module(), m, Measured::plus));
@@ -285,16 +216,16 @@ public final class Converter {
     /// @param files receives their names
     /// @param channels receives what is to be closed
     /// @return where each tensor goes, by name
-    private static Map<String, Place> create(Variant variant, List<Path> files, List<FileChannel> channels) {
-        Map<String, Place> places = new HashMap<>();
+    private static Map<String, Block.Place> create(Variant variant, List<Path> files, List<FileChannel> channels) {
+        Map<String, Block.Place> places = new HashMap<>();
         for (ShardPlan.ShardFile shard : variant.plan().shards()) {
             Path file = variant.folder().resolve(shard.fileName());
             FileChannel channel = open(file);
             int number = files.size();
             files.add(file);
             channels.add(channel);
-            new Place(file, number, channel, 0).write(MemorySegment.ofArray(shard.head()), 0);
-            shard.tensors().forEach(t -> places.put(t.entry().name(), new Place(file, number, channel, t.offset())));
+            new Block.Place(file, number, channel, 0).write(MemorySegment.ofArray(shard.head()), 0);
+            shard.tensors().forEach(t -> places.put(t.entry().name(), new Block.Place(file, number, channel, t.offset())));
         }
         return places;
     }
@@ -305,47 +236,6 @@ public final class Converter {
         } catch (IOException e) {
             throw new UncheckedIOException(file + ": cannot be created", e);
         }
-    }
-
-    /// Cuts everything that is to be written into blocks, in the order of the output.
-    private static List<Block> blocks(Layout layout, List<Variant> variants, OutputTypes types, List<Map<String, Place>> places) {
-        List<Block> blocks = new ArrayList<>();
-        for (Module module : layout.modules()) {
-            Map<List<Object>, Target> targets = new LinkedHashMap<>();
-            List<Map<String, Place>> dense = new ArrayList<>();
-            for (int v = 0; v < variants.size(); v++) {
-                Format format = variants.get(v).formats().get(module.path());
-                if (format.isDense()) {
-                    dense.add(places.get(v));
-                    continue;
-                }
-                Optional<CodedMatrix> ready = variants.get(v).ready().apply(module.path());
-                Object same = ready.isEmpty() ? "coded here" : v;
-                Target target = targets.computeIfAbsent(List.of(format, same), _ -> new Target(format, ready, new ArrayList<>(), new ArrayList<>()));
-                target.variants().add(v);
-                target.places().add(components(module, format, types, places.get(v)));
-            }
-            if (!dense.isEmpty()) {
-                copy(blocks, module.path() + ".weight", module.weight(), types.of(module), dense);
-            }
-            if (!targets.isEmpty()) {
-                List<Target> all = List.copyOf(targets.values());
-                ranges(module).forEach(r -> blocks.add(new Coded(module.path(), module.weight(), types.of(module), r.first(), r.count(), all)));
-            }
-        }
-        for (Layout.Prequantized p : layout.prequantized()) {
-            p.tensors().forEach((name, t) -> copy(blocks, name, t, t.dtype(), places));
-        }
-        for (Layout.Plain plain : layout.plain()) {
-            copy(blocks, plain.name(), plain.view(), types.of(plain), places);
-        }
-        return blocks;
-    }
-
-    private static Map<String, Place> components(Module module, Format format, OutputTypes types, Map<String, Place> places) {
-        Map<String, Place> out = new LinkedHashMap<>();
-        format.components(module.weight().shape(), types.of(module)).forEach(c -> out.put(c.suffix(), place(places, module.path() + "." + c.suffix())));
-        return out;
     }
 
     /// Cuts a module as it is written, in its order: sums over these are the same to the bit, whoever adds them up.
@@ -360,23 +250,7 @@ public final class Converter {
         return out;
     }
 
-    private static void copy(List<Block> blocks, String name, TensorView view, DType dtype, List<Map<String, Place>> places) {
-        long elements = view.shape().elements();
-        List<Place> targets = places.stream().map(p -> place(p, name)).toList();
-        for (long first = 0; first < elements; first += BLOCK) {
-            blocks.add(new Copied(view, dtype, first, Math.toIntExact(Math.min(BLOCK, elements - first)), targets));
-        }
-    }
-
-    private static Place place(Map<String, Place> places, String name) {
-        Place place = places.get(name);
-        if (place == null) {
-            throw new IllegalStateException("the plan has no place for the tensor '" + name + "'");
-        }
-        return place;
-    }
-
-    private static Finished copy(Copied block) {
+    private static Finished copy(Block.Copied block) {
         DType from = block.view().dtype();
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment source = arena.allocate((long) block.count() * from.bytes(), 8);
@@ -407,7 +281,7 @@ public final class Converter {
     }
 
     /// Codes a few rows at a time, which stay in the processor's second cache from decoding the source to measuring the result.
-    private Finished code(Coded block) {
+    private Finished code(Block.Coded block) {
         int rows = block.rows();
         int columns = Math.toIntExact(block.view().shape().columns());
         RowBlocks blocks = RowBlocks.of(Rows.of(block.view(), block.firstRow(), rows));
@@ -435,7 +309,7 @@ public final class Converter {
             }
             List<Region> regions = new ArrayList<>();
             for (int t = 0; t < coded.size(); t++) {
-                for (Map<String, Place> places : block.targets().get(t).places()) {
+                for (Map<String, Block.Place> places : block.targets().get(t).places()) {
                     coded.get(t).components().forEach((suffix, data) -> regions.add(places.get(suffix).write(data, block.firstRow() * (data.byteSize() / rows))));
                 }
             }
