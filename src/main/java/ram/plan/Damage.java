@@ -36,7 +36,7 @@ public final class Damage {
             case EMBEDDING, HEAD -> 2;
             case DOWN -> 1.4;
             case K -> 0.56;
-            case Q, QKV -> 0.5;
+            case Q, QKV, LATENT -> 0.5;
             case V -> 0.44;
             case O -> 0.33;
             default -> 1;

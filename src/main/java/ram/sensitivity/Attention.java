@@ -24,7 +24,7 @@ final class Attention {
     private final Module k;
     private final Module v;
     private final Module fused;
-    final Module o;
+    private final Module o;
     private final int heads;
     private final int kvHeads;
     private final int keyLength;
@@ -107,10 +107,15 @@ final class Attention {
     /// @param keyGain per key row: what a unit of noise power before the key norm is after it; likewise `queryGain`
     /// @param context mean square of each input of o
     /// @param gate mean square of the gate's input per context channel, null without a gate
-    record State(double[] input, double[] query, double[] key, double[] queryGain, double[] keyGain, double[] context, double[] gate) {
+    private record State(double[] input, double[] query, double[] key, double[] queryGain, double[] keyGain, double[] context, double[] gate) {
     }
 
-    State propagate(Squares squares, double[] input) {
+    Mixed follow(Squares squares, double[] input) {
+        State s = propagate(squares, input);
+        return new Mixed(o, s.context, (output, rowGain, scale) -> weights(s, output, rowGain, scale));
+    }
+
+    private State propagate(Squares squares, double[] input) {
         double[] query;
         double[] key;
         double[] value;
@@ -145,30 +150,9 @@ final class Attention {
         return new State(input, query, key, queryGain, keyGain, context, gate);
     }
 
-    /// Applies the norm of queries or keys, per head or over all heads, to `power`, and returns the gain of noise in each row.
+    /// Applies the norm of queries or keys, over all heads or per head, to `power`, and returns the gain of noise in each row.
     private double[] normalize(double[] power, String prefix, List<String> names) {
-        double[] gain = new double[power.length];
-        Arrays.fill(gain, 1);
-        int length = power.length;
-        Optional<double[]> gamma = dense.gains(prefix, names, length);
-        if (gamma.isEmpty()) {
-            length = keyLength;
-            gamma = dense.gains(prefix, names, length);
-        }
-        if (gamma.isEmpty()) {
-            return gain;
-        }
-        for (int from = 0; from < power.length; from += length) {
-            double mean = 0;
-            for (int i = from; i < from + length; i++) {
-                mean += power[i] / length;
-            }
-            for (int i = from; i < from + length; i++) {
-                gain[i] = mean == 0 ? 0 : gamma.get()[i - from] / mean;
-                power[i] *= gain[i];
-            }
-        }
-        return gain;
+        return dense.normalize(power, prefix, names, power.length, keyLength);
     }
 
     /// Row of k or v that belongs to row `i` of q or to input `i` of o.
@@ -221,10 +205,7 @@ final class Attention {
         }
     }
 
-    /// @param output per input of o: power that a unit of it has in the residual, Σᵢ W_oᵢⱼ² with the gain of a norm after the branch
-    /// @param rowGain per output of o: gain of a norm after the branch
-    /// @param scale ½ over the residual's power after the branch
-    List<ModuleWeights> weights(State s, double[] output, double[] rowGain, double scale) {
+    private List<ModuleWeights> weights(State s, double[] output, double[] rowGain, double scale) {
         double[] power = new double[heads];
         double[] value = new double[kvHeads * valueLength];
         double[] gate = s.gate == null ? null : new double[output.length];
@@ -238,7 +219,7 @@ final class Attention {
         }
         double[] query = new double[s.query.length];
         double[] key = new double[s.key.length];
-        double aligned = Math.clamp(LEAST_VARIANCE / scoreVariance(s), 1, MOST_ALIGNED);
+        double aligned = aligned(scoreVariance(s));
         for (int a = 0; a < query.length; a++) {
             int b = sharedRow(a, keyLength);
             query[a] = s.key[b] * s.queryGain[a] * scoreScale * power[a / keyLength] * aligned;
@@ -264,6 +245,13 @@ final class Attention {
         return List.of(propagated(q, new Term(query, s.input, scale * queryFactor, true)),
                 propagated(k, new Term(key, s.input, scale * DecoderRules.factor(Kind.K), true)),
                 propagated(v, new Term(value, s.input, scale * DecoderRules.factor(Kind.V), true)), out);
+    }
+
+    /// What noise in scores is scaled up by.
+    ///
+    /// @param variance that they are predicted to have
+    static double aligned(double variance) {
+        return Math.clamp(LEAST_VARIANCE / variance, 1, MOST_ALIGNED);
     }
 
     /// Mean over the heads.

@@ -1,6 +1,7 @@
 package ram.sensitivity;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -84,6 +85,44 @@ final class Dense {
             }
         }
         return Optional.empty();
+    }
+
+    /// Applies a norm to `power`, where there is one, and returns the gain of noise in each element, 1 without.
+    ///
+    /// @param names of the norm under `prefix`
+    /// @param lengths that it may have; each run of elements of that length is normalised by itself
+    double[] normalize(double[] power, String prefix, List<String> names, int... lengths) {
+        double[] gain = new double[power.length];
+        Arrays.fill(gain, 1);
+        for (int length : lengths) {
+            Optional<double[]> gamma = gains(prefix, names, length);
+            if (gamma.isPresent()) {
+                for (int from = 0; from < power.length; from += length) {
+                    normalize(power, from, gamma.get(), gain);
+                }
+                return gain;
+            }
+        }
+        return gain;
+    }
+
+    private static void normalize(double[] power, int from, double[] gamma, double[] gain) {
+        double mean = 0;
+        for (int i = 0; i < gamma.length; i++) {
+            mean += power[from + i] / gamma.length;
+        }
+        for (int i = 0; i < gamma.length; i++) {
+            gain[from + i] = mean == 0 ? 0 : gamma[i] / mean;
+            power[from + i] *= gain[from + i];
+        }
+    }
+
+    /// What the scores of latent attention are multiplied by beside the usual factor: (0.1 · mscale_all_dim · ln factor + 1)², with the two from `rope_scaling`.
+    double latentScoreGrowth() {
+        JsonNode scaling = config.path("rope_scaling");
+        double factor = scaling.path("factor").asDouble(1);
+        double growth = factor > 1 ? 0.1 * scaling.path("mscale_all_dim").asDouble(0) * StrictMath.log(factor) + 1 : 1;
+        return growth * growth;
     }
 
     /// Adds the squares of a bias to `power`, when there is such a bias.

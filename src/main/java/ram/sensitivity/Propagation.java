@@ -204,21 +204,21 @@ public final class Propagation {
     }
 
     private void attention(List<Module> modules, double[] input, Optional<double[]> postGains) {
-        Optional<Attention> found = Attention.find(modules, residual.length, dense, family);
+        Optional<Mixed> found = Attention.find(modules, residual.length, dense, family).map(a -> a.follow(squares, input))
+                .or(() -> LatentAttention.find(modules, residual.length, dense).map(a -> a.follow(squares, input)));
         if (found.isEmpty()) {
             evenInput(modules, postGains);
             return;
         }
-        Attention attention = found.get();
-        Attention.State state = attention.propagate(squares, input);
-        double[][] context = {state.context()};
-        Squares.Sums sums = squares.of(attention.o, context, null, postGains.isEmpty());
+        Mixed mixed = found.get();
+        Module o = mixed.o();
+        Squares.Sums sums = squares.of(o, new double[][] {mixed.context()}, null, postGains.isEmpty());
         double[] out = sums.rows();
-        dense.addBias(attention.o.path() + ".bias", out);
+        dense.addBias(o.path() + ".bias", out);
         double[] rowGain = rowGain(out, postGains);
-        double[] output = postGains.isEmpty() ? scaled(sums.columns()[0], branchGain) : squares.of(attention.o, null, rowGain, true).columns()[0];
+        double[] output = postGains.isEmpty() ? scaled(sums.columns()[0], branchGain) : squares.of(o, null, rowGain, true).columns()[0];
         double after = add(out, rowGain);
-        for (ModuleWeights w : attention.weights(state, output, rowGain, 0.5 / after)) {
+        for (ModuleWeights w : mixed.noise().weights(output, rowGain, 0.5 / after)) {
             known.put(w.module(), w);
         }
     }

@@ -32,7 +32,7 @@ final class Squares {
     }
 
     /// @param input per part one value per column; null when the products with the rows are not asked for
-    /// @param rowWeight one value per row of a part; null for 1
+    /// @param rowWeight one value per row of a part, the same for all parts, or per row of all of them; null for 1
     /// @param columnSums whether column sums are asked for
     Sums of(Module module, double[][] input, double[] rowWeight, boolean columnSums) {
         int columns = Math.toIntExact(module.weight().shape().columns());
@@ -107,8 +107,9 @@ final class Squares {
         if (columnSums && rowWeight == null) {
             Kernels.addColumnSquares(w, block.count, n, columns);
         } else if (columnSums) {
+            int at = (int) (rowWeight.length == rows.rows() ? block.partRow + block.first : block.first);
             for (int i = 0; i < block.count; i++) {
-                addSquares(w, i * n, rowWeight[(int) block.first + i], columns);
+                addSquares(w, i * n, rowWeight[at + i], columns);
             }
         }
         if (block.input != null) {

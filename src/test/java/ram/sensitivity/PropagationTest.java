@@ -3,144 +3,28 @@ package ram.sensitivity;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static ram.sensitivity.HandMadeModel.all;
+import static ram.sensitivity.HandMadeModel.diagonal;
+import static ram.sensitivity.HandMadeModel.filled;
+import static ram.sensitivity.HandMadeModel.gaussian;
+import static ram.sensitivity.HandMadeModel.term;
 
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
-import java.lang.foreign.MemorySegment;
-import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import ram.layout.Architecture;
 import ram.layout.Kind;
-import ram.layout.Layout;
 import ram.layout.Module;
-import ram.numeric.Workers;
-import ram.safetensors.DType;
-import ram.safetensors.LittleEndian;
 import ram.safetensors.Shape;
-import ram.tensor.TensorView;
 
 class PropagationTest {
     private static final double RHO = 0.35;
     private static final String LAYER = "model.layers.0.";
     private static final List<String> MLP = List.of("gate_proj", "up_proj", "down_proj");
-
-    /// A float32 tensor in memory.
-    private record Floats(Shape shape, float[] data) implements TensorView {
-        @Override
-        public DType dtype() {
-            return DType.F32;
-        }
-
-        @Override
-        public void read(long first, MemorySegment target) {
-            for (int i = 0; i < target.byteSize() / 4; i++) {
-                target.set(LittleEndian.FLOAT, 4L * i, data[(int) first + i]);
-            }
-        }
-
-        @Override
-        public List<String> sources() {
-            return List.of("memory");
-        }
-    }
-
-    /// A model made by hand.
-    private static final class Model {
-        final List<Module> modules = new ArrayList<>();
-        final List<Layout.Plain> plain = new ArrayList<>();
-        final ObjectNode config = new ObjectMapper().createObjectNode();
-        final Map<String, float[]> data = new HashMap<>();
-        String family = "llama";
-        Propagation.Result result;
-
-        Model matrix(String path, Kind kind, int rows, int columns, float[] values) {
-            return add(path, kind, Shape.of(rows, columns), values);
-        }
-
-        Model add(String path, Kind kind, Shape shape, float[] values) {
-            int experts = shape.rank() == 3 ? (int) shape.dim(0) : 1;
-            long rows = shape.rows() / experts;
-            List<Module.Part> parts = new ArrayList<>();
-            for (int e = 0; e < experts; e++) {
-                parts.add(new Module.Part(path + e, e * rows, rows));
-            }
-            modules.add(new Module(path, kind, path.contains(".layers.") ? 0 : -1, new Floats(shape, values), parts, Optional.empty(),
-                    Optional.empty(), shape.rank() == 3, false));
-            data.put(path, values);
-            return this;
-        }
-
-        Model vector(String name, float... values) {
-            plain.add(new Layout.Plain(name, new Floats(Shape.of(values.length), values), "vector", false));
-            data.put(name, values);
-            return this;
-        }
-
-        Map<String, ModuleWeights> walk(int threads) {
-            Layout layout = new Layout(new Architecture(family, family, true, Architecture.Structure.DENSE, true, List.of()), modules, plain,
-                    List.of(), List.of(), config);
-            Map<String, ModuleWeights> out = new HashMap<>();
-            try (Workers workers = new Workers(threads)) {
-                result = Propagation.walk(layout, workers, (layer, list) -> list.forEach(w -> {
-                    assertEquals(layer, w.module().layer());
-                    out.put(w.module().path(), w);
-                }));
-            }
-            assertEquals(modules.size(), out.size());
-            return out;
-        }
-
-        double start() {
-            return result.residualPower().get(0);
-        }
-
-        double added() {
-            return result.residualPower().get(1) - start();
-        }
-    }
-
-    private static float[] gaussian(int n, double std, Random random) {
-        float[] w = new float[n];
-        for (int i = 0; i < n; i++) {
-            w[i] = (float) (std * random.nextGaussian());
-        }
-        return w;
-    }
-
-    private static float[] filled(int n, double value) {
-        float[] w = new float[n];
-        Arrays.fill(w, (float) value);
-        return w;
-    }
-
-    private static double[] all(int n, double value) {
-        double[] v = new double[n];
-        Arrays.fill(v, value);
-        return v;
-    }
-
-    private static float[] diagonal(int rows, int columns, double value) {
-        float[] w = new float[rows * columns];
-        for (int i = 0; i < rows; i++) {
-            w[i * columns + i] = (float) value;
-        }
-        return w;
-    }
-
-    private static Term term(Map<String, ModuleWeights> weights, String path) {
-        ModuleWeights w = weights.get(path);
-        assertEquals(ModuleWeights.Source.PROPAGATED, w.source(), path);
-        return w.parts().getFirst().getFirst();
-    }
 
     private static Term attentionTerm(Map<String, ModuleWeights> weights, String name) {
         return term(weights, LAYER + "self_attn." + name + "_proj");
@@ -151,8 +35,8 @@ class PropagationTest {
     }
 
     /// Four heads of two channels that share two key-value heads, all weights diagonal: everything has a closed form.
-    private static Model attention() {
-        Model m = new Model();
+    private static HandMadeModel attention() {
+        HandMadeModel m = new HandMadeModel();
         m.config.put("num_attention_heads", 4).put("hidden_size", 8);
         return m.matrix("model.embed_tokens", Kind.EMBEDDING, 8, 8, diagonal(8, 8, 2))
                 .vector(LAYER + "input_layernorm.weight", filled(8, 1))
@@ -165,7 +49,7 @@ class PropagationTest {
 
     @Test
     void attentionWithDiagonalWeights() {
-        Model m = attention();
+        HandMadeModel m = attention();
         Map<String, ModuleWeights> w = m.walk(1);
         // The embedding's column means of squares are 4/8; after the norm every channel has power 1.
         double start = 4;
@@ -188,10 +72,10 @@ class PropagationTest {
     /// Logits multiplied by a half (cohere), divided by two (granite), or read from outputs divided by 8/4 (minicpm).
     @Test
     void factorsOfTheLogitsCount() {
-        Model plain = attention();
+        HandMadeModel plain = attention();
         double scale = plain.walk(1).get("model.embed_tokens").parts().getFirst().get(1).scale();
         for (String setting : List.of("logit_scale 0.5", "logits_scaling 2", "dim_model_base 4")) {
-            Model m = attention();
+            HandMadeModel m = attention();
             m.config.put(setting.split(" ")[0], Double.parseDouble(setting.split(" ")[1]));
             List<Term> terms = m.walk(1).get("model.embed_tokens").parts().getFirst();
             assertEquals(plain.result.logitPower() / 4, m.result.logitPower(), 1e-6, setting);
@@ -201,7 +85,7 @@ class PropagationTest {
 
     @Test
     void aTiedEmbeddingHasBothTerms() {
-        Model m = attention();
+        HandMadeModel m = attention();
         m.modules.subList(1, m.modules.size()).clear();
         List<Term> tied = m.walk(1).get("model.embed_tokens").parts().getFirst();
         // Channels of power 1 after the norm; one weight of 2 in each of 8 rows.
@@ -218,7 +102,7 @@ class PropagationTest {
 
     @Test
     void headNormsReplaceTheScaleOfQueriesAndKeys() {
-        Model m = attention().vector(LAYER + "self_attn.q_norm.weight", 3, 3).vector(LAYER + "self_attn.k_norm.weight", 2, 2);
+        HandMadeModel m = attention().vector(LAYER + "self_attn.q_norm.weight", 3, 3).vector(LAYER + "self_attn.k_norm.weight", 2, 2);
         Map<String, ModuleWeights> w = m.walk(1);
         double headPower = 2 * RHO * 25 * 0.25;
         assertArrayEquals(all(8, 4 * (9.0 / 4) / 2 * headPower), attentionTerm(w, "q").rows(), 1e-4);
@@ -229,7 +113,7 @@ class PropagationTest {
     @ParameterizedTest
     @CsvSource({"2, 1", "0.5, 1", "0.25, 3.5555556", "0.125, 10", "0, 10"})
     void predictedScoresThatHardlyVaryAreTakenToVary(double query, double aligned) {
-        Model m = attention();
+        HandMadeModel m = attention();
         System.arraycopy(diagonal(8, 8, query), 0, m.data.get(LAYER + "self_attn.q_proj"), 0, 64);
         Map<String, ModuleWeights> w = m.walk(1);
         double headPower = 2 * RHO * 25 * 0.25;
@@ -240,7 +124,7 @@ class PropagationTest {
 
     @Test
     void biasesAddTheirSquares() {
-        Model m = attention().vector(LAYER + "self_attn.v_proj.bias", 1, 1, 1, 1);
+        HandMadeModel m = attention().vector(LAYER + "self_attn.v_proj.bias", 1, 1, 1, 1);
         assertArrayEquals(all(8, RHO * 26), attentionTerm(m.walk(1), "o").columns(), 1e-4);
     }
 
@@ -248,7 +132,7 @@ class PropagationTest {
     @ValueSource(strings = {"phi3", "internlm2"})
     void aFusedProjectionHasTheRowsOfItsParts(String family) {
         Map<String, ModuleWeights> apart = attention().walk(1);
-        Model m = attention();
+        HandMadeModel m = attention();
         m.family = family;
         // Heads in the order in which they are stored: all queries first, or each group's queries, key and value.
         String[] heads = family.equals("phi3") ? new String[] {"q0", "q1", "q2", "q3", "k0", "k1", "v0", "v1"}
@@ -270,7 +154,7 @@ class PropagationTest {
 
     @Test
     void aGatedQueryOpensTheContextByHalf() {
-        Model m = attention();
+        HandMadeModel m = attention();
         m.config.put("head_dim", 2);
         m.modules.removeIf(x -> x.kind() == Kind.Q);
         // Per head two rows of queries and two rows of gates; the gates are zero, so each lets half the value through.
@@ -288,8 +172,8 @@ class PropagationTest {
         assertEquals(0.075 * RHO * 25 * 0.25 / 16, t.rows()[2], 1e-4);
     }
 
-    private static Model mlp(int d, int inner, Random random) {
-        Model m = new Model();
+    private static HandMadeModel mlp(int d, int inner, Random random) {
+        HandMadeModel m = new HandMadeModel();
         m.config.put("num_attention_heads", 1).put("hidden_size", d);
         float[] gains = new float[d];
         for (int i = 0; i < d; i++) {
@@ -315,7 +199,7 @@ class PropagationTest {
         return y;
     }
 
-    private static double[] network(Model model, double[] h, int inner, String changed, float[] change) {
+    private static double[] network(HandMadeModel model, double[] h, int inner, String changed, float[] change) {
         double[] g = times(model.data.get(LAYER + "mlp.gate_proj"), changed.equals("gate_proj") ? change : null, h, inner);
         double[] u = times(model.data.get(LAYER + "mlp.up_proj"), changed.equals("up_proj") ? change : null, h, inner);
         for (int i = 0; i < inner; i++) {
@@ -341,7 +225,7 @@ class PropagationTest {
         int d = 48;
         int inner = 96;
         Random random = new Random(21);
-        Model m = mlp(d, inner, random);
+        HandMadeModel m = mlp(d, inner, random);
         Term term = mlpTerm(m.walk(2), name);
         float[] change = gaussian(d * inner, 0.01, random);
         double predicted = weighted(term, change);
@@ -376,9 +260,9 @@ class PropagationTest {
     void equalExpertsSpreadTheDamageOfOneNetwork() {
         int d = 16;
         int experts = 4;
-        Model one = mlp(d, 32, new Random(5));
+        HandMadeModel one = mlp(d, 32, new Random(5));
         Map<String, ModuleWeights> single = one.walk(1);
-        Model many = new Model();
+        HandMadeModel many = new HandMadeModel();
         many.config.put("num_attention_heads", 1).put("hidden_size", d).put("num_experts_per_tok", 2);
         many.plain.addAll(one.plain);
         many.modules.add(one.modules.getFirst());
@@ -411,7 +295,7 @@ class PropagationTest {
 
     @Test
     void gateAndUpInOneMatrixAreItsHalves() {
-        Model m = mlp(16, 32, new Random(9));
+        HandMadeModel m = mlp(16, 32, new Random(9));
         Map<String, ModuleWeights> apart = m.walk(1);
         float[] both = Arrays.copyOf(m.data.get(LAYER + "mlp.gate_proj"), 64 * 16);
         System.arraycopy(m.data.get(LAYER + "mlp.up_proj"), 0, both, 32 * 16, 32 * 16);
@@ -427,7 +311,7 @@ class PropagationTest {
     @Test
     void aNormAfterTheBranchSetsItsPower() {
         int d = 16;
-        Model m = mlp(d, 32, new Random(6));
+        HandMadeModel m = mlp(d, 32, new Random(6));
         m.vector(LAYER + "pre_feedforward_layernorm.weight", filled(d, 1)).vector(LAYER + "post_feedforward_layernorm.weight", filled(d, 2));
         Map<String, ModuleWeights> w = m.walk(1);
         assertEquals(4 * d, m.added(), 1e-5);
@@ -445,9 +329,9 @@ class PropagationTest {
 
     @Test
     void multipliersOfEmbeddingAndBranchesTogetherOnlyChangeTheUnit() {
-        Model plain = mlp(16, 32, new Random(7));
+        HandMadeModel plain = mlp(16, 32, new Random(7));
         Map<String, ModuleWeights> w = plain.walk(1);
-        Model scaled = mlp(16, 32, new Random(7));
+        HandMadeModel scaled = mlp(16, 32, new Random(7));
         scaled.config.put("embedding_multiplier", 3).put("residual_multiplier", 3);
         Map<String, ModuleWeights> s = scaled.walk(1);
         assertEquals(9 * (plain.start() + plain.added()), scaled.start() + scaled.added(), 1e-3);
@@ -461,7 +345,7 @@ class PropagationTest {
 
     @Test
     void gainsStoredLessOneAreRaised() {
-        Model m = attention();
+        HandMadeModel m = attention();
         m.plain.clear();
         m.family = "gemma";
         m.vector(LAYER + "input_layernorm.weight", new float[8]).vector("model.norm.weight", new float[8]);
@@ -472,7 +356,7 @@ class PropagationTest {
 
     @Test
     void anUnknownMixerStillFeedsTheResidual() {
-        Model m = attention();
+        HandMadeModel m = attention();
         m.modules.removeIf(x -> x.kind() == Kind.K);
         m.matrix(LAYER + "self_attn.kv_a_proj", Kind.LATENT, 4, 8, filled(32, 1));
         Map<String, ModuleWeights> w = m.walk(1);
@@ -486,7 +370,7 @@ class PropagationTest {
     void noiseOfOutputAndValueProjectionsIsAsSampled() {
         Random random = new Random(31);
         int d = 32;
-        Model m = new Model();
+        HandMadeModel m = new HandMadeModel();
         m.config.put("num_attention_heads", 4).put("hidden_size", d);
         m.matrix("model.embed_tokens", Kind.EMBEDDING, 40, d, gaussian(40 * d, 1, random))
                 .vector(LAYER + "input_layernorm.weight", filled(d, 1))
@@ -529,7 +413,7 @@ class PropagationTest {
 
     @Test
     void threadsChangeNoBit() {
-        Model m = mlp(512, 1500, new Random(11));
+        HandMadeModel m = mlp(512, 1500, new Random(11));
         Map<String, ModuleWeights> one = m.walk(1);
         Map<String, ModuleWeights> four = m.walk(4);
         for (String name : MLP) {
