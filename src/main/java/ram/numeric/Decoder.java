@@ -36,8 +36,10 @@ public final class Decoder {
             case F8_E4M3, F8_E5M2, F8_E8M0 -> {
                 if (source.isMapped()) {
                     decodeCopies(dtype, source, base, out, at, count);
+                } else if (dtype == DType.F8_E4M3) {
+                    Kernels.OPS.widenE4m3(source, base, out, at, count);
                 } else {
-                    Kernels.OPS.lookUpBytes(Bytes.of(dtype), source, base, out, at, count);
+                    lookUp(dtype, source, base, out, at, count);
                 }
             }
             // the compiler vectorises the conversion only from an array
@@ -64,6 +66,14 @@ public final class Decoder {
             int n = Math.min(elements, count - i);
             MemorySegment.copy(source, base + (long) i * dtype.bytes(), copy, 0, (long) n * dtype.bytes());
             decode(dtype, copy, 0, out, at + i, n);
+        }
+    }
+
+    /// Decodes an 8-bit type.
+    static void lookUp(DType dtype, MemorySegment source, long base, float[] out, int at, int count) {
+        float[] table = Bytes.of(dtype);
+        for (int i = 0; i < count; i++) {
+            out[at + i] = table[source.get(BYTE, base + i) & 255];
         }
     }
 

@@ -45,7 +45,7 @@ interface KernelOps {
     /// Rounds `values[at … at + count)` to bfloat16 in place.
     void roundBf16(float[] values, int at, int count);
 
-    void lookUpBytes(float[] table, MemorySegment source, long at, float[] out, int outAt, int count);
+    void widenE4m3(MemorySegment source, long at, float[] out, int outAt, int count);
 
     void decodeAffine(byte[] packed, int bits, int groupSize, int groups, float[] scale, float[] bias, float[] out);
 }

@@ -2,6 +2,7 @@ package ram.numeric;
 
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import ram.safetensors.DType;
 import ram.safetensors.LittleEndian;
 
 /// The plain Java twin of [VectorKernels], and its oracle.
@@ -172,10 +173,8 @@ class ScalarKernels implements KernelOps {
     }
 
     @Override
-    public void lookUpBytes(float[] table, MemorySegment source, long at, float[] out, int outAt, int count) {
-        for (int i = 0; i < count; i++) {
-            out[outAt + i] = table[source.get(LittleEndian.BYTE, at + i) & 255];
-        }
+    public void widenE4m3(MemorySegment source, long at, float[] out, int outAt, int count) {
+        Decoder.lookUp(DType.F8_E4M3, source, at, out, outAt, count);
     }
 
     @Override

@@ -21,6 +21,9 @@ final class VectorKernels extends ScalarKernels {
     private static final VectorSpecies<Integer> I = VectorSpecies.of(int.class, SHAPE);
     /// As many shorts as a vector has floats.
     private static final VectorSpecies<Short> HALF = VectorSpecies.of(short.class, VectorShape.forBitSize(SHAPE.vectorBitSize() / 2));
+    /// As many bytes, or eight where a vector has fewer floats.
+    private static final VectorSpecies<Byte> BYTES = VectorSpecies.of(byte.class, VectorShape.forBitSize(Math.max(64, SHAPE.vectorBitSize() / 4)));
+    private static final int NAN = Float.floatToIntBits(Float.NaN);
     private static final VectorSpecies<Double> D = VectorSpecies.of(double.class, SHAPE);
     private static final int VL = F.length();
     /// Whether there are 32 vector registers (AVX-512, Neon) and not 16: then a tile of the matrix product is four vectors wide, else two.
@@ -451,6 +454,25 @@ final class VectorKernels extends ScalarKernels {
             bits.reinterpretAsFloats().intoArray(out, outAt + i);
         }
         super.widenBf16(source, at + 2L * i, out, outAt + i, count - i);
+    }
+
+    /// A byte's exponent and mantissa go to the place of a float's, and the difference of the biases is added. Subnormals, as multiples of the smallest, are converted: to multiply
+    /// those of float32 takes processors a hundred times longer.
+    @Override
+    public void widenE4m3(MemorySegment source, long at, float[] out, int outAt, int count) {
+        int i = 0;
+        for (; i <= count - BYTES.length(); i += BYTES.length()) {
+            ByteVector v = ByteVector.fromMemorySegment(BYTES, source, at + i, ByteOrder.LITTLE_ENDIAN);
+            for (int part = 0; part < BYTES.length() / VL; part++) {
+                IntVector bits = (IntVector) v.convertShape(VectorOperators.B2I, I, part);
+                IntVector magnitude = bits.and(0x7F);
+                IntVector subnormal = ((FloatVector) magnitude.convert(VectorOperators.I2F, 0)).mul(0x1p-9f).reinterpretAsInts();
+                IntVector value = magnitude.lanewise(VectorOperators.LSHL, 20).add(120 << 23).blend(subnormal, magnitude.compare(VectorOperators.LT, 8))
+                        .blend(NAN, magnitude.compare(VectorOperators.EQ, 0x7F));
+                value.or(bits.and(Integer.MIN_VALUE)).reinterpretAsFloats().intoArray(out, outAt + i + part * VL);
+            }
+        }
+        super.widenE4m3(source, at + i, out, outAt + i, count - i);
     }
 
     @Override

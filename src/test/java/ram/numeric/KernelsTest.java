@@ -247,6 +247,15 @@ class KernelsTest {
             Decoder.decodeEach(dtype, MemorySegment.ofArray(all), 0, plain, 0, 256);
             assertArrayEquals(plain, fast);
         }
+        for (int from : new int[] {0, 3, 250}) {
+            for (int count : new int[] {0, 1, 6, 100}) {
+                float[] some = new float[2 + count];
+                Decoder.decode(DType.F8_E4M3, MemorySegment.ofArray(all).asSlice(0, Math.min(256, from + count)), from, some, 2, Math.min(count, 256 - from));
+                for (int i = 0; i < Math.min(count, 256 - from); i++) {
+                    assertEquals(Float.floatToRawIntBits(Decoder.e4m3(all[from + i])), Float.floatToRawIntBits(some[2 + i]), "byte " + (from + i));
+                }
+            }
+        }
     }
 
     @Test
