@@ -225,13 +225,13 @@ final class Attention {
             query[a] = s.key[b] * s.queryGain[a] * scoreScale * power[a / keyLength] * aligned;
             key[b] += s.query[a] * s.keyGain[b] * scoreScale * power[a / keyLength] * aligned;
         }
-        ModuleWeights out = propagated(o, new Term(rowGain, s.context, scale * DecoderRules.factor(Kind.O), true));
+        ModuleWeights out = ModuleWeights.propagated(o, new Term(rowGain, s.context, scale * DecoderRules.factor(Kind.O), true));
         if (fused != null) {
             double[] rows = new double[Math.toIntExact(fused.weight().shape().rows())];
             put(query, fusedRows(0), DecoderRules.factor(Kind.Q), rows);
             put(key, fusedRows(1), DecoderRules.factor(Kind.K), rows);
             put(value, fusedRows(2), DecoderRules.factor(Kind.V), rows);
-            return List.of(propagated(fused, new Term(rows, s.input, scale, true)), out);
+            return List.of(ModuleWeights.propagated(fused, new Term(rows, s.input, scale, true)), out);
         }
         double queryFactor = DecoderRules.factor(Kind.Q);
         if (gate != null) {
@@ -242,9 +242,9 @@ final class Attention {
             query = rows;
             queryFactor = 1;
         }
-        return List.of(propagated(q, new Term(query, s.input, scale * queryFactor, true)),
-                propagated(k, new Term(key, s.input, scale * DecoderRules.factor(Kind.K), true)),
-                propagated(v, new Term(value, s.input, scale * DecoderRules.factor(Kind.V), true)), out);
+        return List.of(ModuleWeights.propagated(q, new Term(query, s.input, scale * queryFactor, true)),
+                ModuleWeights.propagated(k, new Term(key, s.input, scale * DecoderRules.factor(Kind.K), true)),
+                ModuleWeights.propagated(v, new Term(value, s.input, scale * DecoderRules.factor(Kind.V), true)), out);
     }
 
     /// What noise in scores is scaled up by.
@@ -261,9 +261,5 @@ final class Attention {
             sum += s.query[i] * s.key[sharedRow(i, keyLength)];
         }
         return sum * scoreScale / heads;
-    }
-
-    private static ModuleWeights propagated(Module module, Term term) {
-        return new ModuleWeights(module, ModuleWeights.Source.PROPAGATED, List.of(List.of(term)));
     }
 }

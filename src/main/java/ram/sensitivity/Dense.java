@@ -125,6 +125,20 @@ final class Dense {
         return growth * growth;
     }
 
+    /// Per channel the sum of the squares of a convolution's taps, when there is such a tensor of the size that config.json implies.
+    ///
+    /// @param length the key of the number of taps
+    Optional<double[]> squaredTaps(String name, int channels, String length) {
+        int each = (int) Math.clamp(number(length, 0), 0, 1 << 10);
+        return each == 0 ? Optional.empty() : vector(name, Math.multiplyExact(channels, each)).map(w -> {
+            double[] out = new double[channels];
+            for (int i = 0; i < w.length; i++) {
+                out[i / each] += w[i] * w[i];
+            }
+            return out;
+        });
+    }
+
     /// Adds the squares of a bias to `power`, when there is such a bias.
     void addBias(String name, double[] power) {
         vector(name, power.length).ifPresent(b -> {

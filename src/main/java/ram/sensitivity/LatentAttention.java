@@ -7,7 +7,6 @@ import java.util.Optional;
 import java.util.stream.IntStream;
 import ram.layout.Kind;
 import ram.layout.Module;
-import ram.safetensors.Shape;
 
 /// Multi-head latent attention of one layer: all heads make their keys and values of one latent vector, and their queries of another or of the input. A part of each key
 /// and query is rotated; that of the keys is the same for all heads.
@@ -48,15 +47,14 @@ final class LatentAttention {
         this.dense = dense;
         this.p = projections;
         this.n = lengths;
-        String path = projections.latent.path();
-        prefix = path.substring(0, path.lastIndexOf('.') + 1);
+        prefix = Modules.beside(projections.latent, "");
     }
 
     /// The latent attention among a layer's modules, when its projections have the shapes that config.json implies.
     static Optional<LatentAttention> find(List<Module> modules, int hidden, Dense dense) {
-        Projections p = new Projections(named(modules, "q_b_proj").or(() -> named(modules, "q_proj")).orElse(null), named(modules, "q_a_proj").orElse(null),
-                named(modules, "kv_a_proj_with_mqa").orElse(null), named(modules, "kv_b_proj").orElse(null), named(modules, "embed_q").orElse(null),
-                named(modules, "unembed_out").orElse(null), named(modules, "o_proj").orElse(null));
+        Projections p = new Projections(Modules.named(modules, "q_b_proj").or(() -> Modules.named(modules, "q_proj")).orElse(null), Modules.named(modules, "q_a_proj").orElse(null),
+                Modules.named(modules, "kv_a_proj_with_mqa").orElse(null), Modules.named(modules, "kv_b_proj").orElse(null), Modules.named(modules, "embed_q").orElse(null),
+                Modules.named(modules, "unembed_out").orElse(null), Modules.named(modules, "o_proj").orElse(null));
         if (p.query == null || p.latent == null || p.output == null) {
             return Optional.empty();
         }
@@ -64,25 +62,12 @@ final class LatentAttention {
         Lengths n = new Lengths((int) dense.number("num_attention_heads", 0), (int) dense.number("qk_nope_head_dim", 0), turned, (int) dense.number("v_head_dim", 0),
                 (int) p.latent.weight().shape().rows() - turned);
         boolean possible = n.heads > 0 && n.still > 0 && n.turned > 0 && n.value > 0 && n.latent > 0
-                && is(p.latent, 1, n.latent + n.turned, hidden) && is(p.output, 1, hidden, (long) n.heads * n.value)
-                && (p.queryLatent == null ? is(p.query, 1, (long) n.heads * n.query(), hidden)
-                        : is(p.queryLatent, 1, p.query.weight().shape().columns(), hidden) && is(p.query, 1, (long) n.heads * n.query(), p.queryLatent.weight().shape().rows()))
-                && (p.keyValue == null ? is(p.keys, n.heads, n.latent, n.still) && is(p.values, n.heads, n.value, n.latent)
-                        : is(p.keyValue, 1, (long) n.heads * (n.still + n.value), n.latent));
+                && Modules.is(p.latent, 1, n.latent + n.turned, hidden) && Modules.is(p.output, 1, hidden, (long) n.heads * n.value)
+                && (p.queryLatent == null ? Modules.is(p.query, 1, (long) n.heads * n.query(), hidden)
+                        : Modules.is(p.queryLatent, 1, p.query.weight().shape().columns(), hidden) && Modules.is(p.query, 1, (long) n.heads * n.query(), p.queryLatent.weight().shape().rows()))
+                && (p.keyValue == null ? Modules.is(p.keys, n.heads, n.latent, n.still) && Modules.is(p.values, n.heads, n.value, n.latent)
+                        : Modules.is(p.keyValue, 1, (long) n.heads * (n.still + n.value), n.latent));
         return possible ? Optional.of(new LatentAttention(dense, p, n)) : Optional.empty();
-    }
-
-    private static Optional<Module> named(List<Module> modules, String name) {
-        List<Module> found = modules.stream().filter(m -> m.path().endsWith("." + name)).toList();
-        return found.size() == 1 ? Optional.of(found.getFirst()) : Optional.empty();
-    }
-
-    private static boolean is(Module m, int parts, long rows, long columns) {
-        if (m == null) {
-            return false;
-        }
-        Shape shape = m.weight().shape();
-        return m.parts().size() == parts && shape.columns() == columns && m.parts().stream().allMatch(part -> part.rows() == rows);
     }
 
     /// Mean squares inside the attention.
@@ -157,18 +142,18 @@ final class LatentAttention {
             }
         }
         List<ModuleWeights> out = new ArrayList<>();
-        out.add(propagated(p.query, new Term(query, s.queryInput, scale * QUERY, true)));
+        out.add(ModuleWeights.propagated(p.query, new Term(query, s.queryInput, scale * QUERY, true)));
         if (p.queryLatent != null) {
             double[] rows = times(s.queryGain, squares.of(p.query, null, query, true).columns()[0]);
-            out.add(propagated(p.queryLatent, new Term(rows, s.input, scale * QUERY, true)));
+            out.add(ModuleWeights.propagated(p.queryLatent, new Term(rows, s.input, scale * QUERY, true)));
         }
         double[] latent = p.keyValue != null ? keyValue(squares, s, key, value, scale, out) : keysAndValues(squares, s, score, key, value, scale, out);
         double[] rows = Arrays.copyOf(times(s.latentGain, latent), n.latent + n.turned);
         for (int i = 0; i < n.turned; i++) {
             rows[n.latent + i] = KEY * turnedKey[i];
         }
-        out.add(propagated(p.latent, new Term(rows, s.input, scale, true)));
-        out.add(propagated(p.output, new Term(rowGain, s.context, scale * DecoderRules.factor(Kind.O), true)));
+        out.add(ModuleWeights.propagated(p.latent, new Term(rows, s.input, scale, true)));
+        out.add(ModuleWeights.propagated(p.output, new Term(rowGain, s.context, scale * DecoderRules.factor(Kind.O), true)));
         return out;
     }
 
@@ -202,7 +187,7 @@ final class LatentAttention {
                 rows[h * each + n.still + i] = VALUE * value[h * n.value + i];
             }
         }
-        out.add(propagated(p.keyValue, new Term(rows, s.latent, scale, true)));
+        out.add(ModuleWeights.propagated(p.keyValue, new Term(rows, s.latent, scale, true)));
         return squares.of(p.keyValue, null, rows, true).columns()[0];
     }
 
@@ -227,10 +212,6 @@ final class LatentAttention {
             }
         }
         return latent;
-    }
-
-    private static ModuleWeights propagated(Module module, Term term) {
-        return new ModuleWeights(module, ModuleWeights.Source.PROPAGATED, List.of(List.of(term)));
     }
 
     private static double[] times(double[] a, double[] b) {

@@ -37,4 +37,9 @@ public record ModuleWeights(Module module, Source source, List<List<Term>> parts
             throw new IllegalArgumentException(module.path() + " has " + module.parts().size() + " parts, but weights for " + parts.size());
         }
     }
+
+    /// Of a module of one matrix, with one way in which its errors reach the output.
+    static ModuleWeights propagated(Module module, Term term) {
+        return new ModuleWeights(module, Source.PROPAGATED, List.of(List.of(term)));
+    }
 }

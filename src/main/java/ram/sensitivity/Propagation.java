@@ -205,7 +205,9 @@ public final class Propagation {
 
     private void attention(List<Module> modules, double[] input, Optional<double[]> postGains) {
         Optional<Mixed> found = Attention.find(modules, residual.length, dense, family).map(a -> a.follow(squares, input))
-                .or(() -> LatentAttention.find(modules, residual.length, dense).map(a -> a.follow(squares, input)));
+                .or(() -> LatentAttention.find(modules, residual.length, dense).map(a -> a.follow(squares, input)))
+                .or(() -> GatedDelta.find(modules, residual.length, dense).map(a -> a.follow(squares, input)))
+                .or(() -> ShortConvolution.find(modules, residual.length, dense).map(a -> a.follow(squares, input)));
         if (found.isEmpty()) {
             evenInput(modules, postGains);
             return;
