@@ -4,12 +4,31 @@ package ram.eval;
 public enum Activation {
     SILU, GELU, GELU_TANH,
     /// The square of what is above 0.
-    RELU_SQUARED;
+    RELU_SQUARED,
+    /// `x · σ(1.702 x)` of what is at most 7, times one more than what is multiplied by it, which is within ±7.
+    CLAMPED;
+
+    private static final float STEEPNESS = 1.702f;
+    private static final float LIMIT = 7;
 
     private static final double SQRT_2_OVER_PI = 0.7978845608028654;
     private static final double CUBIC = 0.044715;
 
-    /// `x ← f(x)` for the elements `from … to`.
+    /// `gate ← f(gate) · up` for the elements `from … to`. What `up` holds afterwards is not said.
+    void gate(float[] gate, float[] up, int from, int to) {
+        if (this == CLAMPED) {
+            for (int i = from; i < to; i++) {
+                gate[i] = Math.min(gate[i], LIMIT);
+                up[i] = Math.clamp(up[i], -LIMIT, LIMIT) + 1;
+            }
+        }
+        apply(gate, from, to);
+        for (int i = from; i < to; i++) {
+            gate[i] *= up[i];
+        }
+    }
+
+    /// `x ← f(x)` for the elements `from … to`, where `f` is what a single input has.
     void apply(float[] x, int from, int to) {
         if (this == RELU_SQUARED) {
             for (int i = from; i < to; i++) {
@@ -34,6 +53,7 @@ public enum Activation {
     private float exponent(float x) {
         return switch (this) {
             case SILU -> -x;
+            case CLAMPED -> -STEEPNESS * x;
             case GELU_TANH -> (float) (-2 * SQRT_2_OVER_PI * (x + CUBIC * x * x * x));
             case GELU -> -x * x / 2;
             case RELU_SQUARED -> 0;

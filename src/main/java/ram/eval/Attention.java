@@ -3,6 +3,7 @@ package ram.eval;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.IntStream;
 import ram.numeric.Kernels;
 import ram.numeric.Workers;
@@ -11,6 +12,7 @@ import ram.numeric.Workers;
 final class Attention {
     /// Queries handled together.
     private static final int QUERIES = 64;
+    private static final float NO_SINK = Float.NEGATIVE_INFINITY;
 
     private final NetworkShape shape;
     private final Workers workers;
@@ -29,11 +31,12 @@ final class Attention {
     /// @param v `tokens · kvHeads · valueDim` values, not rotated
     /// @param lengths of the sequences, which follow one another
     /// @param window how many positions a token sees, itself included; 0 for all
+    /// @param sinks a score per head that no value belongs to: it takes its share of the attention, and adds nothing
     /// @return `tokens · heads · valueDim` values
-    float[] apply(float[] q, float[] k, float[] v, List<Integer> lengths, int window) {
+    float[] apply(float[] q, float[] k, float[] v, List<Integer> lengths, int window, Optional<float[]> sinks) {
         float[] out = new float[q.length / shape.headDim() * shape.valueDim()];
         workers.forEach(tasks(lengths), t -> {
-            head(t, q, k, v, window, out);
+            head(t, q, k, v, window, sinks, out);
             return t;
         }, _ -> { });
         return out;
@@ -48,7 +51,7 @@ final class Attention {
                 .flatMap(s -> IntStream.range(0, shape.kvHeads()).mapToObj(h -> new Task(first[s], lengths.get(s), h))).toList();
     }
 
-    private void head(Task task, float[] q, float[] k, float[] v, int window, float[] out) {
+    private void head(Task task, float[] q, float[] k, float[] v, int window, Optional<float[]> sinks, float[] out) {
         int d = shape.headDim();
         int qStride = shape.heads() * d;
         int kStride = shape.kvHeads() * d;
@@ -67,6 +70,7 @@ final class Attention {
         int group = shape.heads() / shape.kvHeads();
         float[] scores = new float[QUERIES * length];
         for (int h = task.kvHead() * group; h < (task.kvHead() + 1) * group; h++) {
+            float sink = sinks.isPresent() ? sinks.get()[h] : NO_SINK;
             for (int from = 0; from < length; from += QUERIES) {
                 int rows = Math.min(QUERIES, length - from);
                 int low = window == 0 ? 0 : Math.max(0, from - window + 1);
@@ -76,7 +80,7 @@ final class Attention {
                 Kernels.multiplyAdd(rows, seen, d, q, at, qStride, k, kFrom + low * kStride, kStride, scores, 0, seen);
                 for (int r = 0; r < rows; r++) {
                     int begin = window == 0 ? 0 : Math.max(0, from + r - window + 1) - low;
-                    softmax(scores, r * seen, seen, begin, from + r + 1 - low, shape.factors());
+                    softmax(scores, r * seen, seen, begin, from + r + 1 - low, sink, shape.factors());
                 }
                 Kernels.multiplyAdd(rows, valueDim, seen, scores, 0, seen, turned, low, length, out, (task.firstToken() + from) * outStride + h * valueDim, outStride);
             }
@@ -84,17 +88,20 @@ final class Attention {
     }
 
     /// Softmax of the elements `begin … end` of a row of `length`; the others become 0.
-    private static void softmax(float[] x, int from, int length, int begin, int end, NetworkShape.Factors factors) {
+    ///
+    /// @param sink a further element, which has its share and is not stored
+    private static void softmax(float[] x, int from, int length, int begin, int end, float sink, NetworkShape.Factors factors) {
         for (int i = from + begin; i < from + end; i++) {
             x[i] *= factors.score();
         }
         SoftCap.apply(x, from + begin, end - begin, factors.scoreCap());
-        float max = Float.NEGATIVE_INFINITY;
+        float max = sink;
         for (int i = from + begin; i < from + end; i++) {
             max = Math.max(max, x[i]);
         }
         Exp.exp(x, from + begin, end - begin, max);
-        float factor = (float) (1 / Kernels.sum(x, from + begin, end - begin));
+        double rest = sink == NO_SINK ? 0 : Exp.exp(sink - max);
+        float factor = (float) (1 / (Kernels.sum(x, from + begin, end - begin) + rest));
         for (int i = from + begin; i < from + end; i++) {
             x[i] *= factor;
         }

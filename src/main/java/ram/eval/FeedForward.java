@@ -58,42 +58,42 @@ final class FeedForward {
 
     /// What enters the output projection of a gated network.
     float[] gated(String path, float[] x) {
-        String fused = path + ".gate_up_proj";
+        NetworkShape.Dense names = shape.dense();
+        String fused = path + "." + names.both();
         if (linears.has(fused)) {
             int width = Math.toIntExact(linears.matrix(fused).rows() / 2);
             float[][] both = Linears.split(linears.apply(fused, 2 * width, shape.hidden(), x), width, width);
-            activate(both[0], both[1]);
-            return both[0];
+            float[] gate = both[names.upFirst() ? 1 : 0];
+            activate(gate, both[names.upFirst() ? 0 : 1]);
+            return gate;
         }
-        int width = Math.toIntExact(linears.matrix(path + ".up_proj").rows());
-        float[] gate = linears.apply(path + ".gate_proj", width, shape.hidden(), x);
-        activate(gate, linears.apply(path + ".up_proj", width, shape.hidden(), x));
+        int width = Math.toIntExact(linears.matrix(path + "." + names.up()).rows());
+        float[] gate = linears.apply(path + "." + names.gate(), width, shape.hidden(), x);
+        activate(gate, linears.apply(path + "." + names.up(), width, shape.hidden(), x));
         return gate;
     }
 
-    /// `gate ← f(gate) · up`.
+    /// `gate ← f(gate) · up`, or as [Activation#CLAMPED] has it.
     void activate(float[] gate, float[] up) {
-        workers.forRanges(gate.length, GRAIN, (from, to) -> {
-            shape.dense().activation().apply(gate, from, to);
-            for (int i = from; i < to; i++) {
-                gate[i] *= up[i];
-            }
-        });
+        workers.forRanges(gate.length, GRAIN, (from, to) -> shape.dense().activation().gate(gate, up, from, to));
     }
 
     /// Each token passes the experts that its router ranks highest; their outputs are added in the order of the experts.
     private float[] routed(int l, float[] x) {
         int hidden = shape.hidden();
         int experts = shape.experts(l);
-        Rows gate = linears.unbiased(shape.stack(l, "gate_proj"));
-        Rows up = linears.unbiased(shape.stack(l, "up_proj"));
-        Rows down = linears.unbiased(shape.stack(l, "down_proj"));
+        Rows gate = linears.matrix(shape.stack(l, "gate_proj"));
+        Rows up = linears.matrix(shape.stack(l, "up_proj"));
+        Rows down = linears.matrix(shape.stack(l, "down_proj"));
         int width = Math.toIntExact(up.rows() / experts);
         boolean fits = gate.rows() == (long) width * experts && up.rows() == gate.rows() && down.rows() == (long) hidden * experts
                 && gate.columns() == hidden && up.columns() == hidden && down.columns() == width;
         if (!fits) {
             throw new InputException("the experts of " + shape.feedForward(l) + " do not have the shapes that config.json implies; verify the folder");
         }
+        Optional<float[]> gateBiases = biases(l, "gate_proj", gate);
+        Optional<float[]> upBiases = biases(l, "up_proj", up);
+        Optional<float[]> downBiases = biases(l, "down_proj", down);
         Routes routes = route(l, x);
         float[] out = new float[x.length];
         for (int e = 0; e < experts; e++) {
@@ -102,12 +102,16 @@ final class FeedForward {
             }
             float[] in = new float[routes.count(e) * hidden];
             routes.gather(e, x, in, 0);
-            float[] g = linears.apply(gate, (long) e * width, width, in);
-            float[] u = linears.apply(up, (long) e * width, width, in);
+            float[] g = linears.apply(gate, gateBiases, (long) e * width, width, in);
+            float[] u = linears.apply(up, upBiases, (long) e * width, width, in);
             activate(g, u);
-            routes.scatter(e, linears.apply(down, (long) e * hidden, hidden, g), 0, out);
+            routes.scatter(e, linears.apply(down, downBiases, (long) e * hidden, hidden, g), 0, out);
         }
         return out;
+    }
+
+    private Optional<float[]> biases(int l, String projection, Rows stack) {
+        return linears.bias(shape.stack(l, projection), Math.toIntExact(stack.rows()));
     }
 
     /// The experts that tokens pass, and their shares of what is added to the states.

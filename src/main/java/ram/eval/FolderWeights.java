@@ -2,6 +2,7 @@ package ram.eval;
 
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -34,6 +35,8 @@ final class FolderWeights implements WeightSource {
     private final ModelConfig config;
     private final List<String> notes;
     private final Map<String, TensorView> views = new TreeMap<>();
+    /// Of what a checkpoint stores quantized; an MLX folder says it in config.json.
+    private final Map<String, Format> formats = new HashMap<>();
     private String fingerprint;
 
     private FolderWeights(Checkpoint checkpoint, ModelConfig config) {
@@ -59,9 +62,9 @@ final class FolderWeights implements WeightSource {
         for (Layout.Plain plain : layout.plain()) {
             views.put(plain.name(), plain.view());
         }
-        if (!layout.prequantized().isEmpty()) {
-            throw InputException.in(checkpoint.folder(), "stores " + layout.prequantized().getFirst().path()
-                    + " in a foreign quantized form; convert the folder to MLX first and evaluate the result");
+        for (Layout.Prequantized packed : layout.prequantized()) {
+            views.putAll(packed.tensors());
+            formats.put(packed.path(), packed.format());
         }
     }
 
@@ -111,7 +114,7 @@ final class FolderWeights implements WeightSource {
     private Rows quantized(String path, TensorView weight, TensorView scales) {
         Format format;
         try {
-            format = QuantizationSettings.format(config.json().path("quantization"), path);
+            format = formats.containsKey(path) ? formats.get(path) : QuantizationSettings.format(config.json().path("quantization"), path);
         } catch (IllegalArgumentException e) {
             throw InputException.in(config.file(), "module " + path + ": " + e.getMessage());
         }

@@ -1,6 +1,7 @@
 package ram.eval;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
@@ -55,7 +56,7 @@ public final class ForwardPass {
     private long widest(int l) {
         String path = shape.feedForward(l);
         long shared = shape.shared(l).map(expert -> linears.rows(expert + ".up_proj")).orElse(0L);
-        return shape.experts(l) == 0 ? Math.max(linears.rows(path + "." + shape.dense().up()), linears.rows(path + ".gate_up_proj"))
+        return shape.experts(l) == 0 ? Math.max(linears.rows(path + "." + shape.dense().up()), linears.rows(path + "." + shape.dense().both()))
                 : Math.max(shared, Math.max(shape.hidden(), linears.rows(shape.stack(l, "up_proj")) / shape.experts(l)));
     }
 
@@ -140,7 +141,7 @@ public final class ForwardPass {
     /// Paths of the modules that read what [#attentionInput] returns.
     public List<String> attentionReaders(int l) {
         String path = shape.attention(l);
-        return latent.isPresent() ? latent.get().readers(path) : linears.fusedOr(path + ".qkv_proj", path + ".q_proj", path + ".k_proj", path + ".v_proj");
+        return latent.isPresent() ? latent.get().readers(path) : linears.fusedOr(shape.fused(l), path + ".q_proj", path + ".k_proj", path + ".v_proj");
     }
 
     /// Paths of the modules that read what [#queryLatents] returns.
@@ -186,7 +187,7 @@ public final class ForwardPass {
 
     /// Paths of the modules of a gated network that read its inputs.
     public List<String> gatedReaders(String path) {
-        return linears.fusedOr(path + ".gate_up_proj", path + ".gate_proj", path + ".up_proj");
+        return linears.fusedOr(path + "." + shape.dense().both(), path + "." + shape.dense().gate(), path + "." + shape.dense().up());
     }
 
     /// What enters the output projection of the attention.
@@ -205,8 +206,8 @@ public final class ForwardPass {
         String path = shape.attention(l);
         int qWidth = shape.heads() * shape.headDim();
         int kvWidth = shape.kvHeads() * shape.headDim();
-        float[][] parts = linears.has(path + ".qkv_proj")
-                ? Linears.split(linears.apply(path + ".qkv_proj", qWidth + 2 * kvWidth, shape.hidden(), x), qWidth, kvWidth, kvWidth)
+        float[][] parts = linears.has(shape.fused(l))
+                ? Linears.split(linears.apply(shape.fused(l), qWidth + 2 * kvWidth, shape.hidden(), x), qWidth, kvWidth, kvWidth)
                 : new float[][] {linears.apply(path + ".q_proj", qWidth, shape.hidden(), x), linears.apply(path + ".k_proj", kvWidth, shape.hidden(), x),
                     linears.apply(path + ".v_proj", kvWidth, shape.hidden(), x)};
         float[] q = parts[0];
@@ -224,7 +225,8 @@ public final class ForwardPass {
             normalizeHeads(path, norms, q, k);
         }
         shape.factors().growth().ifPresent(growth -> attention.grow(q, lengths, growth));
-        return attention.apply(q, k, parts[2], lengths, positions.window());
+        Optional<float[]> sinks = shape.names().sinks().map(name -> linears.vector(path + "." + name, shape.heads()));
+        return attention.apply(q, k, parts[2], lengths, positions.window(), sinks);
     }
 
     private void normalizeHeads(String path, NetworkShape.HeadNorms norms, float[] q, float[] k) {
@@ -239,7 +241,7 @@ public final class ForwardPass {
     ///
     /// @param mixed of [#attend]
     public float[] attentionOutput(int l, float[] mixed) {
-        float[] out = linears.apply(shape.attention(l) + ".o_proj", shape.hidden(), shape.mixedWidth(), mixed);
+        float[] out = linears.apply(shape.attentionOutput(l), shape.hidden(), shape.mixedWidth(), mixed);
         return scaled(normalized(out, l, shape.norms().attentionOutput()));
     }
 
@@ -271,7 +273,7 @@ public final class ForwardPass {
         return scaled(normalized(out, l, shape.norms().feedForwardOutput()));
     }
 
-    /// `gate ← f(gate) · up` with the activation of the model.
+    /// The activation of the model with what multiplies it, into `gate`.
     public void activate(float[] gate, float[] up) {
         feedForward.activate(gate, up);
     }
@@ -297,9 +299,16 @@ public final class ForwardPass {
         return linears.apply(path, x);
     }
 
-    /// `x · Wᵀ` with some rows of a matrix.
-    public float[] apply(Rows w, long first, int rows, float[] x) {
-        return linears.apply(w, first, rows, x);
+    /// `x · Wᵀ` with some rows of a matrix, and what is added to them.
+    ///
+    /// @param biases of all rows, see [#biases]
+    public float[] apply(Rows w, Optional<float[]> biases, long first, int rows, float[] x) {
+        return linears.apply(w, biases, first, rows, x);
+    }
+
+    /// The additive biases of all experts' rows, expert after expert; empty where there are none.
+    public Optional<float[]> biases(String stack) {
+        return linears.bias(stack, Math.toIntExact(linears.matrix(stack).rows()));
     }
 
     /// The matrix of a module that the model must have.
@@ -315,13 +324,14 @@ public final class ForwardPass {
     /// The output head, for some states after the last layer.
     Head.Input head(String name, List<float[]> states) {
         String path = tied() ? shape.embedding() : shape.head();
-        return new Head.Input(name, linears.matrix(path, shape.vocabulary(), shape.hidden()), headInputs(states), shape.factors().logitCap());
+        Optional<float[]> bias = linears.bias(path, shape.vocabulary()).map(b -> multiplied(b, shape.factors().logit()));
+        return new Head.Input(name, linears.matrix(path, shape.vocabulary(), shape.hidden()), bias, headInputs(states), shape.factors().logitCap());
     }
 
     /// What enters the output head: the normalised states, all sequences one after the other, with the factor of the logits.
     public float[] headInputs(List<float[]> states) {
         float[] out = joined(states);
-        normalize(out, shape.prefix() + "model.norm", shape.hidden());
+        normalize(out, shape.lastNorm(), shape.hidden());
         return multiplied(out, shape.factors().logit());
     }
 
@@ -363,7 +373,7 @@ public final class ForwardPass {
 
     private void normalize(float[] x, String path, int width, float eps) {
         NetworkShape.Norms norms = shape.norms();
-        float[] weight = linears.vector(path + ".weight", width);
+        float[] weight = norms.plain() ? ones(width) : linears.vector(path + ".weight", width);
         Optional<float[]> bias = linears.bias(path, width);
         workers.forRanges(x.length, Math.max(1, (1 << 15) / width) * width, (from, to) -> {
             for (int at = from; at < to; at += width) {
@@ -382,6 +392,12 @@ public final class ForwardPass {
                 }
             }
         });
+    }
+
+    private static float[] ones(int n) {
+        float[] out = new float[n];
+        Arrays.fill(out, 1);
+        return out;
     }
 
     /// Adds a layer part's outputs to the states.

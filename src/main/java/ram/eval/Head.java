@@ -3,6 +3,7 @@ package ram.eval;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.DoubleStream;
 import java.util.stream.IntStream;
 import ram.InputException;
@@ -32,8 +33,24 @@ final class Head {
     ///
     /// @param name of the model, for messages
     /// @param inputs `tokens · hidden` values
+    /// @param bias is added to the logits of each token
     /// @param cap of the logits, see [NetworkShape.Factors]
-    record Input(String name, Rows weight, float[] inputs, float cap) {
+    record Input(String name, Rows weight, Optional<float[]> bias, float[] inputs, float cap) {
+        /// Of some tokens for some rows of the vocabulary, token after token.
+        ///
+        /// @param strip these rows of the weight
+        float[] logits(int token, int tokens, float[] strip, int first, int rows) {
+            int k = weight.columns();
+            float[] out = new float[tokens * rows];
+            bias.ifPresent(b -> {
+                for (int t = 0; t < tokens; t++) {
+                    System.arraycopy(b, first, out, t * rows, rows);
+                }
+            });
+            Kernels.multiplyAdd(tokens, rows, k, inputs, token * k, k, strip, 0, k, out, 0, rows);
+            SoftCap.apply(out, 0, out.length, cap);
+            return out;
+        }
     }
 
     /// Running sums of one model over the vocabulary so far, per token.
@@ -101,17 +118,13 @@ final class Head {
         Arrays.fill(max, Float.NEGATIVE_INFINITY);
         double[] sum = new double[tokens];
         int[] drawn = new int[tokens];
-        int k = model.weight().columns();
-        List<float[]> strips = List.of(new float[STRIP * k]);
+        List<float[]> strips = List.of(new float[STRIP * model.weight().columns()]);
         for (int from = 0; from < vocabulary; from += STRIP) {
             int first = from;
             int rows = Math.min(STRIP, vocabulary - from);
             decode(List.of(model), strips, first, rows);
             workers.forRanges(tokens, TOKENS, (t, to) -> {
-                int count = to - t;
-                float[] logits = new float[count * rows];
-                Kernels.multiplyAdd(count, rows, k, model.inputs(), t * k, k, strips.getFirst(), 0, k, logits, 0, rows);
-                SoftCap.apply(logits, 0, logits.length, model.cap());
+                float[] logits = model.logits(t, to - t, strips.getFirst(), first, rows);
                 for (int i = t; i < to; i++) {
                     draw(logits, (i - t) * rows, rows, first, i, max, sum, drawn, random.get(i));
                 }
@@ -173,10 +186,7 @@ final class Head {
         float[] work = new float[rows];
         float[] weights = new float[rows];
         for (int m = 0; m < models.size(); m++) {
-            int k = models.get(m).weight().columns();
-            float[] logits = new float[tokens * rows];
-            Kernels.multiplyAdd(tokens, rows, k, models.get(m).inputs(), from * k, k, strips.get(m), 0, k, logits, 0, rows);
-            SoftCap.apply(logits, 0, logits.length, models.get(m).cap());
+            float[] logits = models.get(m).logits(from, tokens, strips.get(m), first, rows);
             for (int t = 0; t < tokens; t++) {
                 add(sums.get(m), from + t, logits, t * rows, rows, first, targets[from + t], work);
             }

@@ -72,7 +72,7 @@ final class LatentAttention {
             attention.rotate(parts[1], lengths, 1, latent.turned(), 0, rope, tables.get(rope));
         });
         float[][] keysAndValues = keysAndValues(path, parts[0], parts[1]);
-        return attention.apply(q, keysAndValues[0], keysAndValues[1], lengths, positions.window());
+        return attention.apply(q, keysAndValues[0], keysAndValues[1], lengths, positions.window(), Optional.empty());
     }
 
     /// The latent vectors of keys and values, normalised, and the dimensions of keys that turn, not turned yet.
@@ -111,7 +111,7 @@ final class LatentAttention {
             copy(up, both, latent.plain(), values, latent.value(), latent.value());
         } else {
             Rows perHead = headsTurned(linears.matrix(path + ".embed_q", (long) heads * latent.rank(), latent.plain()), heads);
-            copy(linears.apply(perHead, 0, heads * latent.plain(), compressed), latent.plain(), 0, keys, shape.headDim(), latent.plain());
+            copy(linears.apply(perHead, Optional.empty(), 0, heads * latent.plain(), compressed), latent.plain(), 0, keys, shape.headDim(), latent.plain());
             values = linears.apply(path + ".unembed_out", heads * latent.value(), latent.rank(), compressed);
         }
         workers.forRanges(tokens, TOKENS, (from, to) -> {

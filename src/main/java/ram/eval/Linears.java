@@ -1,5 +1,6 @@
 package ram.eval;
 
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import ram.InputException;
@@ -33,14 +34,6 @@ final class Linears {
             throw InputException.in(weights.config().file(), "implies a weight of " + rows + "×" + columns + " for " + path + ", but the stored one is " + w.rows() + "×" + w.columns());
         }
         return w;
-    }
-
-    /// @throws InputException when the model has no such module, or an additive bias for it
-    Rows unbiased(String path) {
-        if (weights.vector(path + ".bias").isPresent()) {
-            throw InputException.in(weights.config().file(), "belongs to a model with the tensor " + path + ".bias, which the evaluation does not know");
-        }
-        return matrix(path);
     }
 
     /// Rows of a module; 0 when the model has no such module.
@@ -79,9 +72,12 @@ final class Linears {
         return apply(path, Math.toIntExact(w.rows()), w.columns(), x);
     }
 
-    /// `x · Wᵀ` with some rows of a matrix.
-    float[] apply(Rows w, long first, int rows, float[] x) {
-        return projection.apply(w, first, rows, NO_BIAS, x, x.length / w.columns());
+    /// `x · Wᵀ` with some rows of a matrix, and what is added to them.
+    ///
+    /// @param biases of all rows of the matrix
+    float[] apply(Rows w, Optional<float[]> biases, long first, int rows, float[] x) {
+        float[] own = biases.map(b -> Arrays.copyOfRange(b, Math.toIntExact(first), Math.toIntExact(first + rows))).orElse(NO_BIAS);
+        return projection.apply(w, first, rows, own, x, x.length / w.columns());
     }
 
     /// The parts of each token's values, as many as widths.

@@ -2,6 +2,8 @@ package ram.eval;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.MissingNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
@@ -30,7 +32,7 @@ final class NetworkReader {
     private static final List<String> GELU = List.of("gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_tanh");
     /// What config.json may call each, its usual name first. Which of two kinds of gelu a model has is a matter of its family.
     private static final Map<Activation, List<String>> ACTIVATIONS = Map.of(Activation.SILU, List.of("silu", "swish"), Activation.GELU, GELU, Activation.GELU_TANH, GELU,
-            Activation.RELU_SQUARED, List.of("relu2"));
+            Activation.RELU_SQUARED, List.of("relu2"), Activation.CLAMPED, List.of("silu", "swish"));
 
     /// The rules of each family, by model_type; of a wrapper, where they depend on it, by that, a slash and the model_type of its language model.
     /// A family `like` another has all rules of that but those that it says itself.
@@ -50,8 +52,15 @@ final class NetworkReader {
             throw refused("is of model_type '" + file.modelType() + "', which the evaluation cannot run; it runs "
                     + RULES.keySet().stream().filter(t -> t.indexOf('/') < 0).collect(Collectors.joining(", ")));
         }
-        config = ModelClass.withDefaults(file);
+        config = renamed(ModelClass.withDefaults(file), rules.path("keys"));
         json = config.json();
+    }
+
+    /// The configuration with the usual names of what a family calls otherwise.
+    private static ModelConfig renamed(ModelConfig config, JsonNode keys) {
+        ObjectNode out = config.json().deepCopy();
+        keys.propertyStream().forEach(e -> out.set(e.getKey(), config.json().path(e.getValue().asText())));
+        return keys.isMissingNode() ? config : new ModelConfig(config.file(), out);
     }
 
     private static Map<String, JsonNode> rules() {
@@ -82,6 +91,9 @@ final class NetworkReader {
     static List<String> notes(ModelConfig config) {
         NetworkReader reader = new NetworkReader(config);
         JsonNode scaling = reader.json.path("rope_scaling");
+        if (reader.rules.has("rope_positions") && !linear(scaling)) {
+            return List.of("positions are multiplied by " + reader.rules.path("rope_positions") + ", as mlx_lm's " + config.modelType() + " does where rope_scaling is not linear");
+        }
         return scaling.isObject() && !reader.scaling().isObject()
                 ? List.of("rope_scaling has no effect: mlx_lm's " + config.modelType() + " does not read " + (reader.rules.path("rope_scaling").isArray() ? "this type of it" : "it")) : List.of();
     }
@@ -124,8 +136,8 @@ final class NetworkReader {
         if (kvHeads < 1 || heads % kvHeads != 0 || headDim < 2 || headDim % 2 != 0 && latent.isEmpty()) {
             throw refused("has " + heads + " heads, " + kvHeads + " key-value heads and a head_dim of " + headDim + ", which do not go together");
         }
-        return new NetworkShape(rules.path("prefix").asText(""), hidden, layers, vocabulary(), heads, kvHeads, headDim, positions(layers, latent.map(NetworkShape.Latent::turned).orElse(headDim)), norms(),
-                dense(), factors(headDim), mixture(layers), latent);
+        return new NetworkShape(ModuleNames.of(rules.path("prefix").asText(""), rules.path("names")), hidden, layers, vocabulary(), heads, kvHeads, headDim,
+                positions(layers, latent.map(NetworkShape.Latent::turned).orElse(headDim)), norms(), dense(), factors(headDim), mixture(layers), latent);
     }
 
     private Optional<NetworkShape.Latent> latent() {
@@ -156,7 +168,8 @@ final class NetworkReader {
         rules.path("unknown").valueStream().map(JsonNode::asText).filter(key -> json.path(key).asBoolean()).findFirst().ifPresent(key -> {
             throw refused("asks for " + key + ", which the evaluation does not know");
         });
-        if (!rules.has("rope_dims") && json.path("partial_rotary_factor").asDouble(1) != 1 && !ModelClass.reads(file, "partial_rotary_factor")) {
+        double share = json.path("partial_rotary_factor").asDouble(json.at("/rope_parameters/partial_rotary_factor").asDouble(1));
+        if (!rules.has("rope_dims") && share != 1 && !ModelClass.reads(file, "partial_rotary_factor")) {
             throw refused("has a partial_rotary_factor, which mlx_lm's " + file.modelType() + " does not read: it turns all of a head; remove it if the model was trained so");
         }
         rules.path("expected").propertyStream().filter(e -> !json.path(e.getKey()).isMissingNode() && e.getValue().valueStream().noneMatch(v -> same(v, json.path(e.getKey()))))
@@ -186,7 +199,7 @@ final class NetworkReader {
         JsonNode node = from.path(key);
         int value = node.canConvertToInt() ? node.intValue() : 0;
         if (value < 1 || value > LARGEST || key.equals("num_hidden_layers") && value > MOST_LAYERS) {
-            throw refused("has no usable " + key + "; download it again");
+            throw refused("has no usable " + rules.path("keys").path(key).asText(key) + "; download it again");
         }
         return value;
     }
@@ -235,6 +248,10 @@ final class NetworkReader {
         if (types.isArray() && (types.size() != layers || types.valueStream().noneMatch(t -> t.asText().equals("full_attention")))) {
             throw refused("has layer_types that do not name one type for each layer, or none with full attention; mlx_lm does not run such a model, correct them");
         }
+        if (!types.isArray() && rules.path("whole_patterns").asBoolean() && layers % rules.path("usual_pattern").asInt() != 0) {
+            throw refused("has " + layers + " layers and no layer_types, and mlx_lm's " + file.modelType() + " would leave out those after the last whole pattern of "
+                    + rules.path("usual_pattern") + "; add layer_types");
+        }
         boolean nested = (rules.has("rope_in") || ModelClass.reads(file, "rope_parameters")) && json.path("rope_parameters").has("rope_theta");
         JsonNode bases = nested ? json.path("rope_parameters") : json;
         Optional<Rope> global = Optional.of(rope(headDim, bases.path("rope_theta").asDouble(10_000), scaling()));
@@ -250,13 +267,45 @@ final class NetworkReader {
 
     private Rope rope(int headDim, double base, JsonNode scaling) {
         boolean adjacent = rules.path("rope_adjacent").asBoolean() || ModelClass.reads(file, "rope_traditional") && json.path("rope_traditional").asBoolean();
-        double dims = rules.has("rope_dims") ? number(rules.path("rope_dims").asText()) : headDim * json.path("partial_rotary_factor").asDouble(1);
+        String key = rules.path("rope_dims").asText();
+        boolean byShare = key.isEmpty() || json.path(key).isNull() && ModelClass.reads(file, "partial_rotary_factor");
+        double dims = byShare ? headDim * json.path("partial_rotary_factor").asDouble(1) : number(key);
         if (rules.path("rope_scaling").asText().equals("alpha")) {
             // whatever type it says
             double alpha = scaling.path("alpha").asDouble(1);
             return Rope.of(config, headDim, dims, base * StrictMath.pow(alpha, headDim / (headDim - 2.0)), MissingNode.getInstance(), adjacent);
         }
+        if (rules.has("rope_positions")) {
+            // a base that grows with the text is for text that is generated: it depends on the tokens before those of the call
+            JsonNode factor = scaling.path("factor");
+            if (linear(scaling) && !(factor.asDouble() > 0)) {
+                throw refused("has a rope scaling without a 'factor' above 0; download it again");
+            }
+            return Rope.of(config, headDim, dims, base, MissingNode.getInstance(), adjacent).faster(linear(scaling) ? 1 / factor.asDouble() : rules.path("rope_positions").asDouble());
+        }
+        if (rules.has("rope_magnitude")) {
+            return longRope(headDim, base, scaling);
+        }
         return Rope.of(config, headDim, dims, base, scaling, adjacent);
+    }
+
+    private static boolean linear(JsonNode scaling) {
+        return scaling.path("rope_type").asText().equals("linear");
+    }
+
+    /// Whatever type it says; it may have one factor for all frequencies, and the length of training stands beside it.
+    private Rope longRope(int headDim, double base, JsonNode scaling) {
+        ObjectNode all = JsonNodeFactory.instance.objectNode().put("type", "longrope");
+        JsonNode factor = scaling.path("long_factor");
+        all.set("long_factor", factor);
+        if (factor.isNumber()) {
+            ArrayNode each = all.putArray("long_factor");
+            IntStream.range(0, headDim / 2).forEach(_ -> each.add(factor));
+        }
+        all.set(CONTEXT, json.path(CONTEXT));
+        Rope rope = Rope.of(config, headDim, headDim, base, all, false);
+        double magnitude = scaling.path(rules.path("rope_magnitude").asText()).asDouble();
+        return magnitude > 0 ? new Rope(rope.frequencies(), magnitude, false) : rope;
     }
 
     /// Of the layers in turn, again and again: L has a window, G none. Empty where config.json says none.
@@ -306,7 +355,9 @@ final class NetworkReader {
         NetworkShape.QkNorm kind = without ? NetworkShape.QkNorm.NONE : NetworkShape.QkNorm.valueOf(rules.path("qk_norm").asText("none").toUpperCase(Locale.ROOT));
         NetworkShape.HeadNorms heads = new NetworkShape.HeadNorms(kind, rules.path("norms").path("queries").asText("q_norm"), rules.path("norms").path("keys").asText("k_norm"),
                 rules.path("qk_norm_after_rope").asBoolean());
-        return new NetworkShape.Norms((float) json.path(rules.path("norm_eps").asText("rms_norm_eps")).asDouble(1e-6), rules.path("norm_centered").asBoolean(),
+        JsonNode eps = rules.path("norm_eps");
+        return new NetworkShape.Norms((float) (eps.isNumber() ? eps : json.path(eps.asText("rms_norm_eps"))).asDouble(1e-6),
+                rules.path("norm_centered").asBoolean(), rules.path("norm_plain").asBoolean(),
                 (float) rules.path("norm_offset").asDouble(), heads, norm("attention", "input_layernorm"), norm("attention_output", null),
                 norm("feed_forward", parallel() ? "input_layernorm" : "post_attention_layernorm"), norm("feed_forward_output", null));
     }
@@ -320,8 +371,9 @@ final class NetworkReader {
     }
 
     private NetworkShape.Dense dense() {
-        JsonNode ungated = rules.path("ungated");
-        return new NetworkShape.Dense(parallel(), activation(), ungated.isMissingNode(), ungated.path("up").asText("up_proj"), ungated.path("down").asText("down_proj"));
+        JsonNode names = rules.path(rules.has("ungated") ? "ungated" : "gated");
+        return new NetworkShape.Dense(parallel(), activation(), !rules.has("ungated"), names.path("gate").asText("gate_proj"), names.path("up").asText("up_proj"),
+                names.path("down").asText("down_proj"), names.path("both").asText("gate_up_proj"), names.path("up_first").asBoolean());
     }
 
     private Optional<String> norm(String place, String usual) {
@@ -374,7 +426,8 @@ final class NetworkReader {
         }
         List<Integer> byLayer = IntStream.range(0, layers).mapToObj(l -> hasExperts(mixture.path("layers").asText(), l, layers) ? experts : 0).toList();
         JsonNode shared = mixture.path("shared");
-        Optional<NetworkShape.Shared> any = shared.isMissingNode() || shared.has("count") && json.path(shared.path("count").asText()).asInt() == 0 ? Optional.empty()
+        boolean none = shared.isMissingNode() || shared.has("if") && !holds(shared.path("if")) || shared.has("count") && json.path(shared.path("count").asText()).asInt() == 0;
+        Optional<NetworkShape.Shared> any = none ? Optional.empty()
                 : Optional.of(new NetworkShape.Shared(shared.path("name").asText(), Optional.ofNullable(shared.path("gate").textValue())));
         return new NetworkShape.Mixture(mixture.path("block").asText("mlp"), mixture.path("router").asText("gate"), mixture.path("stack").asText("switch_mlp"), byLayer, perToken,
                 routing(mixture, experts, perToken), any);
@@ -413,7 +466,8 @@ final class NetworkReader {
         }
         boolean normalized = holds(mixture.path("normalized")) && (perToken > 1 || !mixture.path("single_as_it_is").asBoolean());
         float factor = mixture.has("factor") ? (float) positive(mixture.path("factor").asText()) : 1;
-        return new NetworkShape.Routing(kind, normalized, factor, Optional.ofNullable(mixture.path("correction").textValue()), groups, best, ranking);
+        boolean corrected = !mixture.has("correction_if") || holds(mixture.path("correction_if"));
+        return new NetworkShape.Routing(kind, normalized, factor, Optional.ofNullable(mixture.path("correction").textValue()).filter(_ -> corrected), groups, best, ranking);
     }
 
     private InputException refused(String what) {

@@ -7,11 +7,10 @@ import ram.layout.ModelConfig;
 
 /// What a forward pass must know of a decoder: `networks.json` says what distinguishes the families, config.json the rest.
 ///
-/// @param prefix what the paths of all modules begin with; empty for models of text alone
 /// @param headDim of queries and keys
 /// @param positions per layer, how its attention sees positions
 /// @param latent present where keys and values of all heads are made of one latent vector per token; there are as many `kvHeads` as heads then
-public record NetworkShape(String prefix, int hidden, int layers, int vocabulary, int heads, int kvHeads, int headDim, List<Positions> positions, Norms norms,
+public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabulary, int heads, int kvHeads, int headDim, List<Positions> positions, Norms norms,
                     Dense dense, Factors factors, Mixture mixture, Optional<Latent> latent) {
     /// Whether queries and keys are normalised: not, each head for itself, or all heads together.
     public enum QkNorm { NONE, HEAD, WHOLE }
@@ -27,10 +26,11 @@ public record NetworkShape(String prefix, int hidden, int layers, int vocabulary
     /// Norms, and what they are called within a layer; empty where a layer has none.
     ///
     /// @param centered whether the mean is taken away first; else they are root-mean-square norms
+    /// @param plain whether they have no weights
     /// @param offset is added to the stored weights
     /// @param attention before the attention, `attentionOutput` after it, before its outputs are added to the states
     /// @param feedForward the same for the feed-forward part
-    public record Norms(float eps, boolean centered, float offset, HeadNorms queriesAndKeys, Optional<String> attention, Optional<String> attentionOutput,
+    public record Norms(float eps, boolean centered, boolean plain, float offset, HeadNorms queriesAndKeys, Optional<String> attention, Optional<String> attentionOutput,
                         Optional<String> feedForward, Optional<String> feedForwardOutput) {
     }
 
@@ -42,8 +42,10 @@ public record NetworkShape(String prefix, int hidden, int layers, int vocabulary
     ///
     /// @param parallel whether it reads the states that the attention reads; else those to which the attention's outputs are added
     /// @param gated whether `f(gate) · up` enters the output projection; else `f(up)`
-    /// @param down the name of the output projection
-    public record Dense(boolean parallel, Activation activation, boolean gated, String up, String down) {
+    /// @param gate the name of its projection, as `up` and `down`, that of the outputs
+    /// @param both the name of one that is gate and up, where a model has that
+    /// @param upFirst whether the rows of up come first in it
+    public record Dense(boolean parallel, Activation activation, boolean gated, String gate, String up, String down, String both, boolean upFirst) {
     }
 
     /// What numbers are multiplied by: states after the embedding, scores of the attention, outputs of attention and feed-forward part, logits.
@@ -134,27 +136,42 @@ public record NetworkShape(String prefix, int hidden, int layers, int vocabulary
 
     /// Path of the embedding.
     public String embedding() {
-        return prefix + "model.embed_tokens";
+        return names.prefix() + names.embedding();
+    }
+
+    /// Path of the norm after the last layer.
+    public String lastNorm() {
+        return names.prefix() + names.norm();
     }
 
     /// Path of the output head, which a model may not have.
     public String head() {
-        return prefix + "lm_head";
+        return names.prefix() + names.head();
     }
 
     /// Path of a layer.
     public String layer(int layer) {
-        return prefix + "model.layers." + layer;
+        return names.prefix() + names.layers() + "." + layer;
     }
 
     /// Path of a layer's attention.
     public String attention(int layer) {
-        return layer(layer) + ".self_attn";
+        return ModuleNames.within(layer(layer), names.attention());
+    }
+
+    /// Path of the projection of queries, keys and values, which a model may have instead of three.
+    public String fused(int layer) {
+        return attention(layer) + "." + names.fused();
+    }
+
+    /// Path of the output projection of a layer's attention.
+    public String attentionOutput(int layer) {
+        return attention(layer) + "." + names.output();
     }
 
     /// Path of a layer's feed-forward part.
     public String feedForward(int layer) {
-        return layer(layer) + "." + mixture.block();
+        return ModuleNames.within(layer(layer), names.feedForward().orElse(mixture.block()));
     }
 
     /// Path of the output projection of a dense layer's feed-forward part.

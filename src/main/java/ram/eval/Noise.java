@@ -103,7 +103,7 @@ public final class Noise {
                 out.addAll(pass.queryLatentReaders(l));
                 out.addAll(pass.keyLatentReaders(l));
                 pass.queryStack(l).ifPresent(out::add);
-                out.add(shape.attention(l) + ".o_proj");
+                out.add(shape.attentionOutput(l));
                 if (shape.experts(l) == 0) {
                     out.addAll(pass.feedForwardReaders(l));
                     out.add(shape.denseDown(l));

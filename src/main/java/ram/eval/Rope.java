@@ -128,6 +128,11 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         return factor <= 1 ? 1 : 0.1 * mscale * StrictMath.log(factor) + 1;
     }
 
+    /// The same with positions multiplied by a number.
+    Rope faster(double times) {
+        return with(scaled(frequencies, times), scale);
+    }
+
     /// Cosines, then sines, of one position, scale included: `2 · frequencies.length` numbers per position.
     float[] table(int positions) {
         int n = frequencies.length;

@@ -2,6 +2,7 @@ package ram.refine;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -48,14 +49,15 @@ final class MixtureRefiner {
 
     /// A module of all experts of a layer.
     ///
+    /// @param biases additive ones, of all experts
     /// @param rows of each expert
     /// @param target null where they stay as they are
     /// @param coded null where they stay as they are
-    private record Stack(String path, Rows source, int rows, Refiner.Target target, CodedMatrix coded) {
+    private record Stack(String path, Rows source, Optional<float[]> biases, int rows, Refiner.Target target, CodedMatrix coded) {
         static Stack of(CodedModel model, String path, int experts) {
             Rows source = model.exact().matrix(path);
             Refiner.Target target = model.target(path);
-            return new Stack(path, source, Math.toIntExact(source.rows() / experts), target, target == null ? null : model.open(path));
+            return new Stack(path, source, model.exact().biases(path), Math.toIntExact(source.rows() / experts), target, target == null ? null : model.open(path));
         }
 
         /// The weights that the coded model has.
@@ -129,7 +131,7 @@ final class MixtureRefiner {
         Stack down = experts.down();
         code(e, List.of(down), codedGated, exactGated);
         if (layer.isRead() && codedGated.length > 0) {
-            scatter(e, experts.routes(), exact.apply(down.current(), down.first(e), down.rows(), codedGated), layer.states().coded());
+            scatter(e, experts.routes(), exact.apply(down.current(), down.biases(), down.first(e), down.rows(), codedGated), layer.states().coded());
         }
     }
 
@@ -154,8 +156,8 @@ final class MixtureRefiner {
         }
         Stack gate = experts.gate();
         Stack up = experts.up();
-        float[] out = exact.apply(weights.apply(gate), gate.first(e), gate.rows(), x);
-        exact.activate(out, exact.apply(weights.apply(up), up.first(e), up.rows(), x));
+        float[] out = exact.apply(weights.apply(gate), gate.biases(), gate.first(e), gate.rows(), x);
+        exact.activate(out, exact.apply(weights.apply(up), up.biases(), up.first(e), up.rows(), x));
         return out;
     }
 

@@ -45,7 +45,7 @@ public record RefineCost(double operations, long statistics, long files) {
                 boolean expert = target.getKey().contains("." + shape.mixture().stack() + ".");
                 double experts = expert ? shape.mixture().experts().stream().mapToInt(Integer::intValue).max().orElse(1) : target.getKey().endsWith(PER_HEAD) ? shape.heads() : 1;
                 double used = expert ? shape.mixture().perToken() / experts : 1;
-                boolean lookup = target.getKey().endsWith("embed_tokens");
+                boolean lookup = target.getKey().equals(shape.embedding());
                 double products = lookup ? 0 : 2 * w.rows() * n * tokens * used;
                 forward += products;
                 boolean down = target.getKey().endsWith(".down_proj") || target.getKey().equals(shape.denseDown(shape.layers() - 1));
@@ -53,7 +53,7 @@ public record RefineCost(double operations, long statistics, long files) {
                     unread += products;
                 }
                 if (target.getValue().refinable()) {
-                    boolean shares = SHARING.stream().anyMatch(target.getKey()::endsWith);
+                    boolean shares = SHARING.stream().anyMatch(target.getKey()::endsWith) || shape.dense().gated() && target.getKey().endsWith("." + shape.dense().up());
                     boolean drift = how.drift() > 0 && tokens / 2 * used >= 2 * n;
                     coding += (drift ? 4 : 2) * w.rows() * n * n + (shares ? 0 : (drift ? 2 : 1) * n * n * tokens * used * experts + experts * n * n * n * (drift ? 7.0 / 3 : 1.0 / 3));
                     statistics = Math.max(statistics, (expert ? 1 : (long) experts) * Inputs.bytes(w.columns(), how.drift() > 0 ? Math.round(tokens / 2 * used) : 0));

@@ -232,7 +232,7 @@ public final class Refiner {
                 }
                 mixed.put(i, codedMixed);
             }
-            model.refine(List.of(shape.attention(l) + ".o_proj"), inputs);
+            model.refine(List.of(shape.attentionOutput(l)), inputs);
             for (int i = 0; i < pieces.count(); i++) {
                 model.add(in.coded(), out.coded(), i, coded.attentionOutput(l, mixed.get(i)));
             }

@@ -124,7 +124,28 @@ class ForwardPassTest {
         "deepseek_v32 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"index_topk\": 69, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4.0, \"original_max_position_embeddings\": 32, \"beta_fast\": 4, \"beta_slow\": 0.5, \"mscale\": 0.7, \"mscale_all_dim\": 1.3}",
         "glm_moe_dsa | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"n_group\": 1, \"topk_group\": 1, \"moe_layer_freq\": 1, \"topk_method\": \"noaux_tc\", \"scoring_func\": \"sigmoid\", \"rope_parameters\": {\"rope_theta\": 300.0, \"rope_type\": \"default\"}",
         "glm_moe_dsa | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"n_group\": 1, \"topk_group\": 1, \"moe_layer_freq\": 1, \"topk_method\": \"noaux_tc\", \"scoring_func\": \"sigmoid\", \"rope_parameters\": {\"rope_theta\": 300.0, \"rope_type\": \"linear\", \"factor\": 2.0, \"mscale_all_dim\": 1.0}",
-        "nemotron  | \"partial_rotary_factor\": 0.5, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}"})
+        "nemotron  | \"partial_rotary_factor\": 0.5, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}",
+        "gpt_oss   | \"sliding_window\": 6, \"swiglu_limit\": 7.0, \"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 32.0, \"beta_fast\": 32.0, \"beta_slow\": 1.0, \"original_max_position_embeddings\": 256, \"truncate\": false}",
+        "gpt_oss   | \"sliding_window\": 9, \"layer_types\": [\"full_attention\", \"sliding_attention\"], \"num_experts_per_tok\": 3",
+        "gpt_oss   | \"sliding_window\": 6, \"intermediate_size\": 64, \"quantization_config\": {\"quant_method\": \"mxfp4\"}",
+        "phi       | \"partial_rotary_factor\": 0.5",
+        "phi       | \"partial_rotary_factor\": 1.0, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 8.0}",
+        "phimoe    | \"original_max_position_embeddings\": 16, \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1, 1, 1, 1], \"long_factor\": [1.1, 2.0, 3.5, 4], \"short_mscale\": 1.2, \"long_mscale\": 1.3}",
+        "phimoe    | \"original_max_position_embeddings\": 16, \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1, 1, 1, 1], \"long_factor\": [1.1, 2.0, 3.5, 4], \"short_mscale\": 0.0, \"long_mscale\": 0.0}",
+        "internlm3 | \"qkv_bias\": true, \"bias\": false, \"tie_word_embeddings\": true",
+        "internlm3 | \"qkv_bias\": false, \"bias\": true, \"rope_scaling\": {\"rope_type\": \"dynamic\", \"factor\": 6.0}",
+        "internlm3 | \"qkv_bias\": true, \"bias\": true, \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 4.0}",
+        "bailing_moe | \"num_shared_experts\": 1, \"first_k_dense_replace\": 1, \"norm_topk_prob\": true",
+        "bailing_moe | \"num_shared_experts\": 2, \"first_k_dense_replace\": 0, \"norm_topk_prob\": true, \"use_qk_norm\": true, \"use_qkv_bias\": true, \"partial_rotary_factor\": 0.5, \"score_function\": \"sigmoid\", \"moe_router_enable_expert_bias\": true, \"routed_scaling_factor\": 2.5, \"n_group\": 2, \"topk_group\": 1",
+        "bailing_moe | \"num_shared_experts\": 1, \"moe_router_enable_shared_expert\": false, \"first_k_dense_replace\": 0, \"norm_topk_prob\": false, \"rotary_dim\": 6, \"tie_word_embeddings\": true, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}",
+        "bailing_moe | \"num_shared_experts\": 1, \"first_k_dense_replace\": 0, \"norm_topk_prob\": true, \"num_experts_per_tok\": 1, \"moe_router_enable_routed_scaling\": false, \"routed_scaling_factor\": 1.5",
+        "bailing_moe | \"num_shared_experts\": 1, \"first_k_dense_replace\": 2, \"norm_topk_prob\": true, \"use_bias\": true",
+        "olmo      | \"num_key_value_heads\": 4",
+        "olmo      | \"num_key_value_heads\": 4, \"rope_traditional\": false, \"clip_qkv\": null, \"rope_theta\": 500.0",
+        "exaone    | \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}",
+        "exaone    | \"attention_bias\": true, \"mlp_bias\": true, \"tie_word_embeddings\": true",
+        "glm       | \"attention_bias\": true",
+        "glm       | \"attention_bias\": false, \"tie_word_embeddings\": true, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}"})
     void agreesWithItsTwin(String type, String settings) throws IOException {
         TinyModel tiny = new TinyModel(type, settings);
         List<int[]> sequences = List.of(TinyModel.ids(70, 1), TinyModel.ids(9, 2), TinyModel.ids(40, 3));
@@ -255,6 +276,7 @@ class ForwardPassTest {
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {
         "qwen3_moe | \"rope_scaling\": {\"type\": \"linear\", \"factor\": 8.0} | rope_scaling has no effect: mlx_lm's qwen3_moe does not read it",
+        "internlm3 | \"rope_scaling\": {\"rope_type\": \"dynamic\", \"factor\": 6.0}  | positions are multiplied by 2, as mlx_lm's internlm3 does where rope_scaling is not linear",
         "qwen3     | \"attention_bias\": true                                     | model.layers.0.self_attn.k_proj.bias and 7 more left out: mlx_lm's qwen3 has no such parameter"})
     void whatIsLeftOutIsSaid(String type, String settings, String warning) throws IOException {
         TokenSet tokens = new TokenSet("random", List.of(TinyModel.ids(8, 1)));
@@ -289,6 +311,14 @@ class ForwardPassTest {
         "deepseek_v2 | \"n_shared_experts\": 1, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}, \"topk_method\": \"noaux_tc\" | asks for a topk_method of noaux_tc, but mlx_lm's deepseek_v2 computes as with greedy or gready or group_limited_greedy",
         "deepseek_v2 | \"n_shared_experts\": 1, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}, \"topk_method\": \"group_limited_greedy\", \"n_group\": 2 | has no usable topk_group",
         "minicpm3 | \"dim_model_base\": 8, \"scale_depth\": 1.4, \"scale_emb\": 3, \"rope_traditional\": true, \"rope_scaling\": {\"type\": \"longrope\"} | asks for a rope_traditional of true, but mlx_lm's minicpm3 computes as with false",
+        "glm        | \"partial_rotary_factor\": 0.5 | has a partial_rotary_factor, which mlx_lm's glm does not read",
+        "glm        | \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 500.0, \"partial_rotary_factor\": 0.5} | has a partial_rotary_factor, which mlx_lm's glm does not read",
+        "bailing_moe | \"num_shared_experts\": 1, \"first_k_dense_replace\": 1, \"norm_topk_prob\": true, \"norm_head\": true | asks for norm_head, which the evaluation does not know",
+        "olmo       | \"num_key_value_heads\": 4, \"clip_qkv\": 8.0 | asks for clip_qkv, which the evaluation does not know",
+        "phi        | \"qk_layernorm\": true | asks for qk_layernorm, which the evaluation does not know",
+        "phimoe     | \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1], \"long_factor\": [1], \"short_mscale\": 1.2, \"long_mscale\": 1.3} | 'long_factor' above 0 for each of 4",
+        "gpt_oss    | \"num_hidden_layers\": 3 | has 3 layers and no layer_types, and mlx_lm's gpt_oss would leave out those after the last whole pattern of 2",
+        "gpt_oss    | \"swiglu_limit\": 5.5 | asks for a swiglu_limit of 5.5, but mlx_lm's gpt_oss computes as with 7.0; correct it if the model was trained so",
         "ernie4_5_moe | \"use_bias\": false, \"moe_gate_act\": \"tanh\" | chooses experts by 'tanh', which the evaluation does not know"})
     void refusesWhatAFamilyCanAskForButTheEvaluationDoesNotKnow(String type, String settings, String named) throws IOException {
         new TinyModel(type, settings).write(folder);

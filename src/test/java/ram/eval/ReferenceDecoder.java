@@ -2,8 +2,11 @@ package ram.eval;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.DoubleStream;
+import java.util.stream.IntStream;
 
 /// A decoder in double precision, one token and one number at a time, as plainly as it can be said: the oracle of the forward pass.
 /// Tensors have the names of a Hugging Face checkpoint.
@@ -31,7 +34,7 @@ final class ReferenceDecoder {
         int n = ids.length;
         double[][] h = new double[n][hidden];
         for (int t = 0; t < n; t++) {
-            System.arraycopy(tensors.get("model.embed_tokens.weight"), ids[t] * hidden, h[t], 0, hidden);
+            System.arraycopy(tensors.get(embedding() + ".weight"), ids[t] * hidden, h[t], 0, hidden);
             double factor = switch (type) {
                 case "gemma", "gemma2" -> Math.sqrt(hidden);
                 // the root of 32 in bfloat16
@@ -50,14 +53,14 @@ final class ReferenceDecoder {
             for (int t = 0; t < n; t++) {
                 x[t] = normsOutputs() ? h[t] : norm(h[t], p + "input_layernorm");
             }
-            double[][] a = attention(p + "self_attn.", l, x);
+            double[][] a = attention(p + (type.equals("bailing_moe") ? "attention." : "self_attn."), l, x);
             for (int t = 0; t < n; t++) {
                 double share = switch (type) {
                     case "granite", "granitemoe" -> config.path("residual_multiplier").asDouble();
                     case "minicpm", "minicpm3" -> config.path("scale_depth").asDouble() / Math.sqrt(config.path("num_hidden_layers").asDouble());
                     default -> 1;
                 };
-                if (type.startsWith("cohere") || config.path("use_parallel_residual").asBoolean()) {
+                if (type.startsWith("cohere") || type.equals("phi") || config.path("use_parallel_residual").asBoolean()) {
                     // both parts read the same
                     double[] beside = feedForward(p, l, x[t]);
                     add(h[t], a[t], 1);
@@ -80,9 +83,9 @@ final class ReferenceDecoder {
             }
         }
         double[][] out = new double[n][];
-        String head = tensors.containsKey("lm_head.weight") ? "lm_head" : "model.embed_tokens";
+        String head = tensors.containsKey("lm_head.weight") ? "lm_head" : embedding();
         for (int t = 0; t < n; t++) {
-            out[t] = linear(head, norm(h[t], "model.norm"));
+            out[t] = linear(head, norm(h[t], type.equals("phi") ? "model.final_layernorm" : "model.norm"));
             for (int i = 0; i < out[t].length; i++) {
                 double factor = switch (type) {
                     case "cohere", "cohere2" -> config.path("logit_scale").asDouble(0.0625);
@@ -96,6 +99,10 @@ final class ReferenceDecoder {
         return out;
     }
 
+    private String embedding() {
+        return type.equals("bailing_moe") ? "model.word_embeddings" : "model.embed_tokens";
+    }
+
     private double[][] attention(String p, int l, double[][] x) {
         if (config.has("kv_lora_rank")) {
             return new ReferenceLatent(config, tensors).attention(p, x);
@@ -106,8 +113,8 @@ final class ReferenceDecoder {
         double[][] v = new double[n][];
         for (int t = 0; t < n; t++) {
             double[][] qkv = {null, null, null};
-            if (type.equals("phi3")) {
-                double[] all = linear(p + "qkv_proj", x[t]);
+            if (type.equals("phi3") || type.equals("olmo") || type.equals("bailing_moe")) {
+                double[] all = linear(p + (!type.equals("bailing_moe") ? "qkv_proj" : "query_key_value"), x[t]);
                 int width = heads * headDim;
                 int narrow = kvHeads * headDim;
                 qkv[0] = Arrays.copyOfRange(all, 0, width);
@@ -121,6 +128,9 @@ final class ReferenceDecoder {
             if (type.equals("hunyuan_v1_dense")) {
                 q[t] = normed(rotated(qkv[0], t, l), p + "query_layernorm");
                 k[t] = normed(rotated(qkv[1], t, l), p + "key_layernorm");
+            } else if (type.equals("bailing_moe")) {
+                q[t] = rotated(normed(qkv[0], p + "query_layernorm"), t, l);
+                k[t] = rotated(normed(qkv[1], p + "key_layernorm"), t, l);
             } else {
                 q[t] = rotated(normed(qkv[0], p + "q_norm"), t, l);
                 k[t] = rotated(normed(qkv[1], p + "k_norm"), t, l);
@@ -150,6 +160,8 @@ final class ReferenceDecoder {
                     }
                     w[s] = Math.exp(capped(dot * scale(), "attn_logit_softcapping"));
                     total += w[s];
+                    // weighs like a position whose value is 0
+                    total += s == t && tensors.containsKey(p + "sinks") ? Math.exp(tensors.get(p + "sinks")[h]) : 0;
                 }
                 for (int s = first; s <= t; s++) {
                     for (int i = 0; i < headDim; i++) {
@@ -157,7 +169,7 @@ final class ReferenceDecoder {
                     }
                 }
             }
-            out[t] = linear(p + "o_proj", mixed);
+            out[t] = linear(p + (type.equals("phi") || type.equals("bailing_moe") ? "dense" : "o_proj"), mixed);
         }
         return out;
     }
@@ -166,6 +178,9 @@ final class ReferenceDecoder {
         if (type.equals("exaone4")) {
             String letters = config.path("sliding_window_pattern").asText("G");
             return letters.charAt(l % letters.length()) == 'L';
+        }
+        if (type.equals("gpt_oss") && !config.has("layer_types")) {
+            return l % 2 == 0;
         }
         if (type.equals("olmo3") && !config.has("layer_types")) {
             return l % 4 != 3;
@@ -191,11 +206,11 @@ final class ReferenceDecoder {
     }
 
     private double[] normed(double[] x, String name) {
-        double[] w = tensors.get(name + ".weight");
+        double[] w = type.equals("olmo") && !name.contains("_norm") ? DoubleStream.generate(() -> 1).limit(x.length).toArray() : tensors.get(name + ".weight");
         if (w == null) {
             return x;
         }
-        boolean centered = List.of("cohere", "cohere2", "stablelm", "starcoder2", "nemotron").contains(type);
+        boolean centered = List.of("cohere", "cohere2", "stablelm", "starcoder2", "nemotron", "phi", "phimoe", "olmo").contains(type);
         double[] bias = tensors.get(name + ".bias");
         double[] out = x.clone();
         for (int from = 0; from < x.length; from += w.length) {
@@ -246,7 +261,7 @@ final class ReferenceDecoder {
         JsonNode scaling = config.path("rope_scaling").isObject() ? config.path("rope_scaling") : parameters;
         String kind = local ? "default" : scaling.path("rope_type").asText(scaling.path("type").asText("default"));
         // read by no class of these in mlx_lm
-        kind = List.of("qwen3_moe", "mixtral", "hunyuan_v1_dense", "glm4_moe", "cohere2").contains(type) || type.equals("olmo3") && slides(layer) ? "default" : kind;
+        kind = List.of("qwen3_moe", "mixtral", "hunyuan_v1_dense", "glm4_moe", "cohere2", "phi", "glm").contains(type) || type.equals("olmo3") && slides(layer) ? "default" : kind;
         double factor = scaling.path("factor").asDouble(1);
         double original = scaling.path("original_max_position_embeddings").asDouble();
         double[] out = x.clone();
@@ -254,9 +269,12 @@ final class ReferenceDecoder {
             double wavelength = 2 * Math.PI * Math.pow(theta, 2.0 * i / dims);
             double turn = 2 * Math.PI / wavelength;
             double magnitude = 1;
-            boolean neighbours = List.of("glm4", "ernie4_5", "ernie4_5_moe", "cohere", "cohere2", "helium").contains(type);
+            boolean neighbours = List.of("glm", "glm4", "ernie4_5", "ernie4_5_moe", "cohere", "cohere2", "helium").contains(type);
             int first = neighbours ? 2 * i : i;
             int second = neighbours ? 2 * i + 1 : i + dims / 2;
+            if (type.equals("internlm3") && !kind.equals("linear")) {
+                turn *= 2;
+            }
             switch (kind) {
                 case "linear" -> turn /= factor;
                 case "llama3" -> {
@@ -279,7 +297,8 @@ final class ReferenceDecoder {
                 case "su", "longrope" -> {
                     turn /= scaling.path("long_factor").path(i).asDouble();
                     double before = config.path("original_max_position_embeddings").asDouble();
-                    magnitude = Math.sqrt(1 + Math.log(config.path("max_position_embeddings").asDouble() / before) / Math.log(before));
+                    double said = scaling.path("long_mscale").asDouble();
+                    magnitude = said != 0 ? said : Math.sqrt(1 + Math.log(config.path("max_position_embeddings").asDouble() / before) / Math.log(before));
                 }
                 default -> { }
             }
@@ -296,7 +315,7 @@ final class ReferenceDecoder {
     }
 
     private double[] feedForward(String layer, int l, double[] x) {
-        boolean numbered = type.equals("mixtral") || type.startsWith("minimax");
+        boolean numbered = type.equals("mixtral") || type.equals("phimoe") || type.startsWith("minimax");
         String p = layer + (numbered || type.equals("granitemoe") ? "block_sparse_moe." : "mlp.");
         if (type.equals("starcoder2") || type.equals("nemotron")) {
             boolean starcoder = type.equals("starcoder2");
@@ -305,6 +324,12 @@ final class ReferenceDecoder {
                 middle[i] = starcoder ? middle[i] * normalDistribution(middle[i]) : Math.max(0, middle[i]) * Math.max(0, middle[i]);
             }
             return linear(p + (starcoder ? "c_proj" : "down_proj"), middle);
+        }
+        if (type.equals("phi")) {
+            return linear(p + "fc2", Arrays.stream(linear(p + "fc1", x)).map(ReferenceDecoder::geluByTanh).toArray());
+        }
+        if (type.equals("gpt_oss")) {
+            return clampedExperts(p, x);
         }
         String router = p + (type.equals("granitemoe") ? "router.layer" : "gate");
         if (!tensors.containsKey(router + ".weight")) {
@@ -329,13 +354,48 @@ final class ReferenceDecoder {
         return out;
     }
 
+    /// With the tensors as a checkpoint has them: (experts, in, out), gates and what they gate in turn.
+    private double[] clampedExperts(String p, double[] x) {
+        double[] scores = linear(p + "router", x);
+        int n = scores.length;
+        Integer[] order = IntStream.range(0, n).boxed().sorted(Comparator.comparingDouble(e -> -scores[e])).toArray(Integer[]::new);
+        int chosen = config.path("num_experts_per_tok").asInt();
+        double total = Arrays.stream(order).limit(chosen).mapToDouble(e -> Math.exp(scores[e])).sum();
+        double[] w1 = tensors.get(p + "experts.gate_up_proj");
+        double[] w2 = tensors.get(p + "experts.down_proj");
+        int width = w2.length / n / hidden;
+        double[] out = new double[hidden];
+        for (int i = 0; i < chosen; i++) {
+            int e = order[i];
+            double[] both = Arrays.copyOfRange(tensors.get(p + "experts.gate_up_proj_bias"), e * 2 * width, (e + 1) * 2 * width);
+            for (int c = 0; c < hidden; c++) {
+                for (int j = 0; j < 2 * width; j++) {
+                    both[j] += x[c] * w1[(e * hidden + c) * 2 * width + j];
+                }
+            }
+            double[] y = Arrays.copyOfRange(tensors.get(p + "experts.down_proj_bias"), e * hidden, (e + 1) * hidden);
+            for (int j = 0; j < width; j++) {
+                double gate = Math.min(7, both[2 * j]);
+                double linear = Math.max(-7, Math.min(7, both[2 * j + 1]));
+                double middle = gate / (1 + Math.exp(-1.702 * gate)) * (linear + 1);
+                for (int c = 0; c < hidden; c++) {
+                    y[c] += middle * w2[(e * width + j) * hidden + c];
+                }
+            }
+            add(out, y, Math.exp(scores[e]) / total);
+        }
+        return out;
+    }
+
     /// What counts of each expert, 0 for those that are not chosen.
     private double[] shares(double[] outputs, String p) {
         int n = outputs.length;
-        boolean sigmoid = List.of("glm4_moe", "solar_open", "dots1", "minimax", "minimax_m2", "exaone_moe", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa").contains(type) || config.path("moe_gate_act").asText().equals("sigmoid");
+        boolean sigmoid = List.of("glm4_moe", "solar_open", "dots1", "minimax", "minimax_m2", "exaone_moe", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa").contains(type)
+                || config.path("moe_gate_act").asText().equals("sigmoid") || config.path("score_function").asText().equals("sigmoid");
         double total = Arrays.stream(outputs).map(Math::exp).sum();
         double[] scores = Arrays.stream(outputs).map(o -> sigmoid ? 1 / (1 + Math.exp(-o)) : Math.exp(o) / total).toArray();
-        double[] correction = tensors.getOrDefault(p + "gate.e_score_correction_bias", tensors.getOrDefault(p + "e_score_correction_bias", new double[n]));
+        double[] correction = tensors.getOrDefault(p + "gate.e_score_correction_bias", tensors.getOrDefault(p + "e_score_correction_bias",
+                tensors.getOrDefault(p + "gate.expert_bias", new double[n])));
         double[] ranks = new double[n];
         for (int e = 0; e < n; e++) {
             ranks[e] = scores[e] + correction[e];
@@ -367,8 +427,8 @@ final class ReferenceDecoder {
             share[best] = scores[best];
             picked += scores[best];
         }
-        boolean always = List.of("mixtral", "granitemoe", "minimax", "minimax_m2", "ernie4_5_moe").contains(type);
-        boolean normalized = always || !type.equals("deepseek_v2") && config.path("norm_topk_prob").asBoolean() && !(sigmoid && perToken == 1);
+        boolean always = List.of("mixtral", "phimoe", "granitemoe", "minimax", "minimax_m2", "ernie4_5_moe").contains(type);
+        boolean normalized = always || !type.equals("deepseek_v2") && config.path("norm_topk_prob").asBoolean() && !((sigmoid || type.equals("bailing_moe")) && perToken == 1);
         double divisor = normalized ? picked : 1;
         return Arrays.stream(share).map(v -> v / divisor * config.path("routed_scaling_factor").asDouble(1)).toArray();
     }
@@ -376,10 +436,15 @@ final class ReferenceDecoder {
     private double[] gated(String gate, String up, String down, double[] x) {
         double[] g;
         double[] u;
-        if (type.equals("phi3") || type.equals("glm4")) {
+        if (List.of("phi3", "glm4", "glm", "olmo").contains(type)) {
             double[] both = linear(gate.replace("gate_proj", "gate_up_proj"), x);
             g = Arrays.copyOf(both, both.length / 2);
             u = Arrays.copyOfRange(both, both.length / 2, both.length);
+            if (type.equals("olmo")) {
+                double[] second = u;
+                u = g;
+                g = second;
+            }
         } else {
             g = linear(gate, x);
             u = linear(up, x);
@@ -392,10 +457,14 @@ final class ReferenceDecoder {
 
     private double activated(double x) {
         return switch (type) {
-            case "gemma2", "gemma3_text" -> x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
+            case "gemma2", "gemma3_text" -> geluByTanh(x);
             case "gemma" -> x * normalDistribution(x);
             default -> x / (1 + Math.exp(-x));
         };
+    }
+
+    private static double geluByTanh(double x) {
+        return x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
     }
 
     /// By Simpson's rule.

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.TreeMap;
+import ram.safetensors.DType;
 import ram.safetensors.SafetensorsFile;
 import ram.safetensors.Shape;
 
@@ -23,8 +24,19 @@ public final class TinyModel {
     private static final Set<String> LATENT = Set.of("deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "youtu_llm", "minicpm3", "deepseek_v32", "glm_moe_dsa");
     private static final String LATENT_SIZES = ", \"q_lora_rank\": 24, \"kv_lora_rank\": 20, \"qk_nope_head_dim\": 12, \"qk_rope_head_dim\": 6, \"v_head_dim\": 10, \"attention_bias\": false, \"index_n_heads\": 2, \"index_head_dim\": 16, \"index_topk\": 100";
     /// Types whose norms take the mean away and add a bias.
-    private static final Set<String> CENTERED = Set.of("stablelm", "starcoder2", "nemotron");
+    private static final Set<String> CENTERED = Set.of("stablelm", "starcoder2", "nemotron", "phi", "phimoe");
     private static final Set<String> WITHOUT_HEAD = Set.of("gemma", "gemma2", "gemma3", "gemma3_text", "cohere", "cohere2");
+    /// Parts of names as files of some types have them; the decoder has the usual ones.
+    private static final Map<String, Map<String, String>> OTHER_NAMES = Map.of(
+            "olmo", Map.of("model.embed_tokens", "model.transformer.wte", "model.layers", "model.transformer.blocks", "self_attn.qkv_proj", "att_proj", "self_attn.o_proj", "attn_out",
+                    "mlp.gate_up_proj", "ff_proj", "mlp.down_proj", "ff_out", "lm_head", "model.transformer.ff_out"),
+            "exaone", Map.of("model.embed_tokens", "transformer.wte", "model.layers", "transformer.h", "model.norm", "transformer.ln_f", "self_attn", "attn.attention", "o_proj", "out_proj",
+                    "gate_proj", "c_fc_0", "up_proj", "c_fc_1", "down_proj", "c_proj", "input_layernorm", "ln_1", "post_attention_layernorm", "ln_2"));
+    /// The same of keys of config.json.
+    private static final Map<String, Map<String, String>> OTHER_KEYS = Map.of(
+            "olmo", Map.of("hidden_size", "d_model", "num_hidden_layers", "n_layers", "num_attention_heads", "n_heads", "vocab_size", "embedding_size", "intermediate_size", "mlp_hidden_size",
+                    "num_key_value_heads", "unread", "tie_word_embeddings", "weight_tying"),
+            "exaone", Map.of("num_hidden_layers", "num_layers", "rms_norm_eps", "layer_norm_epsilon"));
     static final int HIDDEN = 32;
     static final int VOCABULARY = 600;
     private static final int WIDTH = 48;
@@ -62,12 +74,17 @@ public final class TinyModel {
         if (type.startsWith("gemma")) {
             config.put("hidden_act", "gelu_pytorch_tanh");
         }
+        if (type.equals("phi")) {
+            config.put("hidden_act", "gelu_new");
+        }
         if (type.equals("starcoder2") || type.equals("nemotron")) {
             config.put("hidden_act", type.equals("nemotron") ? "relu2" : "gelu_pytorch_tanh");
         }
         boolean everywhere = config.path("attention_bias").asBoolean() || config.path("use_bias").asBoolean() || type.equals("starcoder2");
-        boolean bias = everywhere || text.startsWith("qwen2") || type.equals("mimo") || config.path("use_qkv_bias").asBoolean();
-        add("model.embed_tokens.weight", VOCABULARY, HIDDEN);
+        everywhere |= config.path("qkv_bias").asBoolean() || type.equals("gpt_oss") || type.startsWith("phi") && !type.equals("phi3");
+        boolean bailing = type.equals("bailing_moe");
+        boolean bias = everywhere && !bailing || text.startsWith("qwen2") || type.equals("mimo") || config.path("use_qkv_bias").asBoolean();
+        add(bailing ? "model.word_embeddings.weight" : "model.embed_tokens.weight", VOCABULARY, HIDDEN);
         for (int l = 0; l < config.path("num_hidden_layers").asInt(); l++) {
             String p = "model.layers." + l + ".";
             for (String norm : norms()) {
@@ -75,44 +92,71 @@ public final class TinyModel {
             }
             if (LATENT.contains(text)) {
                 latent(p + "self_attn.");
-            } else if (type.equals("phi3")) {
-                linear(p + "self_attn.qkv_proj", 64, HIDDEN, false);
+            } else if (type.equals("phi3") || type.equals("olmo")) {
+                linear(p + "self_attn.qkv_proj", type.equals("olmo") ? 96 : 64, HIDDEN, false);
+            } else if (bailing) {
+                linear(p + "attention.query_key_value", 64, HIDDEN, bias);
             } else {
                 linear(p + "self_attn.q_proj", 32, HIDDEN, bias);
                 linear(p + "self_attn.k_proj", 16, HIDDEN, bias);
                 linear(p + "self_attn.v_proj", 16, HIDDEN, bias);
             }
-            linear(p + "self_attn.o_proj", HIDDEN, LATENT.contains(text) ? size("num_attention_heads") * valueDim() : 32, everywhere
-                    && !type.startsWith("glm4") && !type.equals("helium") && !type.equals("seed_oss") || config.path("attention_out_bias").asBoolean());
-            boolean whole = type.startsWith("olmo") || type.startsWith("minimax");
-            if (text.startsWith("qwen3") || type.startsWith("gemma3") || whole || type.startsWith("exaone")
+            linear(p + (bailing ? "attention.dense" : type.equals("phi") ? "self_attn.dense" : "self_attn.o_proj"), HIDDEN, LATENT.contains(text) ? size("num_attention_heads") * valueDim() : 32, everywhere
+                    && !type.startsWith("glm") && !type.equals("helium") && !type.equals("seed_oss") || config.path("attention_out_bias").asBoolean());
+            if (type.equals("gpt_oss")) {
+                add(p + "self_attn.sinks", 4);
+            }
+            boolean whole = type.startsWith("olmo") && !type.equals("olmo") || type.startsWith("minimax");
+            if (text.startsWith("qwen3") || type.startsWith("gemma3") || whole || type.startsWith("exaone") && !type.equals("exaone")
                     || type.equals("dots1") || config.path("use_qk_norm").asBoolean()) {
-                boolean hunyuan = type.equals("hunyuan_v1_dense");
-                norm(p + "self_attn." + (hunyuan ? "query_layernorm" : "q_norm") + ".weight", whole ? 32 : 8);
-                norm(p + "self_attn." + (hunyuan ? "key_layernorm" : "k_norm") + ".weight", whole ? 16 : 8);
+                boolean spelled = bailing || type.equals("hunyuan_v1_dense");
+                String attention = p + (bailing ? "attention." : "self_attn.");
+                norm(attention + (spelled ? "query_layernorm" : "q_norm") + ".weight", whole ? 32 : 8);
+                norm(attention + (spelled ? "key_layernorm" : "k_norm") + ".weight", whole ? 16 : 8);
             }
             boolean flagged = config.has("is_moe_layer") && !config.path("is_moe_layer").path(l).asBoolean();
             boolean skipped = (type.equals("deepseek") || LATENT.contains(text)) && l % config.path("moe_layer_freq").asInt(1) != 0;
             boolean dense = flagged || skipped || config.path("mlp_only_layers").path(0).asInt(-1) == l
                     || l < Math.max(config.path("first_k_dense_replace").asInt(), config.path("moe_layer_start_index").asInt());
             switch (dense ? "llama" : LATENT.contains(text) ? text : type) {
-                case "mixtral" -> experts(p + "block_sparse_moe.", "w1", "w3", "w2");
+                case "gpt_oss" -> {
+                    linear(p + "mlp.router", EXPERTS, HIDDEN, true);
+                    int width = config.path("intermediate_size").asInt();
+                    if (config.has("quantization_config")) {
+                        blocks(p + "mlp.experts.gate_up_proj", 2 * width, HIDDEN);
+                        blocks(p + "mlp.experts.down_proj", HIDDEN, width);
+                    } else {
+                        add(p + "mlp.experts.gate_up_proj", EXPERTS, HIDDEN, 2 * width);
+                        add(p + "mlp.experts.down_proj", EXPERTS, width, HIDDEN);
+                    }
+                    add(p + "mlp.experts.gate_up_proj_bias", EXPERTS, 2 * width);
+                    add(p + "mlp.experts.down_proj_bias", EXPERTS, HIDDEN);
+                }
+                case "mixtral", "phimoe" -> experts(p + "block_sparse_moe.", "w1", "w3", "w2");
                 case "qwen3_moe", "olmoe" -> experts(p + "mlp.", "gate_proj", "up_proj", "down_proj");
                 case "minimax", "minimax_m2" -> {
                     experts(p + "block_sparse_moe.", "w1", "w3", "w2");
                     add(p + "block_sparse_moe.e_score_correction_bias", EXPERTS);
                 }
-                case "glm4_moe", "solar_open", "dots1", "deepseek", "ernie4_5_moe", "exaone_moe", "deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa" -> {
+                case "glm4_moe", "solar_open", "dots1", "deepseek", "ernie4_5_moe", "exaone_moe", "deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "deepseek_v32", "glm_moe_dsa", "bailing_moe" -> {
                     experts(p + "mlp.", "gate_proj", "up_proj", "down_proj");
-                    if (!type.equals("deepseek") && !type.equals("deepseek_v2") && !type.equals("ernie4_5_moe")) {
+                    if (config.path("moe_router_enable_expert_bias").asBoolean()) {
+                        add(p + "mlp.gate.expert_bias", EXPERTS);
+                    }
+                    if (!bailing && !type.equals("deepseek") && !type.equals("deepseek_v2") && !type.equals("ernie4_5_moe")) {
                         add(p + "mlp.gate.e_score_correction_bias", EXPERTS);
                     }
-                    if (config.path("n_shared_experts").asInt() + config.path("moe_num_shared_experts").asInt() + config.path("num_shared_experts").asInt() > 0) {
+                    if (config.path("n_shared_experts").asInt() + config.path("moe_num_shared_experts").asInt() + config.path("num_shared_experts").asInt() > 0
+                            && config.path("moe_router_enable_shared_expert").asBoolean(true)) {
                         gated(p + "mlp.shared_experts.", "gate_proj", "up_proj", "down_proj", 64, config.path("mlp_bias").asBoolean());
                     }
                 }
                 case "granitemoe" -> fused(p + "block_sparse_moe.", "router.layer", "input_linear.weight", "output_linear.weight", false);
                 case "qwen3_vl_moe" -> fused(p + "mlp.", "gate", "experts.gate_up_proj", "experts.down_proj", true);
+                case "phi" -> {
+                    linear(p + "mlp.fc1", WIDTH, HIDDEN, true);
+                    linear(p + "mlp.fc2", HIDDEN, WIDTH, true);
+                }
                 case "starcoder2", "nemotron" -> {
                     boolean starcoder = type.equals("starcoder2");
                     linear(p + "mlp." + (starcoder ? "c_fc" : "up_proj"), WIDTH, HIDDEN, starcoder);
@@ -123,16 +167,20 @@ public final class TinyModel {
                     gated(p + "mlp.shared_expert.", "gate_proj", "up_proj", "down_proj", 64, false);
                     linear(p + "mlp.shared_expert_gate", 1, HIDDEN, false);
                 }
-                case "phi3", "glm4" -> {
+                case "phi3", "glm4", "glm", "olmo" -> {
                     linear(p + "mlp.gate_up_proj", 2 * WIDTH, HIDDEN, false);
                     linear(p + "mlp.down_proj", HIDDEN, WIDTH, false);
                 }
-                default -> gated(p + "mlp.", "gate_proj", "up_proj", "down_proj", WIDTH, config.path("mlp_bias").asBoolean() || config.path("use_bias").asBoolean());
+                default -> gated(p + "mlp.", "gate_proj", "up_proj", "down_proj", WIDTH, config.path("mlp_bias").asBoolean() || config.path("use_bias").asBoolean() || config.path("bias").asBoolean());
             }
         }
-        norm("model.norm.weight", HIDDEN);
-        if (!config.path("tie_word_embeddings").asBoolean() && !WITHOUT_HEAD.contains(type)) {
+        if (type.equals("olmo")) {
             linear("lm_head", VOCABULARY, HIDDEN, false);
+            return;
+        }
+        norm(type.equals("phi") ? "model.final_layernorm.weight" : "model.norm.weight", HIDDEN);
+        if (!config.path("tie_word_embeddings").asBoolean() && !WITHOUT_HEAD.contains(type)) {
+            linear("lm_head", VOCABULARY, HIDDEN, type.equals("phi") || type.equals("phimoe"));
         }
     }
 
@@ -172,9 +220,10 @@ public final class TinyModel {
         return switch (type) {
             case "gemma2", "gemma3", "gemma3_text" -> List.of("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm");
             case "glm4" -> List.of("input_layernorm", "post_self_attn_layernorm", "post_attention_layernorm", "post_mlp_layernorm");
-            case "cohere", "cohere2" -> List.of("input_layernorm");
+            case "cohere", "cohere2", "phi" -> List.of("input_layernorm");
             case "stablelm" -> config.path("use_parallel_residual").asBoolean() ? List.of("input_layernorm") : List.of("input_layernorm", "post_attention_layernorm");
             case "olmo2", "olmo3", "exaone4" -> List.of("post_attention_layernorm", "post_feedforward_layernorm");
+            case "olmo" -> List.of();
             default -> List.of("input_layernorm", "post_attention_layernorm");
         };
     }
@@ -231,9 +280,33 @@ public final class TinyModel {
         Shape shape = Shape.of(dims);
         float[] values = new float[(int) shape.elements()];
         for (int i = 0; i < values.length; i++) {
-            values[i] = (float) (random.nextGaussian() * (dims.length == 1 || name.contains("embed") ? 0.5 : 1.5 / Math.sqrt(dims[1])));
+            // wide enough for what is clamped
+            values[i] = (float) (random.nextGaussian() * (name.endsWith("_up_proj_bias") ? 4 : dims.length == 1 || name.contains("embed") ? 0.5 : 1.5 / Math.sqrt(dims[1])));
         }
         put(name, shape, values);
+    }
+
+    /// Experts in MXFP4, as their rows have it, and for the decoder as a checkpoint without codes would have them: the other way round.
+    private void blocks(String name, int rows, int columns) {
+        double[] elements = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+        int groups = columns / 32;
+        byte[] codes = new byte[EXPERTS * rows * groups * 16];
+        byte[] scales = new byte[EXPERTS * rows * groups];
+        random.nextBytes(codes);
+        double[] values = new double[EXPERTS * rows * columns];
+        for (int block = 0; block < scales.length; block++) {
+            int exponent = 122 + random.nextInt(3);
+            scales[block] = (byte) exponent;
+            int row = block / groups;
+            for (int i = 0; i < 32; i++) {
+                int code = codes[block * 16 + i / 2] >> i % 2 * 4 & 15;
+                int column = block % groups * 32 + i;
+                values[(row / rows * columns + column) * rows + row % rows] = elements[code & 7] * (code > 7 ? -1 : 1) * Math.pow(2, exponent - 127);
+            }
+        }
+        tensors.put(name, values);
+        file.add(prefix + name + "_blocks", DType.U8, Shape.of(EXPERTS, rows, groups, 16), codes);
+        file.add(prefix + name + "_scales", DType.U8, Shape.of(EXPERTS, rows, groups), scales);
     }
 
     private void norm(String name, int n) {
@@ -253,13 +326,22 @@ public final class TinyModel {
             wide[i] = values[i];
         }
         tensors.put(name, wide);
-        file.floats(prefix + name, shape, values);
+        String stored = name;
+        for (Map.Entry<String, String> other : OTHER_NAMES.getOrDefault(type, Map.of()).entrySet()) {
+            stored = stored.replace(other.getKey(), other.getValue());
+        }
+        file.floats(prefix + stored, shape, values);
     }
 
     public Path write(Path folder) throws IOException {
         Files.createDirectories(folder);
         file.write(folder.resolve("model.safetensors"));
-        ObjectNode whole = config;
+        ObjectNode stored = config.deepCopy();
+        OTHER_KEYS.getOrDefault(type, Map.of()).forEach((usual, own) -> stored.set(own, stored.remove(usual)));
+        if (type.equals("olmo")) {
+            stored.put("vocab_size", VOCABULARY - 9);
+        }
+        ObjectNode whole = stored;
         if (!prefix.isEmpty()) {
             whole = config.objectNode().put("model_type", type.split("/")[0]);
             whole.set("text_config", config);

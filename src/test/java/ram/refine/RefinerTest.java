@@ -80,7 +80,7 @@ class RefinerTest {
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"llama |", "qwen3 | \"tie_word_embeddings\": true", "qwen2_moe |", "mixtral |", "qwen3_moe | \"mlp_only_layers\": [0]", "olmoe |",
         "phi3 |", "olmo2 |", "gemma2 | \"query_pre_attn_scalar\": 8", "gemma3 | \"sliding_window\": 6, \"sliding_window_pattern\": 2", "mistral3 |",
-        "cohere |", "cohere2 | \"sliding_window\": 6, \"sliding_window_pattern\": 2", "starcoder2 | \"tie_word_embeddings\": true", "dots1 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5",
+        "cohere |", "cohere2 | \"sliding_window\": 6, \"sliding_window_pattern\": 2", "starcoder2 | \"tie_word_embeddings\": true", "gpt_oss | \"sliding_window\": 6", "dots1 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5",
         "deepseek_v3 | \"q_lora_rank\": 32, \"kv_lora_rank\": 32, \"qk_nope_head_dim\": 32, \"v_head_dim\": 16, \"first_k_dense_replace\": 1, \"n_shared_experts\": 1", "youtu_llm | \"q_lora_rank\": 32, \"kv_lora_rank\": 32, \"qk_nope_head_dim\": 32, \"v_head_dim\": 16, \"tie_word_embeddings\": true"})
     void theSameBytesFromAnyNumberOfThreadsAnyMemoryAndAfterAnInterruption(String type, String settings) throws IOException {
         Path written = new TinyModel(type, settings == null ? "" : settings).write(folder.resolve("model"));
@@ -117,7 +117,7 @@ class RefinerTest {
     @ParameterizedTest
     @ValueSource(strings = {"llama", "qwen2_moe", "mixtral", "qwen3_moe", "olmoe", "phi3", "olmo2", "glm4", "granite", "mistral3", "mistral3/ministral3",
         "qwen3_vl_moe", "olmo3", "exaone4", "minicpm", "ernie4_5", "hunyuan_v1_dense", "granitemoe", "glm4_moe", "dots1", "deepseek", "minimax", "ernie4_5_moe", "stablelm", "starcoder2", "nemotron", "exaone_moe",
-        "deepseek_v2", "deepseek_v3", "youtu_llm"})
+        "gpt_oss", "phi", "phimoe", "internlm3", "glm", "bailing_moe", "olmo", "exaone", "deepseek_v2", "deepseek_v3", "youtu_llm"})
     void statesAreThoseOfTheModel(String type) throws IOException {
         String granite = "\"attention_multiplier\": 0.2, \"embedding_multiplier\": 3.0, \"residual_multiplier\": 0.4, \"logits_scaling\": 2.5, \"attention_bias\": false, \"mlp_bias\": true";
         String routed = "\"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"n_group\": 1, \"topk_group\": 1";
@@ -138,6 +138,11 @@ class RefinerTest {
             case "ernie4_5_moe" -> "\"use_bias\": false, \"moe_num_shared_experts\": 1";
             case "stablelm" -> "\"use_qkv_bias\": true, \"partial_rotary_factor\": 0.5, \"use_parallel_residual\": true";
             case "exaone_moe" -> routed + ", \"num_shared_experts\": 1, \"is_moe_layer\": [false, true], \"layer_types\": [\"sliding_attention\", \"full_attention\"], \"sliding_window\": 6";
+            case "bailing_moe" -> "\"num_shared_experts\": 1, \"use_qk_norm\": true, \"score_function\": \"sigmoid\", \"moe_router_enable_expert_bias\": true, " + routed;
+            case "olmo" -> "\"num_key_value_heads\": 4";
+            case "phi" -> "\"partial_rotary_factor\": 0.5";
+            case "phimoe" -> "\"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1, 1, 1, 1], \"long_factor\": [1, 2, 3, 4], \"short_mscale\": 1.2, \"long_mscale\": 1.3}";
+            case "gpt_oss" -> "\"sliding_window\": 6";
             case "starcoder2" -> "\"tie_word_embeddings\": false";
             case "nemotron" -> "\"partial_rotary_factor\": 0.5";
             default -> "";
@@ -145,7 +150,7 @@ class RefinerTest {
         Path written = new TinyModel(type, settings).write(folder.resolve("model"));
         try (EvalModel model = EvalModel.open(written); Workers workers = new Workers(2); RefineStore store = new RefineStore(folder.resolve("s"), "")) {
             List<int[]> text = TEXT.sample(model.weights(), workers, 1 << 16, _ -> { });
-            String head = Noise.modules(model.weights()).stream().filter(path -> path.endsWith("lm_head")).findFirst().orElseThrow();
+            String head = Noise.modules(model.weights()).stream().filter(path -> path.endsWith("lm_head") || path.equals("model.transformer.ff_out")).findFirst().orElseThrow();
             Refiner refiner = new Refiner(model.weights(), Map.of(head, new Refiner.Target(new Format(Format.Mode.AFFINE, 4, 32), DType.BF16)), workers, 1 << 24, 0.5, store);
             refiner.run(() -> text, _ -> { });
             List<float[]> expected = new ForwardPass(model.weights(), workers).run(text, 1 << 16, (_, _) -> { });
