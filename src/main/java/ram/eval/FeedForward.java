@@ -180,7 +180,7 @@ final class FeedForward {
             share[best] = scores[best];
             picked += scores[best];
         }
-        double total = routing.normalized() ? picked : 1;
+        double total = routing.normalized() ? picked + routing.least() : 1;
         for (int e = 0; e < experts; e++) {
             share[e] = share[e] < 0 ? -1 : share[e] / total * routing.factor();
         }

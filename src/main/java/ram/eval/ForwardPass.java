@@ -22,6 +22,7 @@ public final class ForwardPass {
     private final Linears linears;
     private final Attention attention;
     private final Optional<LatentAttention> latent;
+    private final Optional<TokenMixer> mixer;
     private final FeedForward feedForward;
 
     /// @throws InputException for a family that cannot be run
@@ -35,7 +36,14 @@ public final class ForwardPass {
         this.linears = new Linears(weights, projection);
         this.attention = new Attention(shape, workers);
         this.latent = shape.latent().map(l -> new LatentAttention(shape, l, linears, attention, this::normalize, workers));
+        this.mixer = shape.mixers().map(m -> mixer(m.kind()));
         this.feedForward = new FeedForward(shape, linears, workers);
+    }
+
+    private TokenMixer mixer(Mixers.Kind kind) {
+        return switch (kind) {
+            case Mixers.ShortConvolution sizes -> new ShortConvolution(shape.hidden(), sizes, linears, workers);
+        };
     }
 
     /// Sizes and settings of the model.
@@ -46,11 +54,12 @@ public final class ForwardPass {
     /// Working memory per token while a layer computes, in bytes.
     long scratchBytesPerToken() {
         long attentionFloats = latent.map(LatentAttention::scratchFloatsPerToken).orElse(4L * shape.heads() * shape.headDim() + 2L * shape.kvHeads() * shape.headDim());
+        long mixerFloats = mixer.map(TokenMixer::scratchFloatsPerToken).orElse(0L);
         long widest = 0;
         for (int l = 0; l < shape.layers(); l++) {
             widest = Math.max(widest, widest(l));
         }
-        return 4 * (2L * shape.hidden() + Math.max(attentionFloats, shape.hidden() + 3 * widest));
+        return 4 * (2L * shape.hidden() + Math.max(Math.max(attentionFloats, mixerFloats), shape.hidden() + 3 * widest));
     }
 
     private long widest(int l) {
@@ -140,6 +149,9 @@ public final class ForwardPass {
 
     /// Paths of the modules that read what [#attentionInput] returns.
     public List<String> attentionReaders(int l) {
+        if (shape.mixer(l).isPresent()) {
+            return mixer.orElseThrow().readers(shape.mixer(l).get());
+        }
         String path = shape.attention(l);
         return latent.isPresent() ? latent.get().readers(path) : linears.fusedOr(shape.fused(l), path + ".q_proj", path + ".k_proj", path + ".v_proj");
     }
@@ -182,7 +194,7 @@ public final class ForwardPass {
 
     /// Paths of the modules that read what [#feedForwardInput] returns, in a dense layer.
     public List<String> feedForwardReaders(int l) {
-        return shape.dense().gated() ? gatedReaders(shape.feedForward(l)) : List.of(shape.feedForward(l) + "." + shape.dense().up());
+        return shape.dense().gated() ? linears.fusedOr(shape.feedForward(l) + ".gate_up_proj", shape.feedForward(l) + "." + shape.dense().gate(), shape.feedForward(l) + "." + shape.dense().up()) : List.of(shape.feedForward(l) + "." + shape.dense().up());
     }
 
     /// Paths of the modules of a gated network that read its inputs.
@@ -200,6 +212,9 @@ public final class ForwardPass {
     }
 
     private float[] attend(int l, float[] x, List<Integer> lengths, Map<Rope, float[]> tables) {
+        if (shape.mixer(l).isPresent()) {
+            return mixer.orElseThrow().apply(shape.mixer(l).get(), x, lengths);
+        }
         if (latent.isPresent()) {
             return latent.get().apply(l, x, lengths, tables);
         }
@@ -241,7 +256,7 @@ public final class ForwardPass {
     ///
     /// @param mixed of [#attend]
     public float[] attentionOutput(int l, float[] mixed) {
-        float[] out = linears.apply(shape.attentionOutput(l), shape.hidden(), shape.mixedWidth(), mixed);
+        float[] out = linears.apply(shape.attentionOutput(l), shape.hidden(), shape.mixer(l).isPresent() ? mixer.orElseThrow().width() : shape.mixedWidth(), mixed);
         return scaled(normalized(out, l, shape.norms().attentionOutput()));
     }
 

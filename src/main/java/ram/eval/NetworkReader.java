@@ -137,7 +137,8 @@ final class NetworkReader {
             throw refused("has " + heads + " heads, " + kvHeads + " key-value heads and a head_dim of " + headDim + ", which do not go together");
         }
         return new NetworkShape(ModuleNames.of(rules.path("prefix").asText(""), rules.path("names")), hidden, layers, vocabulary(), heads, kvHeads, headDim,
-                positions(layers, latent.map(NetworkShape.Latent::turned).orElse(headDim)), norms(), dense(), factors(headDim), mixture(layers), latent);
+                positions(layers, latent.map(NetworkShape.Latent::turned).orElse(headDim)), norms(), dense(), factors(headDim), mixture(layers), latent,
+                new MixerReader(file, json, rules.path("mixer")).read(layers));
     }
 
     private Optional<NetworkShape.Latent> latent() {
@@ -414,7 +415,7 @@ final class NetworkReader {
     private NetworkShape.Mixture mixture(int layers) {
         JsonNode mixture = rules.path("mixture");
         if (mixture.isMissingNode() || json.path(mixture.path("experts").asText()).isNull()) {
-            return NetworkShape.Mixture.none(layers);
+            return NetworkShape.Mixture.none(rules.path("names").path("feed_forward").asText("mlp"), layers);
         }
         int experts = number(mixture.path("experts").asText());
         int perToken = number(mixture.path("per_token").asText("num_experts_per_tok"));
@@ -437,6 +438,7 @@ final class NetworkReader {
         return switch (which) {
             case "sparse_step" -> json.path("mlp_only_layers").valueStream().noneMatch(l -> l.asInt() == layer) && (layer + 1) % Math.max(1, json.path("decoder_sparse_step").asInt(1)) == 0;
             case "after_dense" -> layer >= json.path("first_k_dense_replace").asInt() && (!ModelClass.reads(file, "moe_layer_freq") || layer % Math.max(1, json.path("moe_layer_freq").asInt(1)) == 0);
+            case "num_dense_layers" -> layer >= json.path("num_dense_layers").asInt();
             case "is_moe_layer" -> json.path("is_moe_layer").path(layer).asBoolean();
             case "range" -> layer >= bound("moe_layer_start_index", 0, Math::min) && layer <= bound("moe_layer_end_index", layers - 1, Math::max)
                     && (layer + 1) % Math.max(1, json.path("moe_layer_interval").asInt(1)) == 0;
@@ -467,7 +469,7 @@ final class NetworkReader {
         boolean normalized = holds(mixture.path("normalized")) && (perToken > 1 || !mixture.path("single_as_it_is").asBoolean());
         float factor = mixture.has("factor") ? (float) positive(mixture.path("factor").asText()) : 1;
         boolean corrected = !mixture.has("correction_if") || holds(mixture.path("correction_if"));
-        return new NetworkShape.Routing(kind, normalized, factor, Optional.ofNullable(mixture.path("correction").textValue()).filter(_ -> corrected), groups, best, ranking);
+        return new NetworkShape.Routing(kind, normalized, mixture.path("normalized_eps").asDouble(), factor, Optional.ofNullable(mixture.path("correction").textValue()).filter(_ -> corrected), groups, best, ranking);
     }
 
     private InputException refused(String what) {

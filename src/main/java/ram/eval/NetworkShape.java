@@ -10,8 +10,9 @@ import ram.layout.ModelConfig;
 /// @param headDim of queries and keys
 /// @param positions per layer, how its attention sees positions
 /// @param latent present where keys and values of all heads are made of one latent vector per token; there are as many `kvHeads` as heads then
+/// @param mixers present in families where some layers mix tokens by something else than attention
 public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabulary, int heads, int kvHeads, int headDim, List<Positions> positions, Norms norms,
-                    Dense dense, Factors factors, Mixture mixture, Optional<Latent> latent) {
+                    Dense dense, Factors factors, Mixture mixture, Optional<Latent> latent, Optional<Mixers> mixers) {
     /// Whether queries and keys are normalised: not, each head for itself, or all heads together.
     public enum QkNorm { NONE, HEAD, WHOLE }
 
@@ -69,15 +70,16 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
             experts = List.copyOf(experts);
         }
 
-        static Mixture none(int layers) {
-            return new Mixture("mlp", "", "", Collections.nCopies(layers, 0), 0, new Routing(Scores.SOFTMAX, false, 1, Optional.empty(), 1, 1, 2), Optional.empty());
+        static Mixture none(String block, int layers) {
+            return new Mixture(block, "", "", Collections.nCopies(layers, 0), 0, new Routing(Scores.SOFTMAX, false, 0, 1, Optional.empty(), 1, 1, 2), Optional.empty());
         }
     }
 
     /// @param normalized whether the shares of the chosen experts add up to 1, before the factor
+    /// @param least what is added to their sum before they are divided by it
     /// @param correction the name within the block of what is added to scores when experts are chosen, but not to shares
     /// @param groups of experts; only those of the `best` ones can be chosen, by the sum of so many of the highest scores in each as `ranking` says
-    public record Routing(Scores scores, boolean normalized, float factor, Optional<String> correction, int groups, int best, int ranking) {
+    public record Routing(Scores scores, boolean normalized, double least, float factor, Optional<String> correction, int groups, int best, int ranking) {
     }
 
     /// An expert that all tokens pass.
@@ -110,7 +112,7 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     public NetworkShape {
         positions = List.copyOf(positions);
         boolean mixed = mixture.experts().stream().anyMatch(e -> e > 0);
-        if (positions.size() != layers || mixture.experts().size() != layers || kvHeads < 1 || heads % kvHeads != 0 || mixed && (norms.feedForwardOutput().isPresent() || dense.parallel())) {
+        if (positions.size() != layers || mixture.experts().size() != layers || mixers.isPresent() && mixers.get().layers().size() != layers || kvHeads < 1 || heads % kvHeads != 0 || mixed && (norms.feedForwardOutput().isPresent() || dense.parallel())) {
             throw new IllegalArgumentException(layers + " layers, " + positions.size() + " and " + mixture.experts().size() + " of which are known, with " + heads + " heads of " + kvHeads);
         }
     }
@@ -164,9 +166,14 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
         return attention(layer) + "." + names.fused();
     }
 
-    /// Path of the output projection of a layer's attention.
+    /// Path of what mixes tokens in a layer that does not attend; empty for the others.
+    public Optional<String> mixer(int layer) {
+        return mixers.filter(m -> m.layers().get(layer)).map(m -> layer(layer) + "." + m.name());
+    }
+
+    /// Path of the output projection of a layer's attention, or of what is in its place.
     public String attentionOutput(int layer) {
-        return attention(layer) + "." + names.output();
+        return mixer(layer).map(path -> path + ".out_proj").orElse(attention(layer) + "." + names.output());
     }
 
     /// Path of a layer's feed-forward part.

@@ -145,7 +145,13 @@ class ForwardPassTest {
         "exaone    | \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 64}",
         "exaone    | \"attention_bias\": true, \"mlp_bias\": true, \"tie_word_embeddings\": true",
         "glm       | \"attention_bias\": true",
-        "glm       | \"attention_bias\": false, \"tie_word_embeddings\": true, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}"})
+        "glm       | \"attention_bias\": false, \"tie_word_embeddings\": true, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 4.0}",
+        "lfm2      | ''",
+        "lfm2      | \"conv_bias\": true, \"conv_L_cache\": 5, \"num_hidden_layers\": 4, \"full_attn_idxs\": [0, 2], \"layer_types\": null, \"rope_parameters\": {\"rope_theta\": 300.0, \"rope_type\": \"default\"}",
+        "lfm2      | \"conv_L_cache\": 1, \"full_attn_idxs\": [0]",
+        "lfm2-vl   | ''",
+        "lfm2_moe  | \"routed_scaling_factor\": 2.5",
+        "lfm2_moe  | \"num_dense_layers\": 0, \"norm_topk_prob\": false, \"use_expert_bias\": false, \"num_experts_per_tok\": 1, \"layer_types\": [\"full_attention\", \"conv\"]"})
     void agreesWithItsTwin(String type, String settings) throws IOException {
         TinyModel tiny = new TinyModel(type, settings);
         List<int[]> sequences = List.of(TinyModel.ids(70, 1), TinyModel.ids(9, 2), TinyModel.ids(40, 3));
@@ -234,7 +240,7 @@ class ForwardPassTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"qwen3_moe", "deepseek_v3"})
+    @ValueSource(strings = {"qwen3_moe", "deepseek_v3", "lfm2_moe"})
     void doesNotDependOnThreadsOrBatches(String type) throws IOException {
         TinyModel tiny = new TinyModel(type, "\"norm_topk_prob\": true");
         List<int[]> sequences = List.of(TinyModel.ids(50, 1), TinyModel.ids(33, 2), TinyModel.ids(64, 3));
@@ -310,6 +316,8 @@ class ForwardPassTest {
         "deepseek_v2 | \"n_shared_experts\": 1, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}, \"norm_topk_prob\": true | asks for a norm_topk_prob of true, but mlx_lm's deepseek_v2 computes as with false",
         "deepseek_v2 | \"n_shared_experts\": 1, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}, \"topk_method\": \"noaux_tc\" | asks for a topk_method of noaux_tc, but mlx_lm's deepseek_v2 computes as with greedy or gready or group_limited_greedy",
         "deepseek_v2 | \"n_shared_experts\": 1, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}, \"topk_method\": \"group_limited_greedy\", \"n_group\": 2 | has no usable topk_group",
+        "lfm2 | \"full_attn_idxs\": [] | has no layer that attends; mlx_lm does not run such a model, correct it",
+        "lfm2 | \"conv_L_cache\": 0 | has no usable conv_L_cache",
         "minicpm3 | \"dim_model_base\": 8, \"scale_depth\": 1.4, \"scale_emb\": 3, \"rope_traditional\": true, \"rope_scaling\": {\"type\": \"longrope\"} | asks for a rope_traditional of true, but mlx_lm's minicpm3 computes as with false",
         "glm        | \"partial_rotary_factor\": 0.5 | has a partial_rotary_factor, which mlx_lm's glm does not read",
         "glm        | \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 500.0, \"partial_rotary_factor\": 0.5} | has a partial_rotary_factor, which mlx_lm's glm does not read",

@@ -31,6 +31,9 @@ final class ReferenceDecoder {
 
     /// The logits of each position.
     double[][] logits(int[] ids) {
+        if (TinyHybrid.SIZES.containsKey(type)) {
+            return new ReferenceHybrid(config, tensors).logits(ids);
+        }
         int n = ids.length;
         double[][] h = new double[n][hidden];
         for (int t = 0; t < n; t++) {

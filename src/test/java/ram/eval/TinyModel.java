@@ -19,7 +19,7 @@ public final class TinyModel {
     /// Types of models with a language model inside, and the type of that.
     private static final Map<String, String> WRAPPED = Map.ofEntries(Map.entry("gemma3", "gemma3_text"), Map.entry("mistral3", "mistral"), Map.entry("pixtral", "mistral"),
             Map.entry("llava/ministral3", "ministral3"), Map.entry("mistral3/ministral3", "ministral3"), Map.entry("qwen2_vl", "qwen2"), Map.entry("qwen2_5_vl", "qwen2"),
-            Map.entry("qwen3_vl", "qwen3"), Map.entry("qwen3_vl_moe", "qwen3_moe"), Map.entry("kimi_vl", "deepseek_v3"), Map.entry("kimi_k25", "kimi_k2"));
+            Map.entry("qwen3_vl", "qwen3"), Map.entry("qwen3_vl_moe", "qwen3_moe"), Map.entry("kimi_vl", "deepseek_v3"), Map.entry("kimi_k25", "kimi_k2"), Map.entry("lfm2-vl", "lfm2"));
     /// Types with latent attention, and their sizes where settings do not say others.
     private static final Set<String> LATENT = Set.of("deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "youtu_llm", "minicpm3", "deepseek_v32", "glm_moe_dsa");
     private static final String LATENT_SIZES = ", \"q_lora_rank\": 24, \"kv_lora_rank\": 20, \"qk_nope_head_dim\": 12, \"qk_rope_head_dim\": 6, \"v_head_dim\": 10, \"attention_bias\": false, \"index_n_heads\": 2, \"index_head_dim\": 16, \"index_topk\": 100";
@@ -64,7 +64,7 @@ public final class TinyModel {
                  "vocab_size": 600, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "max_position_embeddings": 64,
                  "layer_norm_eps": 1e-5, "norm_epsilon": 1e-5, "norm_eps": 1e-5, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
                  "moe_num_experts": 4, "num_experts_per_tok": 2, "moe_k": 2, "moe_intermediate_size": 48, "shared_expert_intermediate_size": 64, "model_type": "%s" %s}"""
-                .formatted(text, (LATENT.contains(text) ? LATENT_SIZES : "") + (settings.isEmpty() ? "" : ", " + settings)));
+                .formatted(text, (LATENT.contains(text) ? LATENT_SIZES : TinyHybrid.SIZES.getOrDefault(text, "")) + (settings.isEmpty() ? "" : ", " + settings)));
         if (config.has("rope_parameters") && !text.equals("ministral3")) {
             config.remove("rope_theta");
         }
@@ -79,6 +79,10 @@ public final class TinyModel {
         }
         if (type.equals("starcoder2") || type.equals("nemotron")) {
             config.put("hidden_act", type.equals("nemotron") ? "relu2" : "gelu_pytorch_tanh");
+        }
+        if (TinyHybrid.SIZES.containsKey(text)) {
+            new TinyHybrid(this, text).fill();
+            return;
         }
         boolean everywhere = config.path("attention_bias").asBoolean() || config.path("use_bias").asBoolean() || type.equals("starcoder2");
         everywhere |= config.path("qkv_bias").asBoolean() || type.equals("gpt_oss") || type.startsWith("phi") && !type.equals("phi3");
@@ -228,7 +232,7 @@ public final class TinyModel {
         };
     }
 
-    private void experts(String p, String gate, String up, String down) {
+    void experts(String p, String gate, String up, String down) {
         linear(p + "gate", EXPERTS, HIDDEN, false);
         for (int e = 0; e < EXPERTS; e++) {
             gated(p + "experts." + e + ".", gate, up, down, WIDTH, false);
@@ -263,20 +267,20 @@ public final class TinyModel {
         tensors.put(name, values);
     }
 
-    private void gated(String p, String gate, String up, String down, int width, boolean bias) {
+    void gated(String p, String gate, String up, String down, int width, boolean bias) {
         linear(p + gate, width, HIDDEN, bias);
         linear(p + up, width, HIDDEN, bias);
         linear(p + down, HIDDEN, width, bias);
     }
 
-    private void linear(String path, int rows, int columns, boolean bias) {
+    void linear(String path, int rows, int columns, boolean bias) {
         add(path + ".weight", rows, columns);
         if (bias) {
             add(path + ".bias", rows);
         }
     }
 
-    private void add(String name, long... dims) {
+    void add(String name, long... dims) {
         Shape shape = Shape.of(dims);
         float[] values = new float[(int) shape.elements()];
         for (int i = 0; i < values.length; i++) {
@@ -309,7 +313,7 @@ public final class TinyModel {
         file.add(prefix + name + "_scales", DType.U8, Shape.of(EXPERTS, rows, groups), scales);
     }
 
-    private void norm(String name, int n) {
+    void norm(String name, int n) {
         float[] values = new float[n];
         for (int i = 0; i < n; i++) {
             values[i] = (float) ((type.startsWith("gemma") || type.equals("nemotron") ? 0 : 1) + 0.3 * random.nextGaussian());

@@ -1,0 +1,56 @@
+package ram.eval;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import ram.InputException;
+import ram.layout.ModelConfig;
+
+/// Reads from config.json which layers of a decoder do not attend, and what mixes tokens in them.
+///
+/// @param file is named in refusals
+/// @param json the configuration of the language model, with the defaults of its class in mlx_lm
+/// @param rule what `networks.json` says of the family's mixers; missing for families that only attend
+record MixerReader(ModelConfig file, JsonNode json, JsonNode rule) {
+    private static final int LARGEST = 1 << 20;
+
+    Optional<Mixers> read(int layers) {
+        if (rule.isMissingNode()) {
+            return Optional.empty();
+        }
+        List<Boolean> mixes = IntStream.range(0, layers).mapToObj(l -> !attends(l)).toList();
+        if (!mixes.contains(false)) {
+            throw refused("has no layer that attends; mlx_lm does not run such a model, correct it");
+        }
+        return Optional.of(new Mixers(rule.path("name").asText(), mixes, kind()));
+    }
+
+    private boolean attends(int layer) {
+        return switch (rule.path("attends").asText()) {
+            case "full_attn_idxs" -> json.path("full_attn_idxs").isArray() ? json.path("full_attn_idxs").valueStream().anyMatch(l -> l.asInt(-1) == layer)
+                    : json.path("layer_types").path(layer).asText().equals("full_attention");
+            case String other -> throw new IllegalStateException(other);
+        };
+    }
+
+    private Mixers.Kind kind() {
+        return switch (rule.path("kind").asText()) {
+            case "short_convolution" -> new Mixers.ShortConvolution(number("conv_L_cache"));
+            case String other -> throw new IllegalStateException(other);
+        };
+    }
+
+    private int number(String key) {
+        JsonNode node = json.path(key);
+        int value = node.canConvertToInt() ? node.intValue() : 0;
+        if (value < 1 || value > LARGEST) {
+            throw refused("has no usable " + key + "; download it again");
+        }
+        return value;
+    }
+
+    private InputException refused(String what) {
+        return InputException.in(file.file(), what);
+    }
+}

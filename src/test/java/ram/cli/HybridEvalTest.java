@@ -1,0 +1,70 @@
+package ram.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Random;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import ram.eval.TinyModel;
+import ram.safetensors.Checkpoint;
+
+/// Models some of whose layers do not attend, from the source to the divergence of what is written.
+class HybridEvalTest {
+    @TempDir
+    Path folder;
+    private Path tokens;
+
+    @BeforeEach
+    void writeTokens() throws IOException {
+        ByteBuffer bytes = ByteBuffer.allocate(4 * 400).order(ByteOrder.LITTLE_ENDIAN);
+        new Random(5).ints(400, 0, 600).forEach(bytes::putInt);
+        tokens = Files.write(folder.resolve("tokens.i32"), bytes.array());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"lfm2, conv.in_proj", "lfm2-vl, conv.out_proj", "lfm2_moe, conv.in_proj"})
+    void whatIsWrittenIsComparedWithItsSource(String type, String module) throws IOException {
+        Path source = new TinyModel(type, "").write(folder.resolve("source"));
+        double eight = divergence(source, 8, module);
+        double three = divergence(source, 3, module);
+        assertTrue(eight > 0 && eight < 0.01 && three > 10 * eight && three < 2, eight + " " + three);
+    }
+
+    private double divergence(Path source, int bits, String module) throws IOException {
+        Path out = folder.resolve("out" + bits);
+        Cli.Result written = Cli.run("quantize", source, "--policy", "uniform", "--bits", bits, "--group", 32, "--quantizer", "rtn", "-o", out, "--no-progress");
+        assertEquals(0, written.exitCode(), written.err());
+        try (Checkpoint checkpoint = Checkpoint.open(out)) {
+            assertTrue(checkpoint.tensors().keySet().stream().anyMatch(name -> name.endsWith(module + ".scales")));
+        }
+        Cli.Result r = Cli.run("eval", out, "--reference", source, "--tokens", tokens, "--seq-len", 50, "--samples", 8, "--noise-control", "--json", "--no-progress");
+        assertEquals(0, r.exitCode(), r.err());
+        JsonNode models = new ObjectMapper().readTree(r.out()).path("models");
+        double own = models.path(1).path("divergence").path("mean_kl").asDouble();
+        double noise = models.path(2).path("divergence").path("mean_kl").asDouble();
+        assertTrue(noise > own / 5 && noise < own * 5, "divergence " + own + ", of noise " + noise);
+        return own;
+    }
+
+    @Test
+    void refinementIsRefusedBeforeAnythingIsDone() throws IOException {
+        Path source = new TinyModel("lfm2", "").write(folder.resolve("source"));
+        Path out = folder.resolve("out");
+        Cli.Result r = Cli.run("quantize", source, "--policy", "uniform", "--bits", 4, "--group", 32, "--refine", "self", "-o", out, "--no-progress");
+        assertEquals(5, r.exitCode(), r.err());
+        assertEquals("ram: " + source.resolve("config.json") + ": describes a model with layers that mix tokens by something else than attention, which --refine does not know; leave out --refine", r.sentence());
+        assertFalse(Files.exists(out));
+    }
+}
