@@ -43,6 +43,7 @@ public final class ForwardPass {
     private TokenMixer mixer(Mixers.Kind kind) {
         return switch (kind) {
             case Mixers.ShortConvolution sizes -> new ShortConvolution(shape.hidden(), sizes, linears, workers);
+            case Mixers.DeltaNet sizes -> new GatedDeltaNet(shape.hidden(), sizes, shape.norms().eps(), linears, workers);
         };
     }
 
@@ -53,7 +54,7 @@ public final class ForwardPass {
 
     /// Working memory per token while a layer computes, in bytes.
     long scratchBytesPerToken() {
-        long attentionFloats = latent.map(LatentAttention::scratchFloatsPerToken).orElse(4L * shape.heads() * shape.headDim() + 2L * shape.kvHeads() * shape.headDim());
+        long attentionFloats = latent.map(LatentAttention::scratchFloatsPerToken).orElse((shape.gatedQueries() ? 7L : 4L) * shape.heads() * shape.headDim() + 2L * shape.kvHeads() * shape.headDim());
         long mixerFloats = mixer.map(TokenMixer::scratchFloatsPerToken).orElse(0L);
         long widest = 0;
         for (int l = 0; l < shape.layers(); l++) {
@@ -221,12 +222,21 @@ public final class ForwardPass {
         String path = shape.attention(l);
         int qWidth = shape.heads() * shape.headDim();
         int kvWidth = shape.kvHeads() * shape.headDim();
+        if (shape.gatedQueries()) {
+            float[][] both = Linears.split(linears.apply(path + ".q_proj", 2 * qWidth, shape.hidden(), x), shape.headDim(), shape.headDim());
+            float[] mixed = attend(l, both[0], linears.apply(path + ".k_proj", kvWidth, shape.hidden(), x), linears.apply(path + ".v_proj", kvWidth, shape.hidden(), x), lengths, tables);
+            open(mixed, both[1]);
+            return mixed;
+        }
         float[][] parts = linears.has(shape.fused(l))
                 ? Linears.split(linears.apply(shape.fused(l), qWidth + 2 * kvWidth, shape.hidden(), x), qWidth, kvWidth, kvWidth)
                 : new float[][] {linears.apply(path + ".q_proj", qWidth, shape.hidden(), x), linears.apply(path + ".k_proj", kvWidth, shape.hidden(), x),
                     linears.apply(path + ".v_proj", kvWidth, shape.hidden(), x)};
-        float[] q = parts[0];
-        float[] k = parts[1];
+        return attend(l, parts[0], parts[1], parts[2], lengths, tables);
+    }
+
+    private float[] attend(int l, float[] q, float[] k, float[] v, List<Integer> lengths, Map<Rope, float[]> tables) {
+        String path = shape.attention(l);
         NetworkShape.HeadNorms norms = shape.norms().queriesAndKeys();
         NetworkShape.Positions positions = shape.positions().get(l);
         if (!norms.afterRotation()) {
@@ -241,7 +251,20 @@ public final class ForwardPass {
         }
         shape.factors().growth().ifPresent(growth -> attention.grow(q, lengths, growth));
         Optional<float[]> sinks = shape.names().sinks().map(name -> linears.vector(path + "." + name, shape.heads()));
-        return attention.apply(q, k, parts[2], lengths, positions.window(), sinks);
+        return attention.apply(q, k, v, lengths, positions.window(), sinks);
+    }
+
+    /// `x ← x · sigmoid(gate)`.
+    private void open(float[] x, float[] gate) {
+        workers.forRanges(x.length, 1 << 14, (from, to) -> {
+            for (int i = from; i < to; i++) {
+                gate[i] = -gate[i];
+            }
+            Exp.exp(gate, from, to - from, 0);
+            for (int i = from; i < to; i++) {
+                x[i] /= 1 + gate[i];
+            }
+        });
     }
 
     private void normalizeHeads(String path, NetworkShape.HeadNorms norms, float[] q, float[] k) {

@@ -30,6 +30,7 @@ record MixerReader(ModelConfig file, JsonNode json, JsonNode rule) {
         return switch (rule.path("attends").asText()) {
             case "full_attn_idxs" -> json.path("full_attn_idxs").isArray() ? json.path("full_attn_idxs").valueStream().anyMatch(l -> l.asInt(-1) == layer)
                     : json.path("layer_types").path(layer).asText().equals("full_attention");
+            case "interval" -> (layer + 1) % number("full_attention_interval") == 0;
             case String other -> throw new IllegalStateException(other);
         };
     }
@@ -37,8 +38,18 @@ record MixerReader(ModelConfig file, JsonNode json, JsonNode rule) {
     private Mixers.Kind kind() {
         return switch (rule.path("kind").asText()) {
             case "short_convolution" -> new Mixers.ShortConvolution(number("conv_L_cache"));
+            case "delta_net" -> deltaNet();
             case String other -> throw new IllegalStateException(other);
         };
+    }
+
+    private Mixers.DeltaNet deltaNet() {
+        int keyHeads = number("linear_num_key_heads");
+        int valueHeads = number("linear_num_value_heads");
+        if (valueHeads % keyHeads != 0) {
+            throw refused("has " + valueHeads + " heads of values for " + keyHeads + " heads of keys, which do not go together");
+        }
+        return new Mixers.DeltaNet(keyHeads, valueHeads, number("linear_key_head_dim"), number("linear_value_head_dim"), number("linear_conv_kernel_dim"));
     }
 
     private int number(String key) {

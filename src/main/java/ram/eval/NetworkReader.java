@@ -53,7 +53,18 @@ final class NetworkReader {
                     + RULES.keySet().stream().filter(t -> t.indexOf('/') < 0).collect(Collectors.joining(", ")));
         }
         config = renamed(ModelClass.withDefaults(file), rules.path("keys"));
-        json = config.json();
+        json = withRopeKeys(config.json());
+    }
+
+    /// Some classes take settings of rotations from `rope_parameters`, where there are any, and then look at no other keys.
+    private JsonNode withRopeKeys(JsonNode own) {
+        JsonNode rope = own.path("rope_parameters");
+        if (!rules.has("rope_keys") || !rope.isObject() || rope.isEmpty()) {
+            return own;
+        }
+        ObjectNode out = ((ObjectNode) own).deepCopy();
+        rules.path("rope_keys").propertyStream().forEach(e -> out.set(e.getKey(), rope.path(e.getKey()).isMissingNode() ? e.getValue() : rope.path(e.getKey())));
+        return out.set("rope_scaling", rope);
     }
 
     /// The configuration with the usual names of what a family calls otherwise.
@@ -138,7 +149,7 @@ final class NetworkReader {
         }
         return new NetworkShape(ModuleNames.of(rules.path("prefix").asText(""), rules.path("names")), hidden, layers, vocabulary(), heads, kvHeads, headDim,
                 positions(layers, latent.map(NetworkShape.Latent::turned).orElse(headDim)), norms(), dense(), factors(headDim), mixture(layers), latent,
-                new MixerReader(file, json, rules.path("mixer")).read(layers));
+                rules.path("gated_queries").asBoolean(), new MixerReader(file, json, rules.path("mixer")).read(layers));
     }
 
     private Optional<NetworkShape.Latent> latent() {

@@ -10,9 +10,10 @@ import ram.layout.ModelConfig;
 /// @param headDim of queries and keys
 /// @param positions per layer, how its attention sees positions
 /// @param latent present where keys and values of all heads are made of one latent vector per token; there are as many `kvHeads` as heads then
+/// @param gatedQueries whether the projection of queries also makes gates of the attention's outputs, head by head after the queries
 /// @param mixers present in families where some layers mix tokens by something else than attention
 public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabulary, int heads, int kvHeads, int headDim, List<Positions> positions, Norms norms,
-                    Dense dense, Factors factors, Mixture mixture, Optional<Latent> latent, Optional<Mixers> mixers) {
+                    Dense dense, Factors factors, Mixture mixture, Optional<Latent> latent, boolean gatedQueries, Optional<Mixers> mixers) {
     /// Whether queries and keys are normalised: not, each head for itself, or all heads together.
     public enum QkNorm { NONE, HEAD, WHOLE }
 

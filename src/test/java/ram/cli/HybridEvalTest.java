@@ -34,12 +34,12 @@ class HybridEvalTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"lfm2, conv.in_proj", "lfm2-vl, conv.out_proj", "lfm2_moe, conv.in_proj"})
+    @CsvSource({"lfm2, conv.in_proj", "lfm2-vl, conv.out_proj", "lfm2_moe, conv.in_proj", "qwen3_next, linear_attn.in_proj_qkvz", "qwen3_5, linear_attn.in_proj_z", "qwen3_5_moe, linear_attn.out_proj"})
     void whatIsWrittenIsComparedWithItsSource(String type, String module) throws IOException {
         Path source = new TinyModel(type, "").write(folder.resolve("source"));
         double eight = divergence(source, 8, module);
         double three = divergence(source, 3, module);
-        assertTrue(eight > 0 && eight < 0.01 && three > 10 * eight && three < 2, eight + " " + three);
+        assertTrue(eight > 0 && eight < 0.03 && three > 10 * eight && three < 2, eight + " " + three);
     }
 
     private double divergence(Path source, int bits, String module) throws IOException {

@@ -151,7 +151,12 @@ class ForwardPassTest {
         "lfm2      | \"conv_L_cache\": 1, \"full_attn_idxs\": [0]",
         "lfm2-vl   | ''",
         "lfm2_moe  | \"routed_scaling_factor\": 2.5",
-        "lfm2_moe  | \"num_dense_layers\": 0, \"norm_topk_prob\": false, \"use_expert_bias\": false, \"num_experts_per_tok\": 1, \"layer_types\": [\"full_attention\", \"conv\"]"})
+        "lfm2_moe  | \"num_dense_layers\": 0, \"norm_topk_prob\": false, \"use_expert_bias\": false, \"num_experts_per_tok\": 1, \"layer_types\": [\"full_attention\", \"conv\"]",
+        "qwen3_next | ''",
+        "qwen3_next | \"num_hidden_layers\": 4, \"full_attention_interval\": 4, \"head_dim\": 16, \"attention_bias\": true, \"norm_topk_prob\": false, \"mlp_only_layers\": [1], \"linear_num_key_heads\": 1, \"linear_num_value_heads\": 3, \"linear_key_head_dim\": 12, \"linear_value_head_dim\": 5, \"linear_conv_kernel_dim\": 2",
+        "qwen3_5   | \"tie_word_embeddings\": true, \"rope_parameters\": {\"rope_type\": \"default\", \"mrope_section\": [1, 1, 2], \"mrope_interleaved\": true, \"rope_theta\": 300.0, \"partial_rotary_factor\": 0.75}, \"attn_output_gate\": true",
+        "qwen3_5   | \"head_dim\": 16, \"rope_parameters\": {\"type\": \"default\"}",
+        "qwen3_5_moe | \"linear_num_value_heads\": 2, \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 300.0, \"partial_rotary_factor\": 0.5}"})
     void agreesWithItsTwin(String type, String settings) throws IOException {
         TinyModel tiny = new TinyModel(type, settings);
         List<int[]> sequences = List.of(TinyModel.ids(70, 1), TinyModel.ids(9, 2), TinyModel.ids(40, 3));
@@ -240,7 +245,7 @@ class ForwardPassTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"qwen3_moe", "deepseek_v3", "lfm2_moe"})
+    @ValueSource(strings = {"qwen3_moe", "deepseek_v3", "lfm2_moe", "qwen3_next"})
     void doesNotDependOnThreadsOrBatches(String type) throws IOException {
         TinyModel tiny = new TinyModel(type, "\"norm_topk_prob\": true");
         List<int[]> sequences = List.of(TinyModel.ids(50, 1), TinyModel.ids(33, 2), TinyModel.ids(64, 3));
@@ -317,6 +322,9 @@ class ForwardPassTest {
         "deepseek_v2 | \"n_shared_experts\": 1, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}, \"topk_method\": \"noaux_tc\" | asks for a topk_method of noaux_tc, but mlx_lm's deepseek_v2 computes as with greedy or gready or group_limited_greedy",
         "deepseek_v2 | \"n_shared_experts\": 1, \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0}, \"topk_method\": \"group_limited_greedy\", \"n_group\": 2 | has no usable topk_group",
         "lfm2 | \"full_attn_idxs\": [] | has no layer that attends; mlx_lm does not run such a model, correct it",
+        "qwen3_next | \"linear_num_value_heads\": 3 | has 3 heads of values for 2 heads of keys, which do not go together",
+        "qwen3_next | \"full_attention_interval\": 3 | has no layer that attends",
+        "qwen3_5 | \"attn_output_gate\": false, \"rope_parameters\": {\"rope_theta\": 300.0} | asks for a attn_output_gate of false, but mlx_lm's qwen3_5 computes as with true",
         "lfm2 | \"conv_L_cache\": 0 | has no usable conv_L_cache",
         "minicpm3 | \"dim_model_base\": 8, \"scale_depth\": 1.4, \"scale_emb\": 3, \"rope_traditional\": true, \"rope_scaling\": {\"type\": \"longrope\"} | asks for a rope_traditional of true, but mlx_lm's minicpm3 computes as with false",
         "glm        | \"partial_rotary_factor\": 0.5 | has a partial_rotary_factor, which mlx_lm's glm does not read",

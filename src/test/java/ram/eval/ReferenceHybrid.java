@@ -10,12 +10,14 @@ final class ReferenceHybrid {
     private final String type;
     private final Map<String, double[]> tensors;
     private final int hidden;
+    private final boolean qwen;
 
     ReferenceHybrid(JsonNode config, Map<String, double[]> tensors) {
         this.config = config;
         this.type = config.path("model_type").asText();
         this.tensors = tensors;
         hidden = size("hidden_size");
+        qwen = type.startsWith("qwen");
     }
 
     private int size(String key) {
@@ -33,17 +35,17 @@ final class ReferenceHybrid {
             String p = "model.layers." + l + ".";
             double[][] x = new double[h.length][];
             for (int t = 0; t < h.length; t++) {
-                x[t] = norm(h[t], p + "operator_norm");
+                x[t] = norm(h[t], p + (qwen ? "input_layernorm" : "operator_norm"));
             }
-            double[][] mixed = tensors.containsKey(p + "self_attn.q_proj.weight") ? attention(p + "self_attn.", x) : shortConvolution(p + "conv.", x);
+            double[][] mixed = tensors.containsKey(p + "self_attn.q_proj.weight") ? attention(p + "self_attn.", x) : qwen ? deltaNet(p + "linear_attn.", x) : shortConvolution(p + "conv.", x);
             for (int t = 0; t < h.length; t++) {
                 add(h[t], mixed[t], 1);
-                add(h[t], feedForward(p, norm(h[t], p + "ffn_norm")), 1);
+                add(h[t], qwen ? mixture(p + "mlp.", norm(h[t], p + "post_attention_layernorm")) : feedForward(p, norm(h[t], p + "ffn_norm")), 1);
             }
         }
         double[][] out = new double[h.length][];
         for (int t = 0; t < h.length; t++) {
-            out[t] = linear("model.embed_tokens", norm(h[t], "model.embedding_norm"));
+            out[t] = linear(tensors.containsKey("lm_head.weight") ? "lm_head" : "model.embed_tokens", norm(h[t], qwen ? "model.norm" : "model.embedding_norm"));
         }
         return out;
     }
@@ -75,14 +77,27 @@ final class ReferenceHybrid {
     private double[][] attention(String p, double[][] x) {
         int heads = size("num_attention_heads");
         int group = heads / size("num_key_value_heads");
-        int d = hidden / heads;
+        int d = qwen ? size("head_dim") : hidden / heads;
         int n = x.length;
+        double[][] open = new double[n][heads * d];
         double[][] q = new double[n][];
         double[][] k = new double[n][];
         double[][] v = new double[n][];
         for (int t = 0; t < n; t++) {
-            q[t] = turned(heads(linear(p + "q_proj", x[t]), p + "q_layernorm"), t, d);
-            k[t] = turned(heads(linear(p + "k_proj", x[t]), p + "k_layernorm"), t, d);
+            double[] queries = linear(p + "q_proj", x[t]);
+            if (qwen) {
+                // each head has its gate after its query
+                double[] both = queries;
+                queries = new double[heads * d];
+                for (int i = 0; i < heads * d; i++) {
+                    queries[i] = both[i / d * 2 * d + i % d];
+                    open[t][i] = 1 / (1 + Math.exp(-both[i / d * 2 * d + d + i % d]));
+                }
+            } else {
+                Arrays.fill(open[t], 1);
+            }
+            q[t] = turned(norm(queries, p + (qwen ? "q_norm" : "q_layernorm")), t, d);
+            k[t] = turned(norm(linear(p + "k_proj", x[t]), p + (qwen ? "k_norm" : "k_layernorm")), t, d);
             v[t] = linear(p + "v_proj", x[t]);
         }
         double[][] out = new double[n][];
@@ -104,15 +119,119 @@ final class ReferenceHybrid {
                     }
                 }
             }
-            out[t] = linear(p + "out_proj", mixed);
+            for (int i = 0; i < mixed.length; i++) {
+                mixed[i] *= open[t][i];
+            }
+            out[t] = linear(p + (qwen ? "o_proj" : "out_proj"), mixed);
+        }
+        return out;
+    }
+
+    /// Each head of values has its matrix S. A token makes it `g · (S − b · k · (kᵀS)) + b · k · vᵀ`, and reads `qᵀS`.
+    private double[][] deltaNet(String p, double[][] x) {
+        int keyHeads = size("linear_num_key_heads");
+        int heads = size("linear_num_value_heads");
+        int group = heads / keyHeads;
+        int rows = size("linear_key_head_dim");
+        int columns = size("linear_value_head_dim");
+        int keys = keyHeads * rows;
+        int n = x.length;
+        double[][] in = new double[n][];
+        double[][] gate = new double[n][];
+        double[][] b = new double[n][];
+        double[][] a = new double[n][];
+        for (int t = 0; t < n; t++) {
+            if (!type.equals("qwen3_next")) {
+                in[t] = linear(p + "in_proj_qkv", x[t]);
+                gate[t] = linear(p + "in_proj_z", x[t]);
+                b[t] = linear(p + "in_proj_b", x[t]);
+                a[t] = linear(p + "in_proj_a", x[t]);
+                continue;
+            }
+            double[] all = linear(p + "in_proj_qkvz", x[t]);
+            double[] two = linear(p + "in_proj_ba", x[t]);
+            in[t] = new double[2 * keys + heads * columns];
+            gate[t] = new double[heads * columns];
+            b[t] = new double[heads];
+            a[t] = new double[heads];
+            int own = 2 * rows + 2 * group * columns;
+            for (int k = 0; k < keyHeads; k++) {
+                for (int i = 0; i < rows; i++) {
+                    in[t][k * rows + i] = all[k * own + i];
+                    in[t][keys + k * rows + i] = all[k * own + rows + i];
+                }
+                for (int i = 0; i < group * columns; i++) {
+                    in[t][2 * keys + k * group * columns + i] = all[k * own + 2 * rows + i];
+                    gate[t][k * group * columns + i] = all[k * own + 2 * rows + group * columns + i];
+                }
+                for (int i = 0; i < group; i++) {
+                    b[t][k * group + i] = two[k * 2 * group + i];
+                    a[t][k * group + i] = two[k * 2 * group + group + i];
+                }
+            }
+        }
+        double[][] mixed = convolved(p + "conv1d", in, size("linear_conv_kernel_dim"));
+        double[][] read = new double[n][heads * columns];
+        for (int h = 0; h < heads; h++) {
+            double[][] s = new double[rows][columns];
+            for (int t = 0; t < n; t++) {
+                int from = h / group * rows;
+                double[] q = unit(Arrays.copyOfRange(mixed[t], from, from + rows));
+                double[] k = unit(Arrays.copyOfRange(mixed[t], keys + from, keys + from + rows));
+                double beta = 1 / (1 + Math.exp(-b[t][h]));
+                double g = Math.exp(-Math.exp(tensors.get(p + "A_log")[h]) * Math.log(1 + Math.exp(a[t][h] + tensors.get(p + "dt_bias")[h])));
+                for (int c = 0; c < columns; c++) {
+                    double held = 0;
+                    for (int i = 0; i < rows; i++) {
+                        held += k[i] * s[i][c];
+                    }
+                    for (int i = 0; i < rows; i++) {
+                        s[i][c] = g * (s[i][c] - beta * k[i] * held) + beta * k[i] * mixed[t][2 * keys + h * columns + c];
+                        read[t][h * columns + c] += q[i] / Math.sqrt(rows) * s[i][c];
+                    }
+                }
+            }
+        }
+        double[][] out = new double[n][];
+        for (int t = 0; t < n; t++) {
+            double[] normed = scaled(read[t], tensors.get(p + "norm.weight"), 0);
+            for (int i = 0; i < normed.length; i++) {
+                normed[i] *= silu(gate[t][i]);
+            }
+            out[t] = linear(p + "out_proj", normed);
+        }
+        return out;
+    }
+
+    private static double[] unit(double[] x) {
+        double squares = Arrays.stream(x).map(v -> v * v).sum();
+        return Arrays.stream(x).map(v -> v / Math.sqrt(squares + x.length * 1e-6)).toArray();
+    }
+
+    /// Each channel with those of the tokens before, then through silu.
+    private double[][] convolved(String path, double[][] in, int taps) {
+        double[] weight = tensors.get(path + ".weight");
+        double[] bias = tensors.get(path + ".bias");
+        double[][] out = new double[in.length][in[0].length];
+        for (int t = 0; t < in.length; t++) {
+            for (int c = 0; c < in[t].length; c++) {
+                double sum = bias == null ? 0 : bias[c];
+                for (int back = 0; back < taps && back <= t; back++) {
+                    sum += weight[c * taps + taps - 1 - back] * in[t - back][c];
+                }
+                out[t][c] = silu(sum);
+            }
         }
         return out;
     }
 
     /// Each head with its first dimensions turned, the first half of them with the second.
     private double[] turned(double[] x, int position, int d) {
-        double theta = config.path("rope_parameters").path("rope_theta").asDouble(config.path("rope_theta").asDouble());
-        int dims = d;
+        JsonNode rope = config.path("rope_parameters");
+        // Qwen 3.5 has these of its own where it says nothing
+        double theta = rope.path("rope_theta").asDouble(rope.isObject() && type.startsWith("qwen3_5") ? 100_000 : config.path("rope_theta").asDouble());
+        double share = rope.path("partial_rotary_factor").asDouble(rope.isObject() && type.startsWith("qwen3_5") ? 0.25 : config.path("partial_rotary_factor").asDouble(1));
+        int dims = (int) (d * share);
         double[] out = x.clone();
         for (int from = 0; from < x.length; from += d) {
             for (int i = 0; i < dims / 2; i++) {
@@ -123,6 +242,26 @@ final class ReferenceHybrid {
                 out[from + dims / 2 + i] = a * Math.sin(angle) + b * Math.cos(angle);
             }
         }
+        return out;
+    }
+
+    /// Of Qwen: shares of all experts, those of the best brought to a sum of 1 where the model says so, and an expert for all tokens.
+    private double[] mixture(String p, double[] x) {
+        if (!tensors.containsKey(p + "gate.weight")) {
+            return projected(p, "gate_proj", "up_proj", "down_proj", x);
+        }
+        double[] shares = Arrays.stream(linear(p + "gate", x)).map(Math::exp).toArray();
+        double[] sorted = shares.clone();
+        Arrays.sort(sorted);
+        double last = sorted[sorted.length - size("num_experts_per_tok")];
+        double total = Arrays.stream(shares).filter(s -> !config.path("norm_topk_prob").asBoolean() || s >= last).sum();
+        double[] out = new double[hidden];
+        for (int e = 0; e < shares.length; e++) {
+            if (shares[e] >= last) {
+                add(out, projected(p + "experts." + e + ".", "gate_proj", "up_proj", "down_proj", x), shares[e] / total);
+            }
+        }
+        add(out, projected(p + "shared_expert.", "gate_proj", "up_proj", "down_proj", x), 1 / (1 + Math.exp(-linear(p + "shared_expert_gate", x)[0])));
         return out;
     }
 
@@ -155,12 +294,16 @@ final class ReferenceHybrid {
     }
 
     private double[] gated(String p, double[] x) {
-        double[] gate = linear(p + "w1", x);
-        double[] up = linear(p + "w3", x);
+        return projected(p, "w1", "w3", "w2", x);
+    }
+
+    private double[] projected(String p, String first, String second, String last, double[] x) {
+        double[] gate = linear(p + first, x);
+        double[] up = linear(p + second, x);
         for (int i = 0; i < gate.length; i++) {
             gate[i] = silu(gate[i]) * up[i];
         }
-        return linear(p + "w2", gate);
+        return linear(p + last, gate);
     }
 
     private static double silu(double x) {
@@ -168,17 +311,16 @@ final class ReferenceHybrid {
     }
 
     private double[] norm(double[] x, String path) {
-        return heads(x, path);
+        return scaled(x, tensors.get(path + ".weight"), qwen ? 1 : 0);
     }
 
     /// Each stretch as long as the weights, divided by the root of its mean square.
-    private double[] heads(double[] x, String path) {
-        double[] w = tensors.get(path + ".weight");
+    private static double[] scaled(double[] x, double[] w, double offset) {
         double[] out = new double[x.length];
         for (int from = 0; from < x.length; from += w.length) {
             double squares = Arrays.stream(x, from, from + w.length).map(v -> v * v).sum();
             for (int i = 0; i < w.length; i++) {
-                out[from + i] = x[from + i] / Math.sqrt(squares / w.length + 1e-5) * w[i];
+                out[from + i] = x[from + i] / Math.sqrt(squares / w.length + 1e-5) * (w[i] + offset);
             }
         }
         return out;

@@ -7,9 +7,12 @@ import java.util.Map;
 final class TinyHybrid {
     private static final String LFM2 = ", \"conv_L_cache\": 3, \"conv_bias\": false, \"block_dim\": 32, \"block_ff_dim\": 48, \"block_multiple_of\": 16, "
             + "\"block_ffn_dim_multiplier\": 1.0, \"block_auto_adjust_ff_dim\": false, \"layer_types\": [\"conv\", \"full_attention\"]";
+    private static final String QWEN = ", \"linear_num_key_heads\": 2, \"linear_num_value_heads\": 4, \"linear_key_head_dim\": 8, \"linear_value_head_dim\": 16, "
+            + "\"linear_conv_kernel_dim\": 4, \"full_attention_interval\": 2, \"partial_rotary_factor\": 0.5, \"norm_topk_prob\": true";
     /// The sizes of each type where settings do not say others.
     static final Map<String, String> SIZES = Map.of("lfm2", LFM2,
-            "lfm2_moe", LFM2 + ", \"num_dense_layers\": 1, \"use_expert_bias\": true, \"norm_topk_prob\": true");
+            "lfm2_moe", LFM2 + ", \"num_dense_layers\": 1, \"use_expert_bias\": true, \"norm_topk_prob\": true",
+            "qwen3_next", QWEN, "qwen3_5_text", QWEN + ", \"num_experts\": 0", "qwen3_5_moe_text", QWEN);
 
     private final TinyModel model;
     private final ObjectNode config;
@@ -25,13 +28,70 @@ final class TinyHybrid {
         int hidden = TinyModel.HIDDEN;
         model.add("model.embed_tokens.weight", TinyModel.VOCABULARY, hidden);
         for (int l = 0; l < size("num_hidden_layers"); l++) {
-            lfm2(l, "model.layers." + l + ".");
+            if (type.startsWith("qwen")) {
+                qwen(l, "model.layers." + l + ".");
+            } else {
+                lfm2(l, "model.layers." + l + ".");
+            }
         }
-        model.norm("model.embedding_norm.weight", hidden);
+        if (type.startsWith("qwen")) {
+            // from norms of these types 1 has been taken away
+            model.add("model.norm.weight", hidden);
+        } else {
+            model.norm("model.embedding_norm.weight", hidden);
+        }
+        if (type.startsWith("qwen") && !config.path("tie_word_embeddings").asBoolean()) {
+            model.linear("lm_head", TinyModel.VOCABULARY, hidden, false);
+        }
     }
 
     private int size(String key) {
         return config.path(key).asInt();
+    }
+
+    private void qwen(int l, String p) {
+        int hidden = TinyModel.HIDDEN;
+        model.add(p + "input_layernorm.weight", hidden);
+        model.add(p + "post_attention_layernorm.weight", hidden);
+        if ((l + 1) % size("full_attention_interval") == 0) {
+            int d = size("head_dim");
+            boolean bias = config.path("attention_bias").asBoolean();
+            model.linear(p + "self_attn.q_proj", 8 * d, hidden, bias);
+            model.linear(p + "self_attn.k_proj", 2 * d, hidden, bias);
+            model.linear(p + "self_attn.v_proj", 2 * d, hidden, bias);
+            model.linear(p + "self_attn.o_proj", hidden, 4 * d, bias);
+            model.add(p + "self_attn.q_norm.weight", d);
+            model.add(p + "self_attn.k_norm.weight", d);
+        } else {
+            int heads = size("linear_num_value_heads");
+            int keys = size("linear_num_key_heads") * size("linear_key_head_dim");
+            int values = heads * size("linear_value_head_dim");
+            if (type.equals("qwen3_next")) {
+                model.linear(p + "linear_attn.in_proj_qkvz", 2 * keys + 2 * values, hidden, false);
+                model.linear(p + "linear_attn.in_proj_ba", 2 * heads, hidden, false);
+            } else {
+                model.linear(p + "linear_attn.in_proj_qkv", 2 * keys + values, hidden, false);
+                model.linear(p + "linear_attn.in_proj_z", values, hidden, false);
+                model.linear(p + "linear_attn.in_proj_b", heads, hidden, false);
+                model.linear(p + "linear_attn.in_proj_a", heads, hidden, false);
+            }
+            model.add(p + "linear_attn.conv1d.weight", 2 * keys + values, 1, size("linear_conv_kernel_dim"));
+            model.add(p + "linear_attn.A_log", heads);
+            model.add(p + "linear_attn.dt_bias", heads);
+            model.norm(p + "linear_attn.norm.weight", size("linear_value_head_dim"));
+            model.linear(p + "linear_attn.out_proj", hidden, values, false);
+        }
+        if (size("num_experts") == 0 || config.path("mlp_only_layers").path(0).asInt(-1) == l) {
+            model.gated(p + "mlp.", "gate_proj", "up_proj", "down_proj", 48, false);
+            return;
+        }
+        if (type.equals("qwen3_next")) {
+            model.experts(p + "mlp.", "gate_proj", "up_proj", "down_proj");
+        } else {
+            model.fused(p + "mlp.", "gate", "experts.gate_up_proj", "experts.down_proj", false);
+        }
+        model.gated(p + "mlp.shared_expert.", "gate_proj", "up_proj", "down_proj", 64, false);
+        model.linear(p + "mlp.shared_expert_gate", 1, hidden, false);
     }
 
     private void lfm2(int l, String p) {

@@ -19,7 +19,8 @@ public final class TinyModel {
     /// Types of models with a language model inside, and the type of that.
     private static final Map<String, String> WRAPPED = Map.ofEntries(Map.entry("gemma3", "gemma3_text"), Map.entry("mistral3", "mistral"), Map.entry("pixtral", "mistral"),
             Map.entry("llava/ministral3", "ministral3"), Map.entry("mistral3/ministral3", "ministral3"), Map.entry("qwen2_vl", "qwen2"), Map.entry("qwen2_5_vl", "qwen2"),
-            Map.entry("qwen3_vl", "qwen3"), Map.entry("qwen3_vl_moe", "qwen3_moe"), Map.entry("kimi_vl", "deepseek_v3"), Map.entry("kimi_k25", "kimi_k2"), Map.entry("lfm2-vl", "lfm2"));
+            Map.entry("qwen3_vl", "qwen3"), Map.entry("qwen3_vl_moe", "qwen3_moe"), Map.entry("kimi_vl", "deepseek_v3"), Map.entry("kimi_k25", "kimi_k2"), Map.entry("lfm2-vl", "lfm2"),
+            Map.entry("qwen3_5", "qwen3_5_text"), Map.entry("qwen3_5_moe", "qwen3_5_moe_text"));
     /// Types with latent attention, and their sizes where settings do not say others.
     private static final Set<String> LATENT = Set.of("deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "youtu_llm", "minicpm3", "deepseek_v32", "glm_moe_dsa");
     private static final String LATENT_SIZES = ", \"q_lora_rank\": 24, \"kv_lora_rank\": 20, \"qk_nope_head_dim\": 12, \"qk_rope_head_dim\": 6, \"v_head_dim\": 10, \"attention_bias\": false, \"index_n_heads\": 2, \"index_head_dim\": 16, \"index_topk\": 100";
@@ -242,7 +243,7 @@ public final class TinyModel {
     /// Experts that the file has together, and the decoder one by one.
     ///
     /// @param turned whether their matrices are stored the other way round
-    private void fused(String p, String router, String first, String second, boolean turned) {
+    void fused(String p, String router, String first, String second, boolean turned) {
         linear(p + router, EXPERTS, HIDDEN, false);
         float[] both = new float[EXPERTS * 2 * WIDTH * HIDDEN];
         float[] down = new float[EXPERTS * HIDDEN * WIDTH];
