@@ -28,7 +28,10 @@ final class FeedForward {
     /// What a mixture adds to the states, shared expert included.
     float[] mixture(int l, float[] x) {
         float[] out = routed(l, x);
-        shape.shared(l).ifPresent(path -> addShared(l, x, linears.apply(path + ".down_proj", gated(path, x)), out));
+        shape.shared(l).ifPresent(path -> {
+            float[] middle = gated(path, shape.mixture().shared().orElseThrow().fused(), x);
+            addShared(l, x, linears.apply(shape.sharedDown(l).orElseThrow(), middle), out);
+        });
         return out;
     }
 
@@ -58,8 +61,12 @@ final class FeedForward {
 
     /// What enters the output projection of a gated network.
     float[] gated(String path, float[] x) {
+        return gated(path, shape.dense().both(), x);
+    }
+
+    private float[] gated(String path, String together, float[] x) {
         NetworkShape.Dense names = shape.dense();
-        String fused = path + "." + names.both();
+        String fused = path + "." + together;
         if (linears.has(fused)) {
             int width = Math.toIntExact(linears.matrix(fused).rows() / 2);
             float[][] both = Linears.split(linears.apply(fused, 2 * width, shape.hidden(), x), width, width);

@@ -36,7 +36,7 @@ public final class ForwardPass {
         this.linears = new Linears(weights, projection);
         this.attention = new Attention(shape, workers);
         this.latent = shape.latent().map(l -> new LatentAttention(shape, l, linears, attention, this::normalize, workers));
-        this.mixer = shape.mixers().map(m -> mixer(m.kind()));
+        this.mixer = shape.mixers().flatMap(Mixers::kind).map(this::mixer);
         this.feedForward = new FeedForward(shape, linears, workers);
     }
 
@@ -44,6 +44,7 @@ public final class ForwardPass {
         return switch (kind) {
             case Mixers.ShortConvolution sizes -> new ShortConvolution(shape.hidden(), sizes, linears, workers);
             case Mixers.DeltaNet sizes -> new GatedDeltaNet(shape.hidden(), sizes, shape.norms().eps(), linears, workers);
+            case Mixers.StateSpace sizes -> new StateSpace(shape.hidden(), sizes, shape.norms().eps(), linears, workers);
         };
     }
 
@@ -65,7 +66,7 @@ public final class ForwardPass {
 
     private long widest(int l) {
         String path = shape.feedForward(l);
-        long shared = shape.shared(l).map(expert -> linears.rows(expert + ".up_proj")).orElse(0L);
+        long shared = shape.shared(l).map(expert -> Math.max(linears.rows(expert + ".up_proj"), linears.rows(expert + "." + shape.mixture().shared().orElseThrow().fused()))).orElse(0L);
         return shape.experts(l) == 0 ? Math.max(linears.rows(path + "." + shape.dense().up()), linears.rows(path + "." + shape.dense().both()))
                 : Math.max(shared, Math.max(shape.hidden(), linears.rows(shape.stack(l, "up_proj")) / shape.experts(l)));
     }
@@ -196,6 +197,11 @@ public final class ForwardPass {
     /// Paths of the modules that read what [#feedForwardInput] returns, in a dense layer.
     public List<String> feedForwardReaders(int l) {
         return shape.dense().gated() ? linears.fusedOr(shape.feedForward(l) + ".gate_up_proj", shape.feedForward(l) + "." + shape.dense().gate(), shape.feedForward(l) + "." + shape.dense().up()) : List.of(shape.feedForward(l) + "." + shape.dense().up());
+    }
+
+    /// Paths of the modules that read the same in the expert that all tokens pass; empty where there is none.
+    public List<String> sharedReaders(int l) {
+        return shape.shared(l).map(path -> linears.fusedOr(path + "." + shape.mixture().shared().orElseThrow().fused(), path + ".gate_proj", path + ".up_proj")).orElse(List.of());
     }
 
     /// Paths of the modules of a gated network that read its inputs.

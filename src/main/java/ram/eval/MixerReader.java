@@ -1,6 +1,7 @@
 package ram.eval;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
@@ -20,16 +21,21 @@ record MixerReader(ModelConfig file, JsonNode json, JsonNode rule) {
             return Optional.empty();
         }
         List<Boolean> mixes = IntStream.range(0, layers).mapToObj(l -> !attends(l)).toList();
-        if (!mixes.contains(false)) {
+        if (!mixes.contains(false) && !rule.path("alone").asBoolean()) {
             throw refused("has no layer that attends; mlx_lm does not run such a model, correct it");
         }
-        return Optional.of(new Mixers(rule.path("name").asText(), mixes, kind()));
+        return Optional.of(new Mixers(rule.path("name").asText(), mixes, mixes.contains(true) ? Optional.of(kind()) : Optional.empty()));
     }
 
     private boolean attends(int layer) {
         return switch (rule.path("attends").asText()) {
             case "full_attn_idxs" -> json.path("full_attn_idxs").isArray() ? json.path("full_attn_idxs").valueStream().anyMatch(l -> l.asInt(-1) == layer)
                     : json.path("layer_types").path(layer).asText().equals("full_attention");
+            case "layer_types" -> switch (json.path("layer_types").path(layer).asText()) {
+                case "attention" -> true;
+                case "mamba" -> false;
+                case String other -> throw refused("says '" + other + "' in layer_types for layer " + layer + ", which the evaluation does not know; it knows attention and mamba");
+            };
             case "interval" -> (layer + 1) % number("full_attention_interval") == 0;
             case String other -> throw new IllegalStateException(other);
         };
@@ -39,6 +45,7 @@ record MixerReader(ModelConfig file, JsonNode json, JsonNode rule) {
         return switch (rule.path("kind").asText()) {
             case "short_convolution" -> new Mixers.ShortConvolution(number("conv_L_cache"));
             case "delta_net" -> deltaNet();
+            case "state_space" -> stateSpace();
             case String other -> throw new IllegalStateException(other);
         };
     }
@@ -50,6 +57,27 @@ record MixerReader(ModelConfig file, JsonNode json, JsonNode rule) {
             throw refused("has " + valueHeads + " heads of values for " + keyHeads + " heads of keys, which do not go together");
         }
         return new Mixers.DeltaNet(keyHeads, valueHeads, number("linear_key_head_dim"), number("linear_value_head_dim"), number("linear_conv_kernel_dim"));
+    }
+
+    private Mixers.StateSpace stateSpace() {
+        int heads = number("mamba_n_heads");
+        int groups = number("mamba_n_groups");
+        if (heads % groups != 0) {
+            throw refused("has " + heads + " heads in " + groups + " groups, which do not go together");
+        }
+        double[] limits = limits(json.path("time_step_limit"));
+        if (limits.length != 2 || !(limits[0] <= limits[1])) {
+            throw refused("has a time_step_limit that is not a smallest and a largest number; download it again");
+        }
+        return new Mixers.StateSpace(heads, number("mamba_d_head"), groups, number("mamba_d_state"), number("mamba_d_conv"), limits[0], limits[1]);
+    }
+
+    /// A list, or the default of a class as Python writes it.
+    private static double[] limits(JsonNode said) {
+        if (said.isTextual() && said.asText().matches("\\([\\d.]+, [\\d.]+\\)")) {
+            return Arrays.stream(said.asText().replaceAll("[()]", "").split(", ")).mapToDouble(Double::parseDouble).toArray();
+        }
+        return said.valueStream().mapToDouble(n -> n.isNumber() ? n.asDouble() : Double.NaN).toArray();
     }
 
     private int number(String key) {

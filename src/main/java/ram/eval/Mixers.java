@@ -1,14 +1,16 @@
 package ram.eval;
 
 import java.util.List;
+import java.util.Optional;
 
 /// What mixes tokens in those layers of a decoder that do not attend. Its output projection is called `out_proj`.
 ///
 /// @param name of that part of a layer
 /// @param layers for each whether it has one, in the place of attention
-public record Mixers(String name, List<Boolean> layers, Kind kind) {
+/// @param kind may be empty where none has
+public record Mixers(String name, List<Boolean> layers, Optional<Kind> kind) {
     /// How tokens are mixed, and in what sizes.
-    public sealed interface Kind permits ShortConvolution, DeltaNet {
+    public sealed interface Kind permits ShortConvolution, DeltaNet, StateSpace {
     }
 
     /// A causal convolution of each dimension, between two gates.
@@ -30,7 +32,24 @@ public record Mixers(String name, List<Boolean> layers, Kind kind) {
         }
     }
 
+    /// States that fade by a step of each token, see [ram.eval.StateSpace].
+    ///
+    /// @param headDim dimensions of a head, each with as many `states`
+    /// @param groups of heads that write and read with the same numbers
+    /// @param taps positions that the convolution sees
+    /// @param least a step may be, and `most`
+    public record StateSpace(int heads, int headDim, int groups, int states, int taps, double least, double most) implements Kind {
+        public StateSpace {
+            if (groups < 1 || heads % groups != 0 || !(least <= most)) {
+                throw new IllegalArgumentException(heads + " heads in " + groups + " groups, steps from " + least + " to " + most);
+            }
+        }
+    }
+
     public Mixers {
         layers = List.copyOf(layers);
+        if (layers.contains(true) && kind.isEmpty()) {
+            throw new IllegalArgumentException("layers with a mixer of no kind");
+        }
     }
 }

@@ -349,6 +349,9 @@ final class NetworkReader {
             }
             default -> { }
         }
+        if (rules.path("rope_unless").propertyStream().anyMatch(e -> json.path(e.getKey()).equals(e.getValue()))) {
+            return false;
+        }
         if (!rules.has("rope_layers")) {
             return true;
         }
@@ -425,7 +428,8 @@ final class NetworkReader {
 
     private NetworkShape.Mixture mixture(int layers) {
         JsonNode mixture = rules.path("mixture");
-        if (mixture.isMissingNode() || json.path(mixture.path("experts").asText()).isNull()) {
+        JsonNode count = json.path(mixture.path("experts").asText());
+        if (mixture.isMissingNode() || count.isNull() || mixture.path("none_at_zero").asBoolean() && count.isInt() && count.asInt() == 0) {
             return NetworkShape.Mixture.none(rules.path("names").path("feed_forward").asText("mlp"), layers);
         }
         int experts = number(mixture.path("experts").asText());
@@ -440,7 +444,8 @@ final class NetworkReader {
         JsonNode shared = mixture.path("shared");
         boolean none = shared.isMissingNode() || shared.has("if") && !holds(shared.path("if")) || shared.has("count") && json.path(shared.path("count").asText()).asInt() == 0;
         Optional<NetworkShape.Shared> any = none ? Optional.empty()
-                : Optional.of(new NetworkShape.Shared(shared.path("name").asText(), Optional.ofNullable(shared.path("gate").textValue())));
+                : Optional.of(new NetworkShape.Shared(shared.path("name").asText(), Optional.ofNullable(shared.path("gate").textValue()), shared.path("beside").asBoolean(),
+                shared.path("fused").asText("gate_up_proj"), shared.path("down").asText("down_proj")));
         return new NetworkShape.Mixture(mixture.path("block").asText("mlp"), mixture.path("router").asText("gate"), mixture.path("stack").asText("switch_mlp"), byLayer, perToken,
                 routing(mixture, experts, perToken), any);
     }

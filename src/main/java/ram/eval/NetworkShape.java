@@ -86,7 +86,9 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     /// An expert that all tokens pass.
     ///
     /// @param gate what says how much of it counts, if anything does
-    public record Shared(String name, Optional<String> gate) {
+    /// @param beside whether it stands beside the feed-forward part; else within it
+    /// @param fused the name of both projections in one, where they are, `down` that of its output projection
+    public record Shared(String name, Optional<String> gate, boolean beside, String fused, String down) {
     }
 
     /// Multi-head latent attention.
@@ -199,7 +201,12 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
 
     /// Path of the expert of a layer that all tokens pass; empty where there is none.
     public Optional<String> shared(int layer) {
-        return mixture.shared().map(s -> feedForward(layer) + "." + s.name());
+        return mixture.shared().map(s -> (s.beside() ? layer(layer) : feedForward(layer)) + "." + s.name());
+    }
+
+    /// Path of the output projection of that expert.
+    public Optional<String> sharedDown(int layer) {
+        return shared(layer).map(path -> path + "." + mixture.shared().orElseThrow().down());
     }
 
     /// Path of what says how much of that expert counts; empty where all of it does.

@@ -109,10 +109,8 @@ public final class Noise {
                     out.add(shape.denseDown(l));
                 } else {
                     out.addAll(List.of(shape.stack(l, "gate_proj"), shape.stack(l, "up_proj"), shape.stack(l, "down_proj"), shape.router(l)));
-                    shape.shared(l).ifPresent(path -> {
-                        out.addAll(pass.gatedReaders(path));
-                        out.add(path + ".down_proj");
-                    });
+                    out.addAll(pass.sharedReaders(l));
+                    shape.sharedDown(l).ifPresent(out::add);
                     shape.sharedGate(l).ifPresent(out::add);
                 }
             }

@@ -62,7 +62,7 @@ public final class Refiner {
 
     private static void requireKnown(NetworkShape shape, WeightSource source) {
         if (shape.mixers().isPresent()) {
-            throw InputException.in(source.config().file(), "describes a model with layers that mix tokens by something else than attention, which --refine does not know; leave out --refine");
+            throw InputException.in(source.config().file(), "is of a model_type whose layers can mix tokens by something else than attention, which --refine does not know; leave out --refine");
         }
     }
 

@@ -156,7 +156,11 @@ class ForwardPassTest {
         "qwen3_next | \"num_hidden_layers\": 4, \"full_attention_interval\": 4, \"head_dim\": 16, \"attention_bias\": true, \"norm_topk_prob\": false, \"mlp_only_layers\": [1], \"linear_num_key_heads\": 1, \"linear_num_value_heads\": 3, \"linear_key_head_dim\": 12, \"linear_value_head_dim\": 5, \"linear_conv_kernel_dim\": 2",
         "qwen3_5   | \"tie_word_embeddings\": true, \"rope_parameters\": {\"rope_type\": \"default\", \"mrope_section\": [1, 1, 2], \"mrope_interleaved\": true, \"rope_theta\": 300.0, \"partial_rotary_factor\": 0.75}, \"attn_output_gate\": true",
         "qwen3_5   | \"head_dim\": 16, \"rope_parameters\": {\"type\": \"default\"}",
-        "qwen3_5_moe | \"linear_num_value_heads\": 2, \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 300.0, \"partial_rotary_factor\": 0.5}"})
+        "qwen3_5_moe | \"linear_num_value_heads\": 2, \"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 300.0, \"partial_rotary_factor\": 0.5}",
+        "granitemoehybrid | ''",
+        "granitemoehybrid | \"num_hidden_layers\": 3, \"layer_types\": [\"mamba\", \"attention\", \"mamba\"], \"num_local_experts\": 0, \"position_embedding_type\": \"nope\", \"mamba_proj_bias\": true, \"mamba_conv_bias\": false, \"mamba_n_groups\": 1, \"attention_bias\": true, \"tie_word_embeddings\": true, \"time_step_limit\": [0.5, 1.5]",
+        "granitemoehybrid | \"layer_types\": [\"mamba\", \"mamba\"], \"mamba_n_heads\": 6, \"mamba_n_groups\": 3, \"mamba_d_head\": 7, \"mamba_d_conv\": 2",
+        "granitemoehybrid | \"layer_types\": [\"attention\", \"attention\"], \"mamba_n_heads\": null, \"position_embedding_type\": \"rope\""})
     void agreesWithItsTwin(String type, String settings) throws IOException {
         TinyModel tiny = new TinyModel(type, settings);
         List<int[]> sequences = List.of(TinyModel.ids(70, 1), TinyModel.ids(9, 2), TinyModel.ids(40, 3));
@@ -245,7 +249,7 @@ class ForwardPassTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"qwen3_moe", "deepseek_v3", "lfm2_moe", "qwen3_next"})
+    @ValueSource(strings = {"qwen3_moe", "deepseek_v3", "lfm2_moe", "qwen3_next", "granitemoehybrid"})
     void doesNotDependOnThreadsOrBatches(String type) throws IOException {
         TinyModel tiny = new TinyModel(type, "\"norm_topk_prob\": true");
         List<int[]> sequences = List.of(TinyModel.ids(50, 1), TinyModel.ids(33, 2), TinyModel.ids(64, 3));
@@ -325,6 +329,9 @@ class ForwardPassTest {
         "qwen3_next | \"linear_num_value_heads\": 3 | has 3 heads of values for 2 heads of keys, which do not go together",
         "qwen3_next | \"full_attention_interval\": 3 | has no layer that attends",
         "qwen3_5 | \"attn_output_gate\": false, \"rope_parameters\": {\"rope_theta\": 300.0} | asks for a attn_output_gate of false, but mlx_lm's qwen3_5 computes as with true",
+        "granitemoehybrid | \"mamba_n_groups\": 3 | has 4 heads in 3 groups, which do not go together",
+        "granitemoehybrid | \"time_step_limit\": [1.0] | has a time_step_limit that is not a smallest and a largest number",
+        "granitemoehybrid | \"mamba_d_state\": null | has no usable mamba_d_state",
         "lfm2 | \"conv_L_cache\": 0 | has no usable conv_L_cache",
         "minicpm3 | \"dim_model_base\": 8, \"scale_depth\": 1.4, \"scale_emb\": 3, \"rope_traditional\": true, \"rope_scaling\": {\"type\": \"longrope\"} | asks for a rope_traditional of true, but mlx_lm's minicpm3 computes as with false",
         "glm        | \"partial_rotary_factor\": 0.5 | has a partial_rotary_factor, which mlx_lm's glm does not read",

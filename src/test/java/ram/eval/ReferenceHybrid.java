@@ -11,6 +11,7 @@ final class ReferenceHybrid {
     private final Map<String, double[]> tensors;
     private final int hidden;
     private final boolean qwen;
+    private final boolean lfm2;
 
     ReferenceHybrid(JsonNode config, Map<String, double[]> tensors) {
         this.config = config;
@@ -18,6 +19,7 @@ final class ReferenceHybrid {
         this.tensors = tensors;
         hidden = size("hidden_size");
         qwen = type.startsWith("qwen");
+        lfm2 = type.startsWith("lfm2");
     }
 
     private int size(String key) {
@@ -29,23 +31,30 @@ final class ReferenceHybrid {
         double[][] h = new double[ids.length][];
         double[] embedding = tensors.get("model.embed_tokens.weight");
         for (int t = 0; t < ids.length; t++) {
-            h[t] = Arrays.copyOfRange(embedding, ids[t] * hidden, (ids[t] + 1) * hidden);
+            h[t] = new double[hidden];
+            add(h[t], Arrays.copyOfRange(embedding, ids[t] * hidden, (ids[t] + 1) * hidden), config.path("embedding_multiplier").asDouble(1));
         }
         for (int l = 0; l < size("num_hidden_layers"); l++) {
             String p = "model.layers." + l + ".";
             double[][] x = new double[h.length][];
             for (int t = 0; t < h.length; t++) {
-                x[t] = norm(h[t], p + (qwen ? "input_layernorm" : "operator_norm"));
+                x[t] = norm(h[t], p + (lfm2 ? "operator_norm" : "input_layernorm"));
             }
-            double[][] mixed = tensors.containsKey(p + "self_attn.q_proj.weight") ? attention(p + "self_attn.", x) : qwen ? deltaNet(p + "linear_attn.", x) : shortConvolution(p + "conv.", x);
+            double[][] mixed = tensors.containsKey(p + "self_attn.q_proj.weight") ? attention(p + "self_attn.", x)
+                    : qwen ? deltaNet(p + "linear_attn.", x) : lfm2 ? shortConvolution(p + "conv.", x) : stateSpace(p + "mamba.", x);
             for (int t = 0; t < h.length; t++) {
-                add(h[t], mixed[t], 1);
-                add(h[t], qwen ? mixture(p + "mlp.", norm(h[t], p + "post_attention_layernorm")) : feedForward(p, norm(h[t], p + "ffn_norm")), 1);
+                double share = config.path("residual_multiplier").asDouble(1);
+                add(h[t], mixed[t], share);
+                double[] fed = norm(h[t], p + (lfm2 ? "ffn_norm" : "post_attention_layernorm"));
+                add(h[t], qwen ? mixture(p + "mlp.", fed) : lfm2 ? feedForward(p, fed) : granite(p, fed), share);
             }
         }
         double[][] out = new double[h.length][];
         for (int t = 0; t < h.length; t++) {
-            out[t] = linear(tensors.containsKey("lm_head.weight") ? "lm_head" : "model.embed_tokens", norm(h[t], qwen ? "model.norm" : "model.embedding_norm"));
+            out[t] = linear(tensors.containsKey("lm_head.weight") ? "lm_head" : "model.embed_tokens", norm(h[t], lfm2 ? "model.embedding_norm" : "model.norm"));
+            for (int i = 0; i < out[t].length; i++) {
+                out[t][i] /= config.path("logits_scaling").asDouble(1);
+            }
         }
         return out;
     }
@@ -96,8 +105,13 @@ final class ReferenceHybrid {
             } else {
                 Arrays.fill(open[t], 1);
             }
-            q[t] = turned(norm(queries, p + (qwen ? "q_norm" : "q_layernorm")), t, d);
-            k[t] = turned(norm(linear(p + "k_proj", x[t]), p + (qwen ? "k_norm" : "k_layernorm")), t, d);
+            double[] keys = linear(p + "k_proj", x[t]);
+            boolean plain = type.equals("granitemoehybrid");
+            boolean turns = !config.path("position_embedding_type").asText().equals("nope");
+            queries = plain ? queries : norm(queries, p + (qwen ? "q_norm" : "q_layernorm"));
+            keys = plain ? keys : norm(keys, p + (qwen ? "k_norm" : "k_layernorm"));
+            q[t] = turns ? turned(queries, t, d) : queries;
+            k[t] = turns ? turned(keys, t, d) : keys;
             v[t] = linear(p + "v_proj", x[t]);
         }
         double[][] out = new double[n][];
@@ -110,7 +124,7 @@ final class ReferenceHybrid {
                     for (int i = 0; i < d; i++) {
                         dot += q[t][h * d + i] * k[s][h / group * d + i];
                     }
-                    w[s] = Math.exp(dot / Math.sqrt(d));
+                    w[s] = Math.exp(dot * config.path("attention_multiplier").asDouble(1 / Math.sqrt(d)));
                 }
                 double total = Arrays.stream(w).sum();
                 for (int s = 0; s <= t; s++) {
@@ -122,7 +136,7 @@ final class ReferenceHybrid {
             for (int i = 0; i < mixed.length; i++) {
                 mixed[i] *= open[t][i];
             }
-            out[t] = linear(p + (qwen ? "o_proj" : "out_proj"), mixed);
+            out[t] = linear(p + (lfm2 ? "out_proj" : "o_proj"), mixed);
         }
         return out;
     }
@@ -201,6 +215,82 @@ final class ReferenceHybrid {
             out[t] = linear(p + "out_proj", normed);
         }
         return out;
+    }
+
+    /// Without states: a token reads what each before it has written, by the product of what they write and read with and of how much the steps between have left.
+    private double[][] stateSpace(String p, double[][] x) {
+        int heads = size("mamba_n_heads");
+        int d = size("mamba_d_head");
+        int states = size("mamba_d_state");
+        int shared = size("mamba_n_groups") * states;
+        int width = heads * d;
+        int n = x.length;
+        double[][] gate = new double[n][];
+        double[][] in = new double[n][];
+        double[][] steps = new double[n][heads];
+        for (int t = 0; t < n; t++) {
+            double[] all = linear(p + "in_proj", x[t]);
+            gate[t] = Arrays.copyOf(all, width);
+            in[t] = Arrays.copyOfRange(all, width, all.length - heads);
+            for (int h = 0; h < heads; h++) {
+                double step = Math.log(1 + Math.exp(all[all.length - heads + h] + tensors.get(p + "dt_bias")[h]));
+                double least = config.path("time_step_limit").path(0).asDouble(0.001);
+                double most = config.path("time_step_limit").path(1).asDouble(100);
+                steps[t][h] = step < least ? least : step > most ? most : step;
+            }
+        }
+        double[][] mixed = convolved(p + "conv1d", in, size("mamba_d_conv"));
+        double[][] out = new double[n][];
+        for (int t = 0; t < n; t++) {
+            double[] read = new double[width];
+            for (int h = 0; h < heads; h++) {
+                int group = h * size("mamba_n_groups") / heads;
+                double time = 0;
+                for (int s = t; s >= 0; s--) {
+                    double product = 0;
+                    for (int i = 0; i < states; i++) {
+                        product += mixed[s][width + group * states + i] * mixed[t][width + shared + group * states + i];
+                    }
+                    double weight = product * steps[s][h] * Math.exp(-Math.exp(tensors.get(p + "A_log")[h]) * time) + (s == t ? tensors.get(p + "D")[h] : 0);
+                    for (int i = 0; i < d; i++) {
+                        read[h * d + i] += weight * mixed[s][h * d + i];
+                    }
+                    time += steps[s][h];
+                }
+            }
+            for (int i = 0; i < width; i++) {
+                read[i] *= silu(gate[t][i]);
+            }
+            out[t] = linear(p + "out_proj", scaled(read, tensors.get(p + "norm.weight"), 0));
+        }
+        return out;
+    }
+
+    /// Of Granite: the best experts by their outputs alone, and one beside them.
+    private double[] granite(String layer, double[] x) {
+        double[] out = fused(layer + "shared_mlp.", x);
+        String p = layer + "block_sparse_moe.";
+        if (!tensors.containsKey(p + "router.layer.weight")) {
+            return out;
+        }
+        double[] outputs = linear(p + "router.layer", x);
+        double[] sorted = outputs.clone();
+        Arrays.sort(sorted);
+        double last = sorted[sorted.length - size("num_experts_per_tok")];
+        double total = Arrays.stream(outputs).filter(o -> o >= last).map(Math::exp).sum();
+        for (int e = 0; e < outputs.length; e++) {
+            if (outputs[e] >= last) {
+                add(out, projected(p + "experts." + e + ".", "gate_proj", "up_proj", "down_proj", x), Math.exp(outputs[e]) / total);
+            }
+        }
+        return out;
+    }
+
+    private double[] fused(String p, double[] x) {
+        double[] both = linear(p + "input_linear", x);
+        double[] middle = new double[both.length / 2];
+        Arrays.setAll(middle, i -> silu(both[i]) * both[middle.length + i]);
+        return linear(p + "output_linear", middle);
     }
 
     private static double[] unit(double[] x) {

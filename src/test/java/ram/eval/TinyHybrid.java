@@ -9,10 +9,13 @@ final class TinyHybrid {
             + "\"block_ffn_dim_multiplier\": 1.0, \"block_auto_adjust_ff_dim\": false, \"layer_types\": [\"conv\", \"full_attention\"]";
     private static final String QWEN = ", \"linear_num_key_heads\": 2, \"linear_num_value_heads\": 4, \"linear_key_head_dim\": 8, \"linear_value_head_dim\": 16, "
             + "\"linear_conv_kernel_dim\": 4, \"full_attention_interval\": 2, \"partial_rotary_factor\": 0.5, \"norm_topk_prob\": true";
+    private static final String GRANITE = ", \"mamba_n_heads\": 4, \"mamba_d_head\": 8, \"mamba_n_groups\": 2, \"mamba_d_state\": 6, \"mamba_d_conv\": 4, \"mamba_proj_bias\": false, \"mamba_conv_bias\": true, "
+            + "\"layer_types\": [\"mamba\", \"attention\"], \"shared_intermediate_size\": 64, \"attention_bias\": false, \"embedding_multiplier\": 3.0, \"attention_multiplier\": 0.2, "
+            + "\"residual_multiplier\": 0.4, \"logits_scaling\": 2.5";
     /// The sizes of each type where settings do not say others.
     static final Map<String, String> SIZES = Map.of("lfm2", LFM2,
             "lfm2_moe", LFM2 + ", \"num_dense_layers\": 1, \"use_expert_bias\": true, \"norm_topk_prob\": true",
-            "qwen3_next", QWEN, "qwen3_5_text", QWEN + ", \"num_experts\": 0", "qwen3_5_moe_text", QWEN);
+            "granitemoehybrid", GRANITE, "qwen3_next", QWEN, "qwen3_5_text", QWEN + ", \"num_experts\": 0", "qwen3_5_moe_text", QWEN);
 
     private final TinyModel model;
     private final ObjectNode config;
@@ -30,6 +33,8 @@ final class TinyHybrid {
         for (int l = 0; l < size("num_hidden_layers"); l++) {
             if (type.startsWith("qwen")) {
                 qwen(l, "model.layers." + l + ".");
+            } else if (type.startsWith("granite")) {
+                granite(l, "model.layers." + l + ".");
             } else {
                 lfm2(l, "model.layers." + l + ".");
             }
@@ -38,15 +43,48 @@ final class TinyHybrid {
             // from norms of these types 1 has been taken away
             model.add("model.norm.weight", hidden);
         } else {
-            model.norm("model.embedding_norm.weight", hidden);
+            model.norm(type.startsWith("granite") ? "model.norm.weight" : "model.embedding_norm.weight", hidden);
         }
-        if (type.startsWith("qwen") && !config.path("tie_word_embeddings").asBoolean()) {
+        if (!type.startsWith("lfm2") && !config.path("tie_word_embeddings").asBoolean()) {
             model.linear("lm_head", TinyModel.VOCABULARY, hidden, false);
         }
     }
 
     private int size(String key) {
         return config.path(key).asInt();
+    }
+
+    private void granite(int l, String p) {
+        int hidden = TinyModel.HIDDEN;
+        model.norm(p + "input_layernorm.weight", hidden);
+        model.norm(p + "post_attention_layernorm.weight", hidden);
+        if (config.path("layer_types").path(l).asText().equals("attention")) {
+            boolean bias = config.path("attention_bias").asBoolean();
+            model.linear(p + "self_attn.q_proj", hidden, hidden, bias);
+            model.linear(p + "self_attn.k_proj", hidden / 2, hidden, bias);
+            model.linear(p + "self_attn.v_proj", hidden / 2, hidden, bias);
+            model.linear(p + "self_attn.o_proj", hidden, hidden, bias);
+        } else {
+            int heads = size("mamba_n_heads");
+            int width = heads * size("mamba_d_head");
+            int convolved = width + 2 * size("mamba_n_groups") * size("mamba_d_state");
+            boolean bias = config.path("mamba_proj_bias").asBoolean();
+            model.linear(p + "mamba.in_proj", width + convolved + heads, hidden, bias);
+            model.add(p + "mamba.conv1d.weight", convolved, 1, size("mamba_d_conv"));
+            if (config.path("mamba_conv_bias").asBoolean()) {
+                model.add(p + "mamba.conv1d.bias", convolved);
+            }
+            model.add(p + "mamba.A_log", heads);
+            model.add(p + "mamba.D", heads);
+            model.add(p + "mamba.dt_bias", heads);
+            model.norm(p + "mamba.norm.weight", width);
+            model.linear(p + "mamba.out_proj", hidden, width, bias);
+        }
+        if (size("num_local_experts") > 0) {
+            model.fused(p + "block_sparse_moe.", "router.layer", "input_linear.weight", "output_linear.weight", false);
+        }
+        model.linear(p + "shared_mlp.input_linear", 2 * size("shared_intermediate_size"), hidden, false);
+        model.linear(p + "shared_mlp.output_linear", hidden, size("shared_intermediate_size"), false);
     }
 
     private void qwen(int l, String p) {
