@@ -196,7 +196,9 @@ public final class ForwardPass {
 
     /// Paths of the modules that read what [#feedForwardInput] returns, in a dense layer.
     public List<String> feedForwardReaders(int l) {
-        return shape.dense().gated() ? linears.fusedOr(shape.feedForward(l) + ".gate_up_proj", shape.feedForward(l) + "." + shape.dense().gate(), shape.feedForward(l) + "." + shape.dense().up()) : List.of(shape.feedForward(l) + "." + shape.dense().up());
+        String path = shape.feedForward(l);
+        String up = path + "." + shape.dense().up();
+        return shape.dense().gated() ? linears.fusedOr(path + ".gate_up_proj", path + "." + shape.dense().gate(), up) : List.of(up);
     }
 
     /// Paths of the modules that read the same in the expert that all tokens pass; empty where there is none.

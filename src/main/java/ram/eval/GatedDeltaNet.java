@@ -88,7 +88,8 @@ final class GatedDeltaNet implements TokenMixer {
     /// Two modules for all, each with what belongs to the first head of keys before what belongs to the next.
     private Inputs together(String path, float[] x) {
         int group = sizes.valueHeads() / sizes.keyHeads();
-        float[][] parts = Linears.split(linears.apply(path + ".in_proj_qkvz", 2 * (keys() + width()), hidden, x), sizes.keyDim(), sizes.keyDim(), group * sizes.valueDim(), group * sizes.valueDim());
+        int values = group * sizes.valueDim();
+        float[][] parts = Linears.split(linears.apply(path + ".in_proj_qkvz", 2 * (keys() + width()), hidden, x), sizes.keyDim(), sizes.keyDim(), values, values);
         float[][] two = Linears.split(linears.apply(path + ".in_proj_ba", 2 * sizes.valueHeads(), hidden, x), group, group);
         int tokens = x.length / hidden;
         int all = 2 * keys() + width();

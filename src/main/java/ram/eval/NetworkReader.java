@@ -485,7 +485,8 @@ final class NetworkReader {
         boolean normalized = holds(mixture.path("normalized")) && (perToken > 1 || !mixture.path("single_as_it_is").asBoolean());
         float factor = mixture.has("factor") ? (float) positive(mixture.path("factor").asText()) : 1;
         boolean corrected = !mixture.has("correction_if") || holds(mixture.path("correction_if"));
-        return new NetworkShape.Routing(kind, normalized, mixture.path("normalized_eps").asDouble(), factor, Optional.ofNullable(mixture.path("correction").textValue()).filter(_ -> corrected), groups, best, ranking);
+        return new NetworkShape.Routing(kind, normalized, mixture.path("normalized_eps").asDouble(), factor,
+                Optional.ofNullable(mixture.path("correction").textValue()).filter(_ -> corrected), groups, best, ranking);
     }
 
     private InputException refused(String what) {

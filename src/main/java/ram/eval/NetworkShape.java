@@ -115,7 +115,8 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     public NetworkShape {
         positions = List.copyOf(positions);
         boolean mixed = mixture.experts().stream().anyMatch(e -> e > 0);
-        if (positions.size() != layers || mixture.experts().size() != layers || mixers.isPresent() && mixers.get().layers().size() != layers || kvHeads < 1 || heads % kvHeads != 0 || mixed && (norms.feedForwardOutput().isPresent() || dense.parallel())) {
+        if (positions.size() != layers || mixture.experts().size() != layers || mixers.isPresent() && mixers.get().layers().size() != layers
+                || kvHeads < 1 || heads % kvHeads != 0 || mixed && (norms.feedForwardOutput().isPresent() || dense.parallel())) {
             throw new IllegalArgumentException(layers + " layers, " + positions.size() + " and " + mixture.experts().size() + " of which are known, with " + heads + " heads of " + kvHeads);
         }
     }
