@@ -83,8 +83,10 @@ final class TinyHybrid {
         if (size("num_local_experts") > 0) {
             model.fused(p + "block_sparse_moe.", "router.layer", "input_linear.weight", "output_linear.weight", false);
         }
-        model.linear(p + "shared_mlp.input_linear", 2 * size("shared_intermediate_size"), hidden, false);
-        model.linear(p + "shared_mlp.output_linear", hidden, size("shared_intermediate_size"), false);
+        // without experts the class makes this network by the other key
+        int inner = size(size("num_local_experts") > 0 ? "shared_intermediate_size" : "intermediate_size");
+        model.linear(p + "shared_mlp.input_linear", 2 * inner, hidden, false);
+        model.linear(p + "shared_mlp.output_linear", hidden, inner, false);
     }
 
     private void qwen(int l, String p) {
