@@ -196,19 +196,14 @@ public final class ForwardPass {
 
     /// Paths of the modules that read what [#feedForwardInput] returns, in a dense layer.
     public List<String> feedForwardReaders(int l) {
-        String path = shape.feedForward(l);
-        String up = path + "." + shape.dense().up();
-        return shape.dense().gated() ? linears.fusedOr(path + ".gate_up_proj", path + "." + shape.dense().gate(), up) : List.of(up);
+        NetworkShape.Dense names = shape.dense();
+        String path = shape.feedForward(l) + ".";
+        return names.gated() ? linears.fusedOr(path + names.both(), path + names.gate(), path + names.up()) : List.of(path + names.up());
     }
 
     /// Paths of the modules that read the same in the expert that all tokens pass; empty where there is none.
     public List<String> sharedReaders(int l) {
         return shape.shared(l).map(path -> linears.fusedOr(path + "." + shape.mixture().shared().orElseThrow().fused(), path + ".gate_proj", path + ".up_proj")).orElse(List.of());
-    }
-
-    /// Paths of the modules of a gated network that read its inputs.
-    public List<String> gatedReaders(String path) {
-        return linears.fusedOr(path + "." + shape.dense().both(), path + "." + shape.dense().gate(), path + "." + shape.dense().up());
     }
 
     /// What enters the output projection of the attention.

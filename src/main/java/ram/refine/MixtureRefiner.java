@@ -112,7 +112,7 @@ final class MixtureRefiner {
         }
         List<String> readers = new ArrayList<>(List.of(shape.router(layer.number())));
         shape.sharedGate(layer.number()).ifPresent(readers::add);
-        shape.shared(layer.number()).ifPresent(path -> readers.addAll(exact.gatedReaders(path)));
+        readers.addAll(exact.sharedReaders(layer.number()));
         model.refine(readers, inputs);
     }
 

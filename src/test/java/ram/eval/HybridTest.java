@@ -82,9 +82,10 @@ class HybridTest {
         }
     }
 
-    /// The control experiment reaches all that a quantization changes: every matrix that is a module.
+    /// The control experiment and refinement reach all that a quantization changes: every matrix that is a module.
     @ParameterizedTest
-    @ValueSource(strings = {"lfm2", "lfm2-vl", "lfm2_moe", "qwen3_next", "qwen3_5", "qwen3_5_moe", "granitemoehybrid"})
+    @ValueSource(strings = {"lfm2", "lfm2-vl", "lfm2_moe", "qwen3_next", "qwen3_5", "qwen3_5_moe", "granitemoehybrid",
+        "llama", "phi", "phi3", "olmo", "exaone", "gpt_oss", "qwen2_moe", "nemotron", "starcoder2", "youtu_llm"})
     void allMatricesOfAModelAreAmongItsModules(String type) throws IOException {
         new TinyModel(type, "").write(folder);
         try (EvalModel model = EvalModel.open(folder); Checkpoint checkpoint = Checkpoint.open(folder)) {
