@@ -24,14 +24,14 @@ final class Linears {
 
     /// @throws InputException when the model has no such module
     Rows matrix(String path) {
-        return weights.matrix(path).orElseThrow(() -> InputException.in(weights.config().file(), "describes a model with the module " + path + ", which the folder does not hold"));
+        return weights.matrix(path).orElseThrow(() -> InputException.in(weights.config().file(), "describes a model with the module " + path + ", which the folder does not hold; correct it, or download both again"));
     }
 
     /// @throws InputException when the model has no such module, or one of another shape
     Rows matrix(String path, long rows, int columns) {
         Rows w = matrix(path);
         if (w.rows() != rows || w.columns() != columns) {
-            throw InputException.in(weights.config().file(), "implies a weight of " + rows + "×" + columns + " for " + path + ", but the stored one is " + w.rows() + "×" + w.columns());
+            throw InputException.in(weights.config().file(), "implies a weight of " + rows + "×" + columns + " for " + path + ", but the stored one is " + w.rows() + "×" + w.columns() + "; correct it, or download both again");
         }
         return w;
     }
@@ -43,9 +43,9 @@ final class Linears {
 
     /// @throws InputException when the model has no such vector, or one of another length
     float[] vector(String name, int length) {
-        float[] v = weights.vector(name).orElseThrow(() -> InputException.in(weights.config().file(), "describes a model with the tensor " + name + ", which the folder does not hold"));
+        float[] v = weights.vector(name).orElseThrow(() -> InputException.in(weights.config().file(), "describes a model with the tensor " + name + ", which the folder does not hold; correct it, or download both again"));
         if (v.length != length) {
-            throw InputException.in(weights.config().file(), "implies " + length + " elements for " + name + ", but " + v.length + " are stored");
+            throw InputException.in(weights.config().file(), "implies " + length + " elements for " + name + ", but " + v.length + " are stored; correct it, or download both again");
         }
         return v;
     }

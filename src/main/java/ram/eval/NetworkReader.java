@@ -2,7 +2,6 @@ package ram.eval;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.MissingNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -26,7 +25,6 @@ import ram.safetensors.DType;
 
 /// Reads a [NetworkShape] from config.json, by the rules of the family.
 final class NetworkReader {
-    private static final int LARGEST = 1 << 24;
     private static final int MOST_LAYERS = 10_000;
     private static final String CONTEXT = "original_max_position_embeddings";
     private static final List<String> GELU = List.of("gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_tanh");
@@ -43,6 +41,7 @@ final class NetworkReader {
     /// The configuration of the language model, with the defaults of its class in mlx_lm.
     private final ModelConfig config;
     private final JsonNode json;
+    private final Numbers numbers;
 
     NetworkReader(ModelConfig file) {
         this.file = file;
@@ -54,6 +53,7 @@ final class NetworkReader {
         }
         config = renamed(ModelClass.withDefaults(file), rules.path("keys"));
         json = withRopeKeys(config.json());
+        numbers = new Numbers(file.file(), json, rules.path("keys"), "");
     }
 
     /// Some classes take settings of rotations from `rope_parameters`, where there are any, and then look at no other keys.
@@ -137,19 +137,22 @@ final class NetworkReader {
 
     NetworkShape read() {
         requireKnown();
-        int hidden = number("hidden_size");
-        int layers = number("num_hidden_layers");
-        int heads = number("num_attention_heads");
+        int hidden = numbers.count("hidden_size");
+        int layers = numbers.count("num_hidden_layers");
+        if (layers > MOST_LAYERS) {
+            throw refused("has " + layers + " layers, which no model has; download it again");
+        }
+        int heads = numbers.count("num_attention_heads");
         Optional<NetworkShape.Latent> latent = latent();
-        int kvHeads = latent.isPresent() ? heads : json.path("num_key_value_heads").asInt(heads);
-        int given = ModelClass.reads(file, "head_dim") ? json.path("head_dim").asInt() : 0;
+        int kvHeads = latent.isPresent() ? heads : numbers.count("num_key_value_heads", heads);
+        int given = ModelClass.reads(file, "head_dim") ? numbers.whole("head_dim", 0) : 0;
         int headDim = latent.map(NetworkShape.Latent::headDim).orElse(given == 0 ? hidden / heads : given);
         if (kvHeads < 1 || heads % kvHeads != 0 || headDim < 2 || headDim % 2 != 0 && latent.isEmpty()) {
-            throw refused("has " + heads + " heads, " + kvHeads + " key-value heads and a head_dim of " + headDim + ", which do not go together");
+            throw refused("has " + heads + " heads, " + kvHeads + " key-value heads and a head_dim of " + headDim + ", which do not go together; download it again");
         }
         return new NetworkShape(ModuleNames.of(rules.path("prefix").asText(""), rules.path("names")), hidden, layers, vocabulary(), heads, kvHeads, headDim,
                 positions(layers, latent.map(NetworkShape.Latent::turned).orElse(headDim)), norms(), dense(), factors(headDim), mixture(layers), latent,
-                rules.path("gated_queries").asBoolean(), new MixerReader(file, json, rules.path("mixer")).read(layers));
+                rules.path("gated_queries").asBoolean(), new MixerReader(numbers, rules.path("mixer")).read(layers));
     }
 
     private Optional<NetworkShape.Latent> latent() {
@@ -157,14 +160,14 @@ final class NetworkReader {
         if (rule.isMissingNode()) {
             return Optional.empty();
         }
-        int queryRank = json.path("q_lora_rank").isNull() ? 0 : number("q_lora_rank");
-        int turned = number("qk_rope_head_dim");
-        int value = rule.has("value") ? (int) value(rule.path("value").asText()) : number("v_head_dim");
+        int queryRank = json.path("q_lora_rank").isNull() ? 0 : numbers.count("q_lora_rank");
+        int turned = numbers.count("qk_rope_head_dim");
+        int value = rule.has("value") ? (int) value(rule.path("value").asText()) : numbers.count("v_head_dim");
         if (turned % 2 != 0 || value < 1) {
             throw refused("has heads of which " + turned + " dimensions turn, and whose values have " + value + "; download it again");
         }
-        int reach = rule.has("reach") ? number(rule.path("reach").asText()) : Integer.MAX_VALUE;
-        return Optional.of(new NetworkShape.Latent(queryRank, number("kv_lora_rank"), number("qk_nope_head_dim"), turned, value, (float) value(rule.path("eps").asText()), reach));
+        int reach = rule.has("reach") ? numbers.count(rule.path("reach").asText()) : Integer.MAX_VALUE;
+        return Optional.of(new NetworkShape.Latent(queryRank, numbers.count("kv_lora_rank"), numbers.count("qk_nope_head_dim"), turned, value, (float) value(rule.path("eps").asText()), reach));
     }
 
     private void requireKnown() {
@@ -177,7 +180,7 @@ final class NetworkReader {
         if (!activation.isEmpty() && !usual.contains(activation)) {
             throw refused("asks for the activation '" + activation + "'; the evaluation knows " + usual.getFirst() + " only in models of this type");
         }
-        rules.path("unknown").valueStream().map(JsonNode::asText).filter(key -> json.path(key).asBoolean()).findFirst().ifPresent(key -> {
+        rules.path("unknown").valueStream().map(JsonNode::asText).filter(this::isOn).findFirst().ifPresent(key -> {
             throw refused("asks for " + key + ", which the evaluation does not know");
         });
         double share = json.path("partial_rotary_factor").asDouble(json.at("/rope_parameters/partial_rotary_factor").asDouble(1));
@@ -200,28 +203,7 @@ final class NetworkReader {
 
     /// A model of more than text may say it outside the part about text.
     private int vocabulary() {
-        return rules.path("vocabulary").asText().equals("root") && file.json().has("vocab_size") ? number(file.json(), "vocab_size") : number("vocab_size");
-    }
-
-    private int number(String key) {
-        return number(json, key);
-    }
-
-    private int number(JsonNode from, String key) {
-        JsonNode node = from.path(key);
-        int value = node.canConvertToInt() ? node.intValue() : 0;
-        if (value < 1 || value > LARGEST || key.equals("num_hidden_layers") && value > MOST_LAYERS) {
-            throw refused("has no usable " + rules.path("keys").path(key).asText(key) + "; download it again");
-        }
-        return value;
-    }
-
-    private double positive(String key) {
-        double value = json.path(key).asDouble();
-        if (!(value > 0 && value <= Float.MAX_VALUE)) {
-            throw refused("has no usable " + key + "; download it again");
-        }
-        return value;
+        return rules.path("vocabulary").asText().equals("root") && file.json().has("vocab_size") ? numbers.in(file.json()).count("vocab_size") : numbers.count("vocab_size");
     }
 
     /// What a rule asks for: a number, a key of config.json, or `a/b`, `sqrt(a)` or `bfloat16(a)` of such.
@@ -235,21 +217,25 @@ final class NetworkReader {
             double inner = value(formula.substring(open + 1, formula.length() - 1));
             return formula.startsWith("sqrt") ? Math.sqrt(inner) : Decoder.round(DType.BF16, (float) inner);
         }
-        return Character.isDigit(formula.charAt(0)) ? Double.parseDouble(formula) : positive(formula);
+        return Character.isDigit(formula.charAt(0)) ? Double.parseDouble(formula) : numbers.positive(formula);
     }
 
     private float factor(String rule, double otherwise) {
         return (float) (rules.has(rule) ? value(rules.path(rule).asText()) : otherwise);
     }
 
+    private boolean isOn(String key) {
+        return ModelClass.isOn(json.path(key));
+    }
+
     /// Whether a rule holds: `true`, or the key of config.json that says so.
     private boolean holds(JsonNode rule) {
-        return rule.isTextual() ? json.path(rule.asText()).asBoolean() : rule.asBoolean();
+        return rule.isTextual() ? isOn(rule.asText()) : rule.asBoolean();
     }
 
     private List<NetworkShape.Positions> positions(int layers, int headDim) {
         String windows = rules.path("windows").asText();
-        if (windows.equals("sliding_window_pattern") && number("sliding_window_pattern") > layers) {
+        if (windows.equals("sliding_window_pattern") && numbers.count("sliding_window_pattern") > layers) {
             throw refused("has no layer without a window, as its sliding_window_pattern is larger than the number of layers; mlx_lm does not run such a model, correct it");
         }
         String letters = windows.equals("letters") ? letters() : "";
@@ -266,34 +252,31 @@ final class NetworkReader {
         }
         boolean nested = (rules.has("rope_in") || ModelClass.reads(file, "rope_parameters")) && json.path("rope_parameters").has("rope_theta");
         JsonNode bases = nested ? json.path("rope_parameters") : json;
-        Optional<Rope> global = Optional.of(rope(headDim, bases.path("rope_theta").asDouble(10_000), scaling()));
+        Optional<Rope> global = Optional.of(rope(headDim, numbers.in(bases).number("rope_theta", 10_000), scaling()));
         Optional<Rope> local = !rules.has("window_rope_theta") ? global
-                : Optional.of(rope(headDim, json.path(rules.path("window_rope_theta").asText()).asDouble(), MissingNode.getInstance()));
+                : Optional.of(rope(headDim, numbers.number(rules.path("window_rope_theta").asText(), 0), MissingNode.getInstance()));
         List<NetworkShape.Positions> out = new ArrayList<>();
         for (int l = 0; l < layers; l++) {
-            int window = slides(l) ? json.path("sliding_window").asInt(0) : 0;
+            int window = slides(l) ? numbers.count("sliding_window", 0) : 0;
             out.add(new NetworkShape.Positions(window, !turns(l, layers) ? Optional.empty() : slides(l) ? local : global));
         }
         return out;
     }
 
     private Rope rope(int headDim, double base, JsonNode scaling) {
-        boolean adjacent = rules.path("rope_adjacent").asBoolean() || ModelClass.reads(file, "rope_traditional") && json.path("rope_traditional").asBoolean();
+        boolean adjacent = rules.path("rope_adjacent").asBoolean() || ModelClass.reads(file, "rope_traditional") && isOn("rope_traditional");
         String key = rules.path("rope_dims").asText();
         boolean byShare = key.isEmpty() || json.path(key).isNull() && ModelClass.reads(file, "partial_rotary_factor");
-        double dims = byShare ? headDim * json.path("partial_rotary_factor").asDouble(1) : number(key);
+        double dims = byShare ? headDim * numbers.number("partial_rotary_factor", 1) : numbers.count(key);
         if (rules.path("rope_scaling").asText().equals("alpha")) {
             // whatever type it says
-            double alpha = scaling.path("alpha").asDouble(1);
+            double alpha = Numbers.ofScaling(file.file(), scaling).number("alpha", 1);
             return Rope.of(config, headDim, dims, base * StrictMath.pow(alpha, headDim / (headDim - 2.0)), MissingNode.getInstance(), adjacent);
         }
         if (rules.has("rope_positions")) {
             // a base that grows with the text is for text that is generated: it depends on the tokens before those of the call
-            JsonNode factor = scaling.path("factor");
-            if (linear(scaling) && !(factor.asDouble() > 0)) {
-                throw refused("has a rope scaling without a 'factor' above 0; download it again");
-            }
-            return Rope.of(config, headDim, dims, base, MissingNode.getInstance(), adjacent).faster(linear(scaling) ? 1 / factor.asDouble() : rules.path("rope_positions").asDouble());
+            double times = linear(scaling) ? 1 / Numbers.ofScaling(file.file(), scaling).positive("factor") : rules.path("rope_positions").asDouble();
+            return Rope.of(config, headDim, dims, base, MissingNode.getInstance(), adjacent).faster(times);
         }
         if (rules.has("rope_magnitude")) {
             return longRope(headDim, base, scaling);
@@ -308,15 +291,10 @@ final class NetworkReader {
     /// Whatever type it says; it may have one factor for all frequencies, and the length of training stands beside it.
     private Rope longRope(int headDim, double base, JsonNode scaling) {
         ObjectNode all = JsonNodeFactory.instance.objectNode().put("type", "longrope");
-        JsonNode factor = scaling.path("long_factor");
-        all.set("long_factor", factor);
-        if (factor.isNumber()) {
-            ArrayNode each = all.putArray("long_factor");
-            IntStream.range(0, headDim / 2).forEach(_ -> each.add(factor));
-        }
+        all.set("long_factor", scaling.path("long_factor"));
         all.set(CONTEXT, json.path(CONTEXT));
         Rope rope = Rope.of(config, headDim, headDim, base, all, false);
-        double magnitude = scaling.path(rules.path("rope_magnitude").asText()).asDouble();
+        double magnitude = Numbers.ofScaling(file.file(), scaling).number(rules.path("rope_magnitude").asText(), 0);
         return magnitude > 0 ? new Rope(rope.frequencies(), magnitude, false) : rope;
     }
 
@@ -332,7 +310,7 @@ final class NetworkReader {
         return switch (rules.path("windows").asText()) {
             case "layer_types" -> json.path("layer_types").isArray() ? json.path("layer_types").path(layer).asText("").equals("sliding_attention")
                     : rules.has("usual_pattern") && (layer + 1) % rules.path("usual_pattern").asInt() != 0;
-            case "sliding_window_pattern" -> (layer + 1) % number("sliding_window_pattern") != 0;
+            case "sliding_window_pattern" -> (layer + 1) % numbers.count("sliding_window_pattern") != 0;
             case "letters" -> !letters().isEmpty() && letters().charAt(layer % letters().length()) == 'L';
             default -> false;
         };
@@ -357,7 +335,7 @@ final class NetworkReader {
         }
         JsonNode listed = json.path(rules.path("rope_layers").asText());
         if (!listed.isArray()) {
-            return (layer + 1) % number(rules.path("rope_interval").asText()) != 0;
+            return (layer + 1) % numbers.count(rules.path("rope_interval").asText()) != 0;
         }
         if (listed.size() != layers) {
             throw refused("has " + rules.path("rope_layers").asText() + " for " + listed.size() + " layers, but " + layers + " layers; download it again");
@@ -371,7 +349,7 @@ final class NetworkReader {
         NetworkShape.HeadNorms heads = new NetworkShape.HeadNorms(kind, rules.path("norms").path("queries").asText("q_norm"), rules.path("norms").path("keys").asText("k_norm"),
                 rules.path("qk_norm_after_rope").asBoolean());
         JsonNode eps = rules.path("norm_eps");
-        return new NetworkShape.Norms((float) (eps.isNumber() ? eps : json.path(eps.asText("rms_norm_eps"))).asDouble(1e-6),
+        return new NetworkShape.Norms((float) (eps.isNumber() ? eps.asDouble() : numbers.number(eps.asText("rms_norm_eps"), 1e-6)),
                 rules.path("norm_centered").asBoolean(), rules.path("norm_plain").asBoolean(),
                 (float) rules.path("norm_offset").asDouble(), heads, norm("attention", "input_layernorm"), norm("attention_output", null),
                 norm("feed_forward", parallel() ? "input_layernorm" : "post_attention_layernorm"), norm("feed_forward_output", null));
@@ -398,20 +376,20 @@ final class NetworkReader {
 
     private NetworkShape.Factors factors(int headDim) {
         return new NetworkShape.Factors(factor("embedding_factor", 1), factor("score_factor", magnitude() / Math.sqrt(headDim)), factor("score_cap", 0), factor("branch_factor", 1),
-                factor(rules.has("tied_logit_factor") && json.path("tie_word_embeddings").asBoolean() ? "tied_logit_factor" : "logit_factor", 1), factor("logit_cap", 0), growth());
+                factor(rules.has("tied_logit_factor") && isOn("tie_word_embeddings") ? "tied_logit_factor" : "logit_factor", 1), factor("logit_cap", 0), growth());
     }
 
     /// What scores are multiplied by for the sake of stretched rotations: as much as if dimensions that do not turn had grown with the others.
     private double magnitude() {
         JsonNode scaling = scaling();
-        double mscale = rules.path("latent").path("mscale").asBoolean() ? scaling.path("mscale_all_dim").asDouble() : 0;
+        double mscale = rules.path("latent").path("mscale").asBoolean() ? Numbers.ofScaling(file.file(), scaling).number("mscale_all_dim", 0) : 0;
         if (mscale == 0) {
             return 1;
         }
         if (!scaling.path("factor").isNumber()) {
             throw refused("has a rope scaling with mscale_all_dim but without a factor; download it again");
         }
-        double root = Rope.magnitude(scaling.path("factor").asDouble(), mscale);
+        double root = Rope.magnitude(Numbers.ofScaling(file.file(), scaling).positive("factor"), mscale);
         return root * root;
     }
 
@@ -423,7 +401,7 @@ final class NetworkReader {
         if (!rope.path("llama_4_scaling_beta").isNumber()) {
             throw refused("has no llama_4_scaling_beta in its rope_parameters; mlx_lm does not run such a model, download it again");
         }
-        return Optional.of(new NetworkShape.Growth(rope.path("llama_4_scaling_beta").asDouble(), number(rope, CONTEXT)));
+        return Optional.of(new NetworkShape.Growth(rope.path("llama_4_scaling_beta").asDouble(), numbers.in(rope).count(CONTEXT)));
     }
 
     private NetworkShape.Mixture mixture(int layers) {
@@ -432,8 +410,8 @@ final class NetworkReader {
         if (mixture.isMissingNode() || count.isNull() || mixture.path("none_at_zero").asBoolean() && count.isInt() && count.asInt() == 0) {
             return NetworkShape.Mixture.none(rules.path("names").path("feed_forward").asText("mlp"), layers);
         }
-        int experts = number(mixture.path("experts").asText());
-        int perToken = number(mixture.path("per_token").asText("num_experts_per_tok"));
+        int experts = numbers.count(mixture.path("experts").asText());
+        int perToken = numbers.count(mixture.path("per_token").asText("num_experts_per_tok"));
         if (perToken > experts) {
             throw refused("sends each token to " + perToken + " of " + experts + " experts; download it again");
         }
@@ -442,7 +420,7 @@ final class NetworkReader {
         }
         List<Integer> byLayer = IntStream.range(0, layers).mapToObj(l -> hasExperts(mixture.path("layers").asText(), l, layers) ? experts : 0).toList();
         JsonNode shared = mixture.path("shared");
-        boolean none = shared.isMissingNode() || shared.has("if") && !holds(shared.path("if")) || shared.has("count") && json.path(shared.path("count").asText()).asInt() == 0;
+        boolean none = shared.isMissingNode() || shared.has("if") && !holds(shared.path("if")) || shared.has("count") && numbers.whole(shared.path("count").asText(), 0) == 0;
         Optional<NetworkShape.Shared> any = none ? Optional.empty()
                 : Optional.of(new NetworkShape.Shared(shared.path("name").asText(), Optional.ofNullable(shared.path("gate").textValue()), shared.path("beside").asBoolean(),
                 shared.path("fused").asText("gate_up_proj"), shared.path("down").asText("down_proj")));
@@ -452,12 +430,12 @@ final class NetworkReader {
 
     private boolean hasExperts(String which, int layer, int layers) {
         return switch (which) {
-            case "sparse_step" -> json.path("mlp_only_layers").valueStream().noneMatch(l -> l.asInt() == layer) && (layer + 1) % Math.max(1, json.path("decoder_sparse_step").asInt(1)) == 0;
-            case "after_dense" -> layer >= json.path("first_k_dense_replace").asInt() && (!ModelClass.reads(file, "moe_layer_freq") || layer % Math.max(1, json.path("moe_layer_freq").asInt(1)) == 0);
-            case "num_dense_layers" -> layer >= json.path("num_dense_layers").asInt();
+            case "sparse_step" -> json.path("mlp_only_layers").valueStream().noneMatch(l -> l.asInt() == layer) && (layer + 1) % Math.max(1, numbers.whole("decoder_sparse_step", 1)) == 0;
+            case "after_dense" -> layer >= numbers.whole("first_k_dense_replace", 0) && (!ModelClass.reads(file, "moe_layer_freq") || layer % Math.max(1, numbers.whole("moe_layer_freq", 1)) == 0);
+            case "num_dense_layers" -> layer >= numbers.whole("num_dense_layers", 0);
             case "is_moe_layer" -> json.path("is_moe_layer").path(layer).asBoolean();
             case "range" -> layer >= bound("moe_layer_start_index", 0, Math::min) && layer <= bound("moe_layer_end_index", layers - 1, Math::max)
-                    && (layer + 1) % Math.max(1, json.path("moe_layer_interval").asInt(1)) == 0;
+                    && (layer + 1) % Math.max(1, numbers.whole("moe_layer_interval", 1)) == 0;
             default -> true;
         };
     }
@@ -465,7 +443,7 @@ final class NetworkReader {
     /// A number, or the outermost of several.
     private int bound(String key, int otherwise, IntBinaryOperator outer) {
         JsonNode bound = json.path(key);
-        return bound.isArray() ? bound.valueStream().mapToInt(JsonNode::asInt).reduce(outer).orElse(otherwise) : bound.asInt(otherwise);
+        return bound.isArray() ? bound.valueStream().mapToInt(JsonNode::asInt).reduce(outer).orElse(otherwise) : numbers.whole(key, otherwise);
     }
 
     private NetworkShape.Routing routing(JsonNode mixture, int experts, int perToken) {
@@ -476,14 +454,14 @@ final class NetworkReader {
             case String other -> throw refused("chooses experts by '" + other + "', which the evaluation does not know");
         };
         JsonNode grouped = mixture.path("groups");
-        int groups = grouped.isTextual() && json.path("topk_method").asText().equals(grouped.asText()) || grouped.asBoolean() ? json.path("n_group").asInt(1) : 1;
+        int groups = grouped.isTextual() && json.path("topk_method").asText().equals(grouped.asText()) || grouped.asBoolean() ? numbers.whole("n_group", 1) : 1;
         int ranking = mixture.path("group_ranking").asInt(2);
-        int best = groups > 1 ? number("topk_group") : groups;
+        int best = groups > 1 ? numbers.count("topk_group") : groups;
         if (groups < 1 || experts % groups != 0 || best > groups || best < groups && experts / groups < ranking || experts / groups * best < perToken) {
             throw refused("chooses " + perToken + " experts from " + best + " of " + groups + " groups of " + experts + " experts; download it again");
         }
         boolean normalized = holds(mixture.path("normalized")) && (perToken > 1 || !mixture.path("single_as_it_is").asBoolean());
-        float factor = mixture.has("factor") ? (float) positive(mixture.path("factor").asText()) : 1;
+        float factor = mixture.has("factor") ? (float) numbers.positive(mixture.path("factor").asText()) : 1;
         boolean corrected = !mixture.has("correction_if") || holds(mixture.path("correction_if"));
         return new NetworkShape.Routing(kind, normalized, mixture.path("normalized_eps").asDouble(), factor,
                 Optional.ofNullable(mixture.path("correction").textValue()).filter(_ -> corrected), groups, best, ranking);

@@ -32,27 +32,24 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
             f[i] = StrictMath.pow(base, -2.0 * i / dims);
         }
         Rope plain = new Rope(f, 1, adjacent);
+        Numbers numbers = Numbers.ofScaling(config.file(), scaling);
         String type = scaling.path("type").asText(scaling.path("rope_type").asText("default"));
         return switch (type) {
             case "default", "mrope" -> plain;
-            case "linear" -> plain.with(scaled(f, 1 / required(config, scaling, "factor")), 1);
-            case "llama3" -> plain.with(llama3(f, config, scaling), 1);
-            case "yarn", "deepseek_yarn", "telechat3-yarn" -> plain.yarn(base, config, scaling);
-            case "longrope", "su" -> plain.longRope(config, scaling);
+            case "linear" -> plain.faster(1 / numbers.positive("factor"));
+            case "llama3" -> plain.with(llama3(f, numbers), 1, numbers);
+            case "yarn", "deepseek_yarn", "telechat3-yarn" -> plain.yarn(base, numbers);
+            case "longrope", "su" -> plain.longRope(config, numbers);
             default -> throw InputException.in(config.file(), "asks for rope type '" + type + "', which the evaluation does not know; it knows default, linear, llama3, longrope and yarn");
         };
     }
 
-    private Rope with(double[] others, double otherScale) {
-        return new Rope(others, otherScale, adjacent);
-    }
-
-    private static double required(ModelConfig config, JsonNode scaling, String key) {
-        double value = scaling.path(key).asDouble();
-        if (!scaling.path(key).isNumber() || !(value > 0 && value < Double.POSITIVE_INFINITY)) {
-            throw InputException.in(config.file(), "has a rope scaling without a '" + key + "' above 0; download it again");
+    /// @throws InputException where the numbers of a scaling make nothing that turns
+    private Rope with(double[] others, double otherScale, Numbers scaling) {
+        if (!(otherScale > 0 && otherScale < Double.POSITIVE_INFINITY) || !Arrays.stream(others).allMatch(Double::isFinite)) {
+            throw scaling.refused("has a rope scaling whose numbers make no rotation; download it again");
         }
-        return value;
+        return new Rope(others, otherScale, adjacent);
     }
 
     private static double[] scaled(double[] f, double by) {
@@ -64,11 +61,11 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
     }
 
     /// Long waves are stretched by the factor, short ones kept, those between interpolated.
-    private static double[] llama3(double[] f, ModelConfig config, JsonNode scaling) {
-        double factor = required(config, scaling, "factor");
-        double low = scaling.path("low_freq_factor").asDouble(1);
-        double high = scaling.path("high_freq_factor").asDouble(4);
-        double context = scaling.path("original_max_position_embeddings").asDouble(8192);
+    private static double[] llama3(double[] f, Numbers scaling) {
+        double factor = scaling.positive("factor");
+        double low = scaling.number("low_freq_factor", 1);
+        double high = scaling.number("high_freq_factor", 4);
+        double context = scaling.positive("original_max_position_embeddings", 8192);
         double[] out = f.clone();
         for (int i = 0; i < f.length; i++) {
             double turns = context * f[i] / (2 * Math.PI);
@@ -83,13 +80,13 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
     }
 
     /// Peng et al. 2023, arXiv:2309.00071: a linear ramp over dimensions between stretched and unchanged frequencies.
-    private Rope yarn(double base, ModelConfig config, JsonNode scaling) {
+    private Rope yarn(double base, Numbers scaling) {
         double[] f = frequencies;
         int dims = 2 * f.length;
-        double factor = required(config, scaling, "factor");
-        double context = scaling.path("original_max_position_embeddings").asDouble(4096);
-        double low = Math.max(0, Math.floor(dimension(scaling.path("beta_fast").asDouble(32), dims, base, context)));
-        double high = Math.min(dims - 1, Math.ceil(dimension(scaling.path("beta_slow").asDouble(1), dims, base, context)));
+        double factor = scaling.positive("factor");
+        double context = scaling.positive("original_max_position_embeddings", 4096);
+        double low = Math.max(0, Math.floor(dimension(scaling.positive("beta_fast", 32), dims, base, context)));
+        double high = Math.min(dims - 1, Math.ceil(dimension(scaling.positive("beta_slow", 1), dims, base, context)));
         if (low == high) {
             high += 0.001;
         }
@@ -98,15 +95,15 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
             double stretched = Math.clamp((i - low) / (high - low), 0.0, 1.0);
             out[i] = f[i] * (stretched / factor + 1 - stretched);
         }
-        double all = magnitude(factor, scaling.path("mscale_all_dim").asDouble(0));
-        double attention = scaling.path("attention_factor").asDouble(magnitude(factor, scaling.path("mscale").asDouble(1)) / all);
-        return with(out, attention);
+        double all = magnitude(factor, scaling.number("mscale_all_dim", 0));
+        double attention = scaling.number("attention_factor", magnitude(factor, scaling.number("mscale", 1)) / all);
+        return with(out, attention, scaling);
     }
 
     /// Ding et al. 2024, arXiv:2402.13753: a factor for each frequency. As in mlx_lm, the long ones, whatever the length of the text, and never of neighbours.
-    private Rope longRope(ModelConfig config, JsonNode scaling) {
+    private Rope longRope(ModelConfig config, Numbers scaling) {
         double[] out = frequencies.clone();
-        JsonNode said = scaling.path("long_factor");
+        JsonNode said = scaling.json().path("long_factor");
         // a single number counts for all
         double[] factors = said.isNumber() ? DoubleStream.generate(said::asDouble).limit(out.length).toArray() : said.valueStream().mapToDouble(JsonNode::asDouble).toArray();
         if (factors.length != out.length || Arrays.stream(factors).anyMatch(x -> !(x > 0 && x < Double.POSITIVE_INFINITY))) {
@@ -115,9 +112,9 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         for (int i = 0; i < out.length; i++) {
             out[i] /= factors[i];
         }
-        double before = scaling.path("original_max_position_embeddings").asDouble(4096);
-        double longer = config.json().path("max_position_embeddings").asDouble(before) / before;
-        return new Rope(out, longer <= 1 ? 1 : Math.sqrt(1 + StrictMath.log(longer) / StrictMath.log(before)), false);
+        double before = scaling.positive("original_max_position_embeddings", 4096);
+        double longer = scaling.in(config.json()).number("max_position_embeddings", before) / before;
+        return new Rope(frequencies, 1, false).with(out, longer <= 1 ? 1 : Math.sqrt(1 + StrictMath.log(longer) / StrictMath.log(before)), scaling);
     }
 
     private static double dimension(double rotations, int dims, double base, double context) {
@@ -130,7 +127,7 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
 
     /// The same with positions multiplied by a number.
     Rope faster(double times) {
-        return with(scaled(frequencies, times), scale);
+        return new Rope(scaled(frequencies, times), scale, adjacent);
     }
 
     /// Cosines, then sines, of one position, scale included: `2 · frequencies.length` numbers per position.

@@ -44,6 +44,11 @@ public final class ModelClass {
         return Family.of(config.modelType()).filter(f -> f.settings().anyMatch(key::equals)).isPresent();
     }
 
+    /// Whether Python, and so mlx_lm, takes a setting for true; one that is missing is not.
+    public static boolean isOn(JsonNode setting) {
+        return Family.truthy(setting, null);
+    }
+
     /// Whether the lists of a known class name this path as that of a module.
     public static boolean isModule(ModelConfig config, String path) {
         return Family.of(config.modelType()).filter(f -> f.modules().contains(path)).isPresent();

@@ -249,7 +249,7 @@ class HostileInputTest {
             refused("has a partial_rotary_factor, which mlx_lm's qwen3 does not read: it turns all of a head; remove it if the model was trained so", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);
         }
         change(dir.resolve("dense/config.json"), c -> c.put("partial_rotary_factor", 1).putObject("rope_scaling").put("type", "linear").put("factor", 0));
-        refused("has a rope scaling without a 'factor' above 0; download it again", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);
+        refused("has no usable factor in its rope scaling; download it again", "eval", dir.resolve("dense"), "--tokens", tokens, "--seq-len", 8);
     }
 
     @Test

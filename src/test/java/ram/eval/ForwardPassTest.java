@@ -342,6 +342,18 @@ class ForwardPassTest {
         "phimoe     | \"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1], \"long_factor\": [1], \"short_mscale\": 1.2, \"long_mscale\": 1.3} | 'long_factor' above 0 for each of 4",
         "gpt_oss    | \"num_hidden_layers\": 3 | has 3 layers and no layer_types, and mlx_lm's gpt_oss would leave out those after the last whole pattern of 2",
         "gpt_oss    | \"swiglu_limit\": 5.5 | asks for a swiglu_limit of 5.5, but mlx_lm's gpt_oss computes as with 7.0; correct it if the model was trained so",
+        "qwen3_next | \"partial_rotary_factor\": \"0.5\" | has no usable partial_rotary_factor; download it again",
+        "qwen3_next | \"linear_num_key_heads\": 2.5 | has no usable linear_num_key_heads",
+        "qwen3_moe | \"num_experts_per_tok\": 1.5 | has no usable num_experts_per_tok",
+        "lfm2_moe   | \"num_dense_layers\": \"1\" | has no usable num_dense_layers",
+        "gpt_oss    | \"sliding_window\": -3 | has no usable sliding_window",
+        "gpt_oss    | \"sliding_window\": \"6\" | has no usable sliding_window",
+        "llama      | \"rope_theta\": \"10000\" | has no usable rope_theta",
+        "llama      | \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0, \"beta_fast\": \"32\"} | has no usable beta_fast in its rope scaling; download it again",
+        "llama      | \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0, \"original_max_position_embeddings\": 0} | has no usable original_max_position_embeddings",
+        "llama      | \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0, \"attention_factor\": 0} | rope scaling whose numbers make no rotation; download it again",
+        "exaone     | \"num_hidden_layers\": 2.5 | has no usable num_layers",
+        "granitemoehybrid | \"time_step_limit\": \"(1.2.3, 4)\" | has a time_step_limit that is not a smallest and a largest number",
         "ernie4_5_moe | \"use_bias\": false, \"moe_gate_act\": \"tanh\" | chooses experts by 'tanh', which the evaluation does not know"})
     void refusesWhatAFamilyCanAskForButTheEvaluationDoesNotKnow(String type, String settings, String named) throws IOException {
         new TinyModel(type, settings).write(folder);
