@@ -14,6 +14,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.TreeMap;
+import java.util.function.Function;
 import java.util.function.IntBinaryOperator;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
@@ -78,11 +79,8 @@ final class NetworkReader {
         try (InputStream in = NetworkReader.class.getResourceAsStream("networks.json")) {
             Map<String, JsonNode> out = new TreeMap<>();
             for (JsonNode own : new ObjectMapper().readTree(in)) {
-                ObjectNode family = own.deepCopy();
-                if (own.has("like")) {
-                    family = out.get(own.path("like").asText()).deepCopy();
-                    family.setAll((ObjectNode) own);
-                }
+                ObjectNode family = (ObjectNode) completed(own, out::get);
+                own.propertyStream().forEach(e -> family.set(e.getKey(), completed(e.getValue(), type -> out.get(type).path(e.getKey()))));
                 for (JsonNode type : own.path("types")) {
                     out.put(type.asText(), family);
                 }
@@ -91,6 +89,15 @@ final class NetworkReader {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    /// An object with those members of the one that it is `like` that it does not say itself; anything else as it is.
+    private static JsonNode completed(JsonNode own, Function<String, JsonNode> earlier) {
+        if (!own.has("like")) {
+            return own.deepCopy();
+        }
+        ObjectNode out = earlier.apply(own.path("like").asText()).deepCopy();
+        return out.setAll((ObjectNode) own);
     }
 
     /// @throws InputException for a family that cannot be run
