@@ -22,10 +22,6 @@ final class Attention {
         this.workers = workers;
     }
 
-    /// A sequence within the tokens of a chunk, and one of its key-value heads.
-    private record Task(int firstToken, int length, int kvHead) {
-    }
-
     /// @param q `tokens · heads · headDim` values, rotated
     /// @param k `tokens · kvHeads · headDim` values, rotated
     /// @param v `tokens · kvHeads · valueDim` values, not rotated
@@ -35,23 +31,14 @@ final class Attention {
     /// @return `tokens · heads · valueDim` values
     float[] apply(float[] q, float[] k, float[] v, List<Integer> lengths, int window, Optional<float[]> sinks) {
         float[] out = new float[q.length / shape.headDim() * shape.valueDim()];
-        workers.forEach(tasks(lengths), t -> {
+        workers.forEach(HeadTask.of(lengths, shape.kvHeads()), t -> {
             head(t, q, k, v, window, sinks, out);
             return t;
         }, _ -> { });
         return out;
     }
 
-    private List<Task> tasks(List<Integer> lengths) {
-        int[] first = new int[lengths.size()];
-        for (int s = 1; s < first.length; s++) {
-            first[s] = first[s - 1] + lengths.get(s - 1);
-        }
-        return IntStream.range(0, first.length).boxed()
-                .flatMap(s -> IntStream.range(0, shape.kvHeads()).mapToObj(h -> new Task(first[s], lengths.get(s), h))).toList();
-    }
-
-    private void head(Task task, float[] q, float[] k, float[] v, int window, Optional<float[]> sinks, float[] out) {
+    private void head(HeadTask task, float[] q, float[] k, float[] v, int window, Optional<float[]> sinks, float[] out) {
         int d = shape.headDim();
         int qStride = shape.heads() * d;
         int kStride = shape.kvHeads() * d;
@@ -59,8 +46,8 @@ final class Attention {
         int vStride = shape.kvHeads() * valueDim;
         int outStride = shape.heads() * valueDim;
         int length = task.length();
-        int kFrom = task.firstToken() * kStride + task.kvHead() * d;
-        int vFrom = task.firstToken() * vStride + task.kvHead() * valueDim;
+        int kFrom = task.firstToken() * kStride + task.head() * d;
+        int vFrom = task.firstToken() * vStride + task.head() * valueDim;
         float[] turned = new float[valueDim * length];
         for (int p = 0; p < length; p++) {
             for (int i = 0; i < valueDim; i++) {
@@ -69,7 +56,7 @@ final class Attention {
         }
         int group = shape.heads() / shape.kvHeads();
         float[] scores = new float[QUERIES * length];
-        for (int h = task.kvHead() * group; h < (task.kvHead() + 1) * group; h++) {
+        for (int h = task.head() * group; h < (task.head() + 1) * group; h++) {
             float sink = sinks.isPresent() ? sinks.get()[h] : NO_SINK;
             for (int from = 0; from < length; from += QUERIES) {
                 int rows = Math.min(QUERIES, length - from);

@@ -1,6 +1,5 @@
 package ram.eval;
 
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import ram.numeric.Kernels;
@@ -29,10 +28,6 @@ final class GatedDeltaNet implements TokenMixer {
         this.linears = linears;
         this.convolution = new CausalConvolution(2 * keys() + width(), sizes.taps(), workers);
         this.workers = workers;
-    }
-
-    /// A sequence within the tokens of a chunk, and one of its heads of values.
-    private record Task(int firstToken, int length, int head) {
     }
 
     /// What is made of the inputs, `tokens` times: queries, keys and values one after the other, gates of the outputs, and two numbers per head.
@@ -72,7 +67,7 @@ final class GatedDeltaNet implements TokenMixer {
         unit(parts[1], 1);
         float[] norm = linears.vector(path + ".norm.weight", sizes.valueDim());
         float[] out = new float[parts[2].length];
-        workers.forEach(tasks(lengths), t -> {
+        workers.forEach(HeadTask.of(lengths, sizes.valueHeads()), t -> {
             head(t, parts, in, norm, out);
             return t;
         }, _ -> { });
@@ -132,20 +127,8 @@ final class GatedDeltaNet implements TokenMixer {
         });
     }
 
-    private List<Task> tasks(List<Integer> lengths) {
-        List<Task> out = new ArrayList<>();
-        int first = 0;
-        for (int length : lengths) {
-            for (int h = 0; h < sizes.valueHeads(); h++) {
-                out.add(new Task(first, length, h));
-            }
-            first += length;
-        }
-        return out;
-    }
-
     /// @param parts queries, keys and values
-    private void head(Task task, float[][] parts, Inputs in, float[] norm, float[] out) {
+    private void head(HeadTask task, float[][] parts, Inputs in, float[] norm, float[] out) {
         int rows = sizes.keyDim();
         int columns = sizes.valueDim();
         int keyHead = task.head() / (sizes.valueHeads() / sizes.keyHeads());

@@ -264,10 +264,19 @@ final class NetworkReader {
                 : Optional.of(rope(headDim, numbers.number(rules.path("window_rope_theta").asText(), 0), MissingNode.getInstance()));
         List<NetworkShape.Positions> out = new ArrayList<>();
         for (int l = 0; l < layers; l++) {
-            int window = slides(l) ? numbers.count("sliding_window", 0) : 0;
+            int window = slides(l) ? window() : 0;
             out.add(new NetworkShape.Positions(window, !turns(l, layers) ? Optional.empty() : slides(l) ? local : global));
         }
         return out;
+    }
+
+    /// How many positions a layer with a window sees; all where config.json does not say it.
+    private int window() {
+        int window = numbers.whole("sliding_window", Integer.MAX_VALUE);
+        if (window < 1) {
+            throw refused("has a sliding_window of " + window + ", in which no token sees itself; download it again");
+        }
+        return window;
     }
 
     private Rope rope(int headDim, double base, JsonNode scaling) {

@@ -1,6 +1,5 @@
 package ram.eval;
 
-import java.util.ArrayList;
 import java.util.List;
 import ram.numeric.Kernels;
 import ram.numeric.Workers;
@@ -26,10 +25,6 @@ final class StateSpace implements TokenMixer {
         this.linears = linears;
         this.convolution = new CausalConvolution(convolved(), sizes.taps(), workers);
         this.workers = workers;
-    }
-
-    /// A sequence within the tokens of a chunk, and one of the heads.
-    private record Task(int firstToken, int length, int head) {
     }
 
     private int convolved() {
@@ -67,7 +62,7 @@ final class StateSpace implements TokenMixer {
         float[][] parts = Linears.split(mixed, width(), shared(), shared());
         float[] direct = linears.vector(path + ".D", heads);
         float[] out = new float[parts[0].length];
-        workers.forEach(tasks(lengths), t -> {
+        workers.forEach(HeadTask.of(lengths, sizes.heads()), t -> {
             head(t, parts, in[2], fade, direct[t.head()], out);
             return t;
         }, _ -> { });
@@ -97,20 +92,8 @@ final class StateSpace implements TokenMixer {
         return out;
     }
 
-    private List<Task> tasks(List<Integer> lengths) {
-        List<Task> out = new ArrayList<>();
-        int first = 0;
-        for (int length : lengths) {
-            for (int h = 0; h < sizes.heads(); h++) {
-                out.add(new Task(first, length, h));
-            }
-            first += length;
-        }
-        return out;
-    }
-
     /// @param parts inputs of the heads, and what groups write and read with
-    private void head(Task task, float[][] parts, float[] steps, float[] fade, float direct, float[] out) {
+    private void head(HeadTask task, float[][] parts, float[] steps, float[] fade, float direct, float[] out) {
         int d = sizes.headDim();
         int group = task.head() / (sizes.heads() / sizes.groups());
         float[] state = new float[sizes.states() * d];

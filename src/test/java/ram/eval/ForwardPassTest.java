@@ -346,7 +346,7 @@ class ForwardPassTest {
         "qwen3_next | \"linear_num_key_heads\": 2.5 | has no usable linear_num_key_heads",
         "qwen3_moe | \"num_experts_per_tok\": 1.5 | has no usable num_experts_per_tok",
         "lfm2_moe   | \"num_dense_layers\": \"1\" | has no usable num_dense_layers",
-        "gpt_oss    | \"sliding_window\": -3 | has no usable sliding_window",
+        "gpt_oss    | \"sliding_window\": -3 | has a sliding_window of -3, in which no token sees itself; download it again",
         "gpt_oss    | \"sliding_window\": \"6\" | has no usable sliding_window",
         "llama      | \"rope_theta\": \"10000\" | has no usable rope_theta",
         "llama      | \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0, \"beta_fast\": \"32\"} | has no usable beta_fast in its rope scaling; download it again",
