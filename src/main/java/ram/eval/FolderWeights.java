@@ -154,8 +154,12 @@ final class FolderWeights implements WeightSource {
             MemorySegment data = checkpoint.data(info.name());
             for (long at = 0; at < data.byteSize(); at += DIGEST_BYTES) {
                 MemorySegment part = data.asSlice(at, Math.min(DIGEST_BYTES, data.byteSize() - at));
-                digest.add(part.asByteBuffer());
-                MappedPages.touched(part.byteSize());
+                try {
+                    digest.add(part.asByteBuffer());
+                    MappedPages.touched(part.byteSize());
+                } catch (InternalError e) {
+                    throw MappedPages.unreadable(e, data);
+                }
             }
         }
         return digest.hex();

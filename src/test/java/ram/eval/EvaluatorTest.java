@@ -8,8 +8,10 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
+import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -19,6 +21,7 @@ import java.util.SortedMap;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import ram.InputException;
 import ram.layout.ModelConfig;
 import ram.numeric.Workers;
 import ram.tensor.Rows;
@@ -37,6 +40,21 @@ class EvaluatorTest {
         SortedMap<String, Double> errors = new TreeMap<>();
         Noise.modules(source.weights()).forEach(p -> errors.put(p, error));
         return new EvalModel("noisy", Noise.of(source.weights(), errors, 3));
+    }
+
+    @Test
+    void aFolderThatIsCutWhileItsDigestIsMade() throws IOException {
+        new TinyModel("llama", "").write(folder);
+        Path shard = folder.resolve("model.safetensors");
+        try (EvalModel model = EvalModel.open(folder)) {
+            // maps the file
+            model.weights().matrix("lm_head").orElseThrow().read(0, 1, new float[TinyModel.HIDDEN]);
+            try (FileChannel file = FileChannel.open(shard, StandardOpenOption.WRITE)) {
+                file.truncate(1 << 15);
+            }
+            InputException e = assertThrows(InputException.class, model.weights()::fingerprint);
+            assertTrue(e.getMessage().startsWith(shard + ": tensor '") && e.getMessage().contains("' cannot be read; the file was truncated while it was in use"), e.getMessage());
+        }
     }
 
     @Test
