@@ -6,6 +6,7 @@ import java.io.InputStream;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
+import java.math.BigDecimal;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -162,7 +163,8 @@ final class GateCommand implements Callable<Integer> {
     private static double share(String option, String text) {
         try {
             String t = text.strip();
-            double v = t.endsWith("%") ? Double.parseDouble(t.substring(0, t.length() - 1)) / 100 : Double.parseDouble(t);
+            // not divided by 100, which 0.7 % would leave a little less than 0.007
+            double v = (t.endsWith("%") ? new BigDecimal(t.substring(0, t.length() - 1).strip()).movePointLeft(2) : new BigDecimal(t)).doubleValue();
             if (Double.isFinite(v)) {
                 return v;
             }

@@ -3,6 +3,7 @@ package ram.report;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -173,7 +174,7 @@ public final class Gate {
         }
         List<Check> checks = new ArrayList<>();
         long size = now.sizes().files();
-        long most = (long) Math.floor(allowed(before.sizes().files(), tolerance));
+        long most = before.sizes().files() + share(before.sizes().files(), tolerance.orElse(0));
         checks.add(new Check("baseline-size", "", size <= most, size, most, "size is " + ByteSize.exact(size) + ", was " + ByteSize.exact(before.sizes().files()) + said(tolerance)));
         checks.add(regression("predicted damage", predicted(now), predicted(before), tolerance));
         OptionalDouble was = before.measured("divergence/mean_kl");
@@ -181,6 +182,11 @@ public final class Gate {
             checks.add(measuredRegression(now, before, was.getAsDouble(), tolerance));
         }
         return checks;
+    }
+
+    /// Of a number of bytes, rounded down, as the share is written: in binary a tenth of a percent of 1000 would be less than 1.
+    private static long share(long bytes, double share) {
+        return BigDecimal.valueOf(bytes).multiply(BigDecimal.valueOf(share)).longValue();
     }
 
     private static double allowed(double before, OptionalDouble tolerance) {

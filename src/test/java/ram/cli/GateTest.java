@@ -20,6 +20,8 @@ import java.util.stream.Collectors;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import ram.Folders;
 import ram.SyntheticModel;
 
@@ -117,6 +119,21 @@ class GateTest {
         assertEquals(0, r.exitCode(), r.out());
         assertTrue(r.out().lines().allMatch(l -> l.endsWith(" % is allowed")), r.out());
         assertEquals(0, Cli.run("gate", larger, "--baseline", larger, "--tolerance", 0).exitCode());
+    }
+
+    /// As many bytes as the share of the baseline comes to are still allowed, however the share is written.
+    @ParameterizedTest
+    @CsvSource({"0.1%, 1000", "0.001, 1000", "0.7%, 7000", "29%, 290000"})
+    void aToleranceOfWholeBytes(String share, int more) throws IOException {
+        assertEquals(0, Cli.run("gate", sized(1_000_000 + more), "--baseline", sized(1_000_000), "--tolerance", share).exitCode());
+        assertEquals(3, Cli.run("gate", sized(1_000_001 + more), "--baseline", sized(1_000_000), "--tolerance", share).exitCode());
+    }
+
+    private Path sized(int bytes) throws IOException {
+        ObjectNode document = (ObjectNode) new ObjectMapper().readTree(manifest.toFile());
+        ((ObjectNode) document.path("sizes")).put("file_bytes", bytes);
+        document.remove("budget_bytes");
+        return Files.writeString(folder.resolve(bytes + ".json"), document.toString());
     }
 
     private static double damage(Path manifest) throws IOException {
