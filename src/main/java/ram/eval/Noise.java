@@ -15,6 +15,7 @@ import ram.tensor.Rows;
 /// What a quantized model loses beyond it is due to the structure of its errors, not to their size.
 public final class Noise {
     private static final int BLOCK_FLOATS = 1 << 20;
+    private static final String OTHER = "; give the model that it was made from as --reference, or leave out --noise-control";
 
     private Noise() {
     }
@@ -60,8 +61,8 @@ public final class Noise {
             Rows w = matrix(reference, path);
             Rows q = matrix(model, path);
             if (w.rows() != q.rows() || w.columns() != q.columns()) {
-                throw new InputException("module " + path + " is " + q.rows() + "×" + q.columns() + " in one model and " + w.rows() + "×" + w.columns()
-                        + " in its reference; they are not the same network");
+                throw InputException.in(model.config().file(), "belongs to a model whose module " + path + " is " + q.rows() + "×" + q.columns() + ", and " + w.rows() + "×" + w.columns()
+                        + " in its reference" + OTHER);
             }
             int block = Math.max(1, BLOCK_FLOATS / w.columns());
             double[] sums = new double[2];
@@ -87,7 +88,7 @@ public final class Noise {
     }
 
     private static Rows matrix(WeightSource source, String path) {
-        return source.matrix(path).orElseThrow(() -> InputException.in(source.config().file(), "belongs to a model without the module " + path + ", which its reference has"));
+        return source.matrix(path).orElseThrow(() -> InputException.in(source.config().file(), "belongs to a model without the module " + path + ", which its reference has" + OTHER));
     }
 
     /// The paths of all matrices that a forward pass of this source uses.

@@ -61,6 +61,19 @@ class HybridEvalTest {
         return own;
     }
 
+    /// Noise as large as the errors is that of the same network only.
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "lfm2_moe   | ''                        | belongs to a model without the module model.layers.0.linear_attn.in_proj_qkvz, which its reference has",
+        "qwen3_next | \"linear_num_value_heads\": 2 | belongs to a model whose module model.layers.0.linear_attn.in_proj_qkvz is 96×32, and 160×32 in its reference"})
+    void theNoiseOfAnotherNetworkIsRefused(String type, String settings, String why) throws IOException {
+        Path reference = new TinyModel("qwen3_next", "").write(folder.resolve("reference"));
+        Path other = new TinyModel(type, settings).write(folder.resolve("other"));
+        Cli.Result r = Cli.run("eval", other, "--reference", reference, "--tokens", tokens, "--seq-len", 50, "--samples", 2, "--noise-control", "--no-progress");
+        assertEquals(5, r.exitCode(), r.err());
+        assertEquals("ram: " + other.resolve("config.json") + ": " + why + "; give the model that it was made from as --reference, or leave out --noise-control", r.sentence());
+    }
+
     @Test
     void refinementIsRefusedBeforeAnythingIsDone() throws IOException {
         Path source = new TinyModel("lfm2", "").write(folder.resolve("source"));
