@@ -168,7 +168,7 @@ final class GateCommand implements Callable<Integer> {
             if (Double.isFinite(v)) {
                 return v;
             }
-        } catch (NumberFormatException _) {
+        } catch (NumberFormatException | ArithmeticException _) {
             // Said below.
         }
         throw new UsageException(option + ": '" + text + "' is not a share; write 2% or 0.02");

@@ -145,7 +145,9 @@ class GateTest {
         for (String share : List.of("5", "-1%", "101%")) {
             assertEquals("ram: --tolerance must be from 0 to 100 %, such as 1% or 0.01, not " + share, Cli.run("gate", manifest, "--baseline", manifest, "--tolerance=" + share).sentence());
         }
-        assertEquals("ram: --tolerance: 'much' is not a share; write 2% or 0.02", Cli.run("gate", manifest, "--baseline", manifest, "--tolerance", "much").sentence());
+        for (String share : List.of("much", "NaN", "%", "1e400", "1e-2147483647%")) {
+            assertEquals("ram: --tolerance: '" + share + "' is not a share; write 2% or 0.02", Cli.run("gate", manifest, "--baseline", manifest, "--tolerance", share).sentence());
+        }
         Cli.Result r = Cli.run("gate", manifest, "--max-size", "1MB", "--tolerance", "1%");
         assertEquals(0, r.exitCode());
         assertEquals("ram: --tolerance is about what --baseline names, and changes nothing without it", r.sentence());
