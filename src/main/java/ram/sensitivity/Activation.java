@@ -59,8 +59,12 @@ enum Activation {
         return n.equals("relu") ? RELU : SILU;
     }
 
-    private static double sigmoid(double x) {
+    static double sigmoid(double x) {
         return 1 / (1 + StrictMath.exp(-x));
+    }
+
+    static double softplus(double x) {
+        return x > 30 ? x : StrictMath.log1p(StrictMath.exp(x));
     }
 
     private static double inner(double x) {
@@ -69,21 +73,25 @@ enum Activation {
 
     /// E[f(g)²] for g ~ N(0, `variance`).
     double meanSquare(double variance) {
-        return expect(value, variance);
+        return expect(x -> square(value.applyAsDouble(x)), 0, variance);
     }
 
     /// E[f′(g)²] for g ~ N(0, `variance`).
     double slopeMeanSquare(double variance) {
-        return expect(slope, variance);
+        return expect(x -> square(slope.applyAsDouble(x)), 0, variance);
     }
 
-    private static double expect(DoubleUnaryOperator f, double variance) {
+    /// E[f(g)] for g ~ N(`mean`, `variance`).
+    static double expect(DoubleUnaryOperator f, double mean, double variance) {
         double deviation = Math.sqrt(variance);
         double sum = 0;
         for (int i = 0; i < WEIGHTS.length; i++) {
-            double y = f.applyAsDouble(deviation * (i - HALF) * STEP);
-            sum += WEIGHTS[i] * y * y;
+            sum += WEIGHTS[i] * f.applyAsDouble(mean + deviation * (i - HALF) * STEP);
         }
         return sum;
+    }
+
+    private static double square(double x) {
+        return x * x;
     }
 }

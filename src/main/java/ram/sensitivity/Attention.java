@@ -9,7 +9,7 @@ import ram.safetensors.Shape;
 
 /// Softmax attention of one layer, from the mean squares of its inputs to noise weights of its projections.
 ///
-/// With separate projections, rows of q, k and v are numbered as they lie; with a fused one, through `rowsOf`.
+/// With separate projections, of which that of keys may serve for values, rows of q, k and v are numbered as they lie; with a fused one, through `rowsOf`.
 final class Attention {
     /// Share of a value's power that is left after averaging over the attended positions.
     static final double RHO = 0.35;
@@ -33,9 +33,10 @@ final class Attention {
     private final int valueLength;
     private final boolean gated;
     private final boolean byGroup;
+    private final boolean normalizesValues;
 
     private Attention(Dense dense, Module q, Module k, Module v, Module fused, Module o, int heads, int kvHeads, int keyLength,
-                      int valueLength, boolean gated, boolean byGroup) {
+                      int valueLength, boolean gated, String family) {
         this.dense = dense;
         this.q = q;
         this.k = k;
@@ -45,23 +46,28 @@ final class Attention {
         this.heads = heads;
         this.kvHeads = kvHeads;
         this.keyLength = keyLength;
-        double multiplier = dense.number("attention_multiplier", 0);
+        double multiplier = DecoderRules.has("scores_as_they_are", family) ? 1 : dense.number("attention_multiplier", 0);
         double divisor = dense.number("query_pre_attn_scalar", 0);
         this.scoreScale = multiplier > 0 ? multiplier * multiplier : 1 / (divisor > 0 ? divisor : keyLength);
         this.valueLength = valueLength;
         this.gated = gated;
-        this.byGroup = byGroup;
+        byGroup = fused != null && DecoderRules.has("qkv_by_group", family);
+        normalizesValues = DecoderRules.has("values_normalized", family);
     }
 
     /// The attention among a layer's modules, when its projections have the shapes of plain, grouped-query or gated attention.
     static Optional<Attention> find(List<Module> modules, int hidden, Dense dense, String family) {
         Module q = only(modules, Kind.Q);
         Module k = only(modules, Kind.K);
-        Module v = only(modules, Kind.V);
+        Module v = dense.flag("attention_k_eq_v", false) && only(modules, Kind.V) == null ? k : only(modules, Kind.V);
         Module qkv = only(modules, Kind.QKV);
         Module o = only(modules, Kind.O);
-        int heads = (int) dense.number("num_attention_heads", dense.number("n_head", 0));
-        if (o == null || heads <= 0 || !matrix(o, hidden, -1) || o.weight().shape().columns() % heads != 0) {
+        if (o == null) {
+            return Optional.empty();
+        }
+        // A family whose layers differ has a list of numbers of heads, but one length for all.
+        int heads = (int) dense.number("num_attention_heads", o.weight().shape().columns() / Math.max(1, dense.number("head_dim", Integer.MAX_VALUE)));
+        if (heads <= 0 || !matrix(o, hidden, -1) || o.weight().shape().columns() % heads != 0) {
             return Optional.empty();
         }
         int valueLength = (int) (o.weight().shape().columns() / heads);
@@ -72,7 +78,7 @@ final class Attention {
             }
             int kvHeads = (int) (kvRows / (2L * valueLength));
             return heads % kvHeads != 0 ? Optional.empty() : Optional.of(new Attention(dense, null, null, null, qkv, o, heads, kvHeads,
-                    valueLength, valueLength, false, DecoderRules.has("qkv_by_group", family)));
+                    valueLength, valueLength, false, family));
         }
         if (q == null || k == null || v == null || !matrix(q, -1, hidden) || !matrix(k, -1, hidden) || !matrix(v, -1, hidden)) {
             return Optional.empty();
@@ -89,7 +95,7 @@ final class Attention {
                 || kvHeads * valueLength != v.weight().shape().rows()) {
             return Optional.empty();
         }
-        return Optional.of(new Attention(dense, q, k, v, null, o, heads, (int) kvHeads, keyLength, valueLength, gated, false));
+        return Optional.of(new Attention(dense, q, k, v, null, o, heads, (int) kvHeads, keyLength, valueLength, gated, family));
     }
 
     private static Module only(List<Module> modules, Kind kind) {
@@ -104,10 +110,10 @@ final class Attention {
 
     /// Mean squares inside the attention.
     ///
-    /// @param keyGain per key row: what a unit of noise power before the key norm is after it; likewise `queryGain`
+    /// @param keyGain per key row: what a unit of noise power before the key norm is after it; likewise `queryGain` and `valueGain`
     /// @param context mean square of each input of o
     /// @param gate mean square of the gate's input per context channel, null without a gate
-    private record State(double[] input, double[] query, double[] key, double[] queryGain, double[] keyGain, double[] context, double[] gate) {
+    private record State(double[] input, double[] query, double[] key, double[] queryGain, double[] keyGain, double[] valueGain, double[] context, double[] gate) {
     }
 
     Mixed follow(Squares squares, double[] input) {
@@ -141,13 +147,14 @@ final class Attention {
         }
         String prefix = (fused != null ? fused : q).path();
         prefix = prefix.substring(0, prefix.lastIndexOf('.') + 1);
+        double[] valueGain = normalizesValues ? Dense.normalize(value, valueLength) : filled(value.length);
         double[] queryGain = normalize(query, prefix, DecoderRules.list("q_norm"));
         double[] keyGain = normalize(key, prefix, DecoderRules.list("k_norm"));
         double[] context = new double[heads * valueLength];
         for (int i = 0; i < context.length; i++) {
             context[i] = RHO * value[sharedRow(i, valueLength)] * (gate == null ? 1 : Activation.SIGMOID.meanSquare(gate[i]));
         }
-        return new State(input, query, key, queryGain, keyGain, context, gate);
+        return new State(input, query, key, queryGain, keyGain, valueGain, context, gate);
     }
 
     /// Applies the norm of queries or keys, over all heads or per head, to `power`, and returns the gain of noise in each row.
@@ -191,6 +198,12 @@ final class Attention {
         return rows;
     }
 
+    private static double[] filled(int length) {
+        double[] out = new double[length];
+        Arrays.fill(out, 1);
+        return out;
+    }
+
     private static double[] pick(double[] from, int[] rows) {
         double[] out = new double[rows.length];
         for (int i = 0; i < rows.length; i++) {
@@ -212,7 +225,8 @@ final class Attention {
         for (int i = 0; i < output.length; i++) {
             power[i / valueLength] += s.context[i] * output[i];
             double open = s.gate == null ? 1 : Activation.SIGMOID.meanSquare(s.gate[i]);
-            value[sharedRow(i, valueLength)] += RHO * open * output[i];
+            int row = sharedRow(i, valueLength);
+            value[row] += RHO * open * s.valueGain[row] * output[i];
             if (gate != null) {
                 gate[i] = s.context[i] / open * Activation.SIGMOID.slopeMeanSquare(s.gate[i]) * output[i];
             }
@@ -242,9 +256,11 @@ final class Attention {
             query = rows;
             queryFactor = 1;
         }
-        return List.of(ModuleWeights.propagated(q, new Term(query, s.input, scale * queryFactor, true)),
-                ModuleWeights.propagated(k, new Term(key, s.input, scale * DecoderRules.factor(Kind.K), true)),
-                ModuleWeights.propagated(v, new Term(value, s.input, scale * DecoderRules.factor(Kind.V), true)), out);
+        ModuleWeights queries = ModuleWeights.propagated(q, new Term(query, s.input, scale * queryFactor, true));
+        Term keys = new Term(key, s.input, scale * DecoderRules.factor(Kind.K), true);
+        Term values = new Term(value, s.input, scale * DecoderRules.factor(Kind.V), true);
+        return k == v ? List.of(queries, ModuleWeights.propagated(k, keys, values), out)
+                : List.of(queries, ModuleWeights.propagated(k, keys), ModuleWeights.propagated(v, values), out);
     }
 
     /// What noise in scores is scaled up by.

@@ -30,6 +30,11 @@ final class DecoderRules {
         return DATA.path("factors").path(kind.label()).asDouble(1);
     }
 
+    /// The same for what says where in a memory of linear attention something is written or read: where there is much in it, noise there meets what has nothing to do with it.
+    static double addressFactor() {
+        return DATA.path("factors").path("linear_attention_address").asDouble();
+    }
+
     static boolean has(String property, String family) {
         return list(property).contains(family);
     }

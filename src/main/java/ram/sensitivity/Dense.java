@@ -106,6 +106,17 @@ final class Dense {
         return gain;
     }
 
+    /// Applies a norm without gains to each run of `length` elements of `power`, and returns the gain of noise in each element.
+    static double[] normalize(double[] power, int length) {
+        double[] gain = new double[power.length];
+        double[] gamma = new double[length];
+        Arrays.fill(gamma, 1);
+        for (int from = 0; from < power.length; from += length) {
+            normalize(power, from, gamma, gain);
+        }
+        return gain;
+    }
+
     private static void normalize(double[] power, int from, double[] gamma, double[] gain) {
         double mean = 0;
         for (int i = 0; i < gamma.length; i++) {

@@ -1,18 +1,21 @@
 package ram.sensitivity;
 
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.IntToDoubleFunction;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import ram.layout.Kind;
 import ram.layout.Module;
 
-/// A gated delta net in place of attention: queries, keys and values go through a short convolution and SiLU; keys write values into a memory of each head, queries read it, and what
-/// is read is normalised head by head and multiplied by the SiLU of a gate.
+/// A gated delta net in place of attention: queries, keys and values go through a short convolution and SiLU; keys write values into a memory of each head as strongly as the sigmoid of b says,
+/// which fades by exp(−exp(A_log) · softplus(a + dt_bias)) at each position; queries read it, and what is read is normalised head by head and multiplied by the SiLU of a gate.
 ///
-/// What is read is linear in values and queries, and in keys while there is little in the memory, so noise in one of these is as large a share of it as of that; the norm leaves shares as they are.
+/// What is read is linear in values, queries and b, and in keys while there is little in the memory, so noise in one of these is as large a share of it as of that; the norm leaves shares as
+/// they are. Noise in how fast memory fades meets all that is older, for as long as memory lasts.
 final class GatedDelta {
     /// Which rows of its projection are what.
     ///
@@ -36,26 +39,28 @@ final class GatedDelta {
         }
     }
 
+    /// @param strength of each head of values, how strongly it writes; empty where that projection is not there
+    /// @param fading of each head of values, how fast its memory fades; likewise
+    private record Parts(Part query, Part key, Part value, Part gate, Optional<Part> strength, Optional<Part> fading) {
+    }
+
+    /// @param taps per channel of the convolution, the sum of the squares of its taps
+    /// @param gains of the norm, squared
+    private record Vectors(double[] taps, double[] gains, double[] logRate, double[] stepBias) {
+    }
+
     private final Dense dense;
     private final Heads heads;
-    private final Part query;
-    private final Part key;
-    private final Part value;
-    private final Part gate;
+    private final Parts parts;
     private final Module out;
-    private final double[] taps;
-    private final double[] gains;
+    private final Vectors vectors;
 
-    private GatedDelta(Dense dense, Heads heads, Part query, Part key, Part value, Part gate, Module out, double[] taps, double[] gains) {
+    private GatedDelta(Dense dense, Heads heads, Parts parts, Module out, Vectors vectors) {
         this.dense = dense;
         this.heads = heads;
-        this.query = query;
-        this.key = key;
-        this.value = value;
-        this.gate = gate;
+        this.parts = parts;
         this.out = out;
-        this.taps = taps;
-        this.gains = gains;
+        this.vectors = vectors;
     }
 
     /// The delta net among a layer's modules, when its projections, taps and norm have the shapes that config.json implies.
@@ -76,18 +81,32 @@ final class GatedDelta {
         }
         Optional<double[]> taps = dense.squaredTaps(Modules.beside(out, "conv1d.weight"), (int) mixed, "linear_conv_kernel_dim");
         Optional<double[]> gains = dense.gains(Modules.beside(out, ""), List.of("norm"), h.valueLength);
-        if (taps.isEmpty() || gains.isEmpty()) {
+        Optional<double[]> logRate = dense.vector(Modules.beside(out, "A_log"), h.values);
+        Optional<double[]> stepBias = dense.vector(Modules.beside(out, "dt_bias"), h.values);
+        if (taps.isEmpty() || gains.isEmpty() || logRate.isEmpty() || stepBias.isEmpty()) {
             return Optional.empty();
         }
-        if (fused) {
-            // by heads of keys: a query, a key, the values of all heads that share them, and their gates
-            int each = h.valueWidth() / h.keys;
-            int step = 2 * h.keyLength + 2 * each;
-            return Optional.of(new GatedDelta(dense, h, new Part(all, strided(h.keyWidth(), h.keyLength, step, 0)), new Part(all, strided(h.keyWidth(), h.keyLength, step, h.keyLength)),
-                    new Part(all, strided(h.valueWidth(), each, step, 2 * h.keyLength)), new Part(all, strided(h.valueWidth(), each, step, 2 * h.keyLength + each)), out, taps.get(), gains.get()));
-        }
-        return Optional.of(new GatedDelta(dense, h, new Part(qkv, strided(h.keyWidth(), h.keyWidth(), 0, 0)), new Part(qkv, strided(h.keyWidth(), h.keyWidth(), 0, h.keyWidth())),
-                new Part(qkv, strided(h.valueWidth(), h.valueWidth(), 0, 2 * h.keyWidth())), new Part(z, strided(h.valueWidth(), h.valueWidth(), 0, 0)), out, taps.get(), gains.get()));
+        int shared = h.values / h.keys;
+        Module ba = Modules.named(modules, "linear_attn.in_proj_ba").filter(m -> Modules.is(m, 1, 2L * h.values, hidden)).orElse(null);
+        Optional<Part> strength = ba != null ? Optional.of(new Part(ba, strided(h.values, shared, 2 * shared, 0))) : ofHeads(modules, "linear_attn.in_proj_b", h, hidden);
+        Optional<Part> fading = ba != null ? Optional.of(new Part(ba, strided(h.values, shared, 2 * shared, shared))) : ofHeads(modules, "linear_attn.in_proj_a", h, hidden);
+        // in one projection, by heads of keys: a query, a key, the values of all heads that share them, and their gates
+        int each = h.valueWidth() / h.keys;
+        int step = 2 * h.keyLength + 2 * each;
+        Parts parts = fused
+                ? new Parts(new Part(all, strided(h.keyWidth(), h.keyLength, step, 0)), new Part(all, strided(h.keyWidth(), h.keyLength, step, h.keyLength)),
+                        new Part(all, strided(h.valueWidth(), each, step, 2 * h.keyLength)), new Part(all, strided(h.valueWidth(), each, step, 2 * h.keyLength + each)), strength, fading)
+                : new Parts(new Part(qkv, run(h.keyWidth(), 0)), new Part(qkv, run(h.keyWidth(), h.keyWidth())), new Part(qkv, run(h.valueWidth(), 2 * h.keyWidth())),
+                        new Part(z, run(h.valueWidth(), 0)), strength, fading);
+        return Optional.of(new GatedDelta(dense, h, parts, out, new Vectors(taps.get(), gains.get(), logRate.get(), stepBias.get())));
+    }
+
+    private static int[] run(int count, int first) {
+        return IntStream.range(first, first + count).toArray();
+    }
+
+    private static Optional<Part> ofHeads(List<Module> modules, String name, Heads h, int hidden) {
+        return Modules.named(modules, name).filter(m -> Modules.is(m, 1, h.values, hidden)).map(m -> new Part(m, run(h.values, 0)));
     }
 
     /// Runs of `length` numbers, the first from `first` on and each `step` after the one before.
@@ -96,14 +115,56 @@ final class GatedDelta {
     }
 
     Mixed follow(Squares squares, double[] input) {
-        double[] mixed = rows(squares, query.module, input);
-        double[] gated = gate.module == query.module ? mixed : rows(squares, gate.module, input);
-        double[] opened = pick(gated, gate.rows);
+        double[] mixed = rows(squares, parts.query.module, input);
+        double[] opened = pick(parts.gate.module == parts.query.module ? mixed : rows(squares, parts.gate.module, input), parts.gate.rows);
+        Optional<double[]> strengths = parts.strength.map(p -> pick(rows(squares, p.module, input), p.rows));
+        Optional<double[]> fadings = parts.fading.map(p -> pick(rows(squares, p.module, input), p.rows));
         double[] context = new double[heads.valueWidth()];
         for (int i = 0; i < context.length; i++) {
-            context[i] = gains[i % heads.valueLength] * Activation.SILU.meanSquare(opened[i]);
+            context[i] = Mixed.NORMED * vectors.gains[i % heads.valueLength] * Activation.SILU.meanSquare(opened[i]);
         }
-        return new Mixed(out, context, (output, rowGain, scale) -> weights(mixed, opened, input, context, output, rowGain, scale));
+        return new Mixed(out, context, (output, rowGain, scale) -> {
+            Map<Module, double[]> noise = new LinkedHashMap<>();
+            double[] reach = new double[heads.values];
+            double[] gates = rowsOf(noise, parts.gate);
+            for (int i = 0; i < context.length; i++) {
+                reach[i / heads.valueLength] += context[i] * output[i];
+                gates[parts.gate.rows[i]] = Mixed.NORMED * vectors.gains[i % heads.valueLength] * Activation.SILU.slopeMeanSquare(opened[i]) * output[i];
+            }
+            double[] keyReach = new double[heads.keys];
+            for (int h = 0; h < heads.values; h++) {
+                keyReach[heads.keyOf(h)] += reach[h] * DecoderRules.addressFactor() / DecoderRules.factor(Kind.LINEAR_ATTENTION);
+            }
+            shares(parts.query, 0, mixed, heads.keyLength, rowsOf(noise, parts.query), i -> keyReach[i / heads.keyLength]);
+            shares(parts.key, heads.keyWidth(), mixed, heads.keyLength, rowsOf(noise, parts.key), i -> keyReach[i / heads.keyLength]);
+            // a head's noise, like its power, is spread over its channels
+            shares(parts.value, 2 * heads.keyWidth(), mixed, heads.valueLength, rowsOf(noise, parts.value), i -> heads.valueLength * context[i] * output[i]);
+            parts.strength.ifPresent(p -> strengths(p, strengths.get(), reach, rowsOf(noise, p)));
+            parts.fading.ifPresent(p -> fadings(p, fadings.get(), reach, rowsOf(noise, p)));
+            List<ModuleWeights> weights = new ArrayList<>();
+            noise.forEach((module, rows) -> weights.add(ModuleWeights.propagated(module, new Term(rows, input, scale * DecoderRules.factor(Kind.LINEAR_ATTENTION), true))));
+            weights.add(ModuleWeights.propagated(out, new Term(rowGain, context, scale * DecoderRules.factor(Kind.O), true)));
+            return weights;
+        });
+    }
+
+    private static double[] rowsOf(Map<Module, double[]> noise, Part part) {
+        return noise.computeIfAbsent(part.module, m -> new double[Math.toIntExact(m.weight().shape().rows())]);
+    }
+
+    private static void strengths(Part part, double[] power, double[] reach, double[] rows) {
+        for (int h = 0; h < reach.length; h++) {
+            rows[part.rows[h]] = reach[h] * Activation.SIGMOID.slopeMeanSquare(power[h]) / Activation.SIGMOID.meanSquare(power[h]);
+        }
+    }
+
+    private void fadings(Part part, double[] power, double[] reach, double[] rows) {
+        for (int h = 0; h < reach.length; h++) {
+            double rate = StrictMath.exp(vectors.logRate[h]);
+            double lost = -Activation.expect(x -> StrictMath.expm1(-2 * rate * Activation.softplus(x)), vectors.stepBias[h], power[h]);
+            double slope = Activation.expect(x -> Activation.sigmoid(x) * Activation.sigmoid(x), vectors.stepBias[h], power[h]);
+            rows[part.rows[h]] = reach[h] * rate * rate * slope / Math.max(lost, 1e-6);
+        }
     }
 
     private double[] rows(Squares squares, Module module, double[] input) {
@@ -116,25 +177,6 @@ final class GatedDelta {
         return Arrays.stream(rows).mapToDouble(r -> from[r]).toArray();
     }
 
-    private List<ModuleWeights> weights(double[] mixed, double[] opened, double[] input, double[] context, double[] output, double[] rowGain, double scale) {
-        double[] rows = new double[mixed.length];
-        double[] gateRows = gate.module == query.module ? rows : new double[opened.length];
-        double[] reach = new double[heads.keys];
-        for (int i = 0; i < context.length; i++) {
-            int head = i / heads.valueLength;
-            reach[heads.keyOf(head)] += context[i] * output[i];
-            gateRows[gate.rows[i]] = DecoderRules.factor(Kind.GATE) * gains[i % heads.valueLength] * Activation.SILU.slopeMeanSquare(opened[i]) * output[i];
-        }
-        shares(query, 0, mixed, heads.keyLength, rows, i -> reach[i / heads.keyLength]);
-        shares(key, heads.keyWidth(), mixed, heads.keyLength, rows, i -> reach[i / heads.keyLength]);
-        // a head's noise, like its power, is spread over its channels
-        shares(value, 2 * heads.keyWidth(), mixed, heads.valueLength, rows, i -> heads.valueLength * context[i] * output[i]);
-        List<ModuleWeights> before = gate.module == query.module ? List.of(ModuleWeights.propagated(query.module, new Term(rows, input, scale, true)))
-                : List.of(ModuleWeights.propagated(query.module, new Term(rows, input, scale, true)), ModuleWeights.propagated(gate.module, new Term(gateRows, input, scale, true)));
-        return Stream.concat(before.stream(), Stream.of(
-                ModuleWeights.propagated(out, new Term(rowGain, context, scale * DecoderRules.factor(Kind.O), true)))).toList();
-    }
-
     /// Sets what noise in each row of a part does: its share of the power of its head's vector, times what that whole vector reaches.
     ///
     /// @param channel the first of the convolution's channels for this part
@@ -142,12 +184,12 @@ final class GatedDelta {
         int n = part.rows.length;
         double[] power = new double[n / length];
         for (int i = 0; i < n; i++) {
-            power[i / length] += Activation.SILU.meanSquare(taps[channel + i] * mixed[part.rows[i]]);
+            power[i / length] += Activation.SILU.meanSquare(vectors.taps[channel + i] * mixed[part.rows[i]]);
         }
         for (int i = 0; i < n; i++) {
             double whole = power[i / length];
-            double slope = Activation.SILU.slopeMeanSquare(taps[channel + i] * mixed[part.rows[i]]) * taps[channel + i];
-            rows[part.rows[i]] = whole == 0 ? 0 : DecoderRules.factor(Kind.V) * slope / whole * reach.applyAsDouble(i);
+            double slope = Activation.SILU.slopeMeanSquare(vectors.taps[channel + i] * mixed[part.rows[i]]) * vectors.taps[channel + i];
+            rows[part.rows[i]] = whole == 0 ? 0 : slope / whole * reach.applyAsDouble(i);
         }
     }
 }

@@ -59,7 +59,8 @@ final class LatentAttention {
             return Optional.empty();
         }
         int turned = (int) dense.number("qk_rope_head_dim", 0);
-        Lengths n = new Lengths((int) dense.number("num_attention_heads", 0), (int) dense.number("qk_nope_head_dim", 0), turned, (int) dense.number("v_head_dim", 0),
+        int heads = (int) dense.number("num_attention_heads", 0);
+        Lengths n = new Lengths(heads, (int) dense.number("qk_nope_head_dim", 0), turned, (int) dense.number("v_head_dim", heads > 0 ? hidden / heads : 0),
                 (int) p.latent.weight().shape().rows() - turned);
         boolean possible = n.heads > 0 && n.still > 0 && n.turned > 0 && n.value > 0 && n.latent > 0
                 && Modules.is(p.latent, 1, n.latent + n.turned, hidden) && Modules.is(p.output, 1, hidden, (long) n.heads * n.value)

@@ -38,8 +38,8 @@ public record ModuleWeights(Module module, Source source, List<List<Term>> parts
         }
     }
 
-    /// Of a module of one matrix, with one way in which its errors reach the output.
-    static ModuleWeights propagated(Module module, Term term) {
-        return new ModuleWeights(module, Source.PROPAGATED, List.of(List.of(term)));
+    /// Of a module of one matrix, with the ways in which its errors reach the output.
+    static ModuleWeights propagated(Module module, Term... terms) {
+        return new ModuleWeights(module, Source.PROPAGATED, List.of(List.of(terms)));
     }
 }

@@ -2,6 +2,7 @@ package ram.sensitivity;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
@@ -44,6 +45,7 @@ public final class Propagation {
     private final Map<Module, ModuleWeights> known = new IdentityHashMap<>();
     private double[] residual;
     private double branchGain;
+    private Optional<PerLayerInputs> perLayer = Optional.empty();
 
     private Propagation(Layout layout, Squares squares) {
         this.layout = layout;
@@ -66,20 +68,27 @@ public final class Propagation {
         for (Module m : layout.modules()) {
             (m.layer() < 0 ? outside : layers.computeIfAbsent(m.layer(), _ -> new ArrayList<>())).add(m);
         }
-        Optional<Module> embedding = outside.stream().filter(m -> m.kind() == Kind.EMBEDDING && m.weight().shape().rank() == 2)
-                .filter(m -> m.weight().shape().columns() == dense.number("hidden_size", m.weight().shape().columns())).findFirst();
+        List<Module> embeddings = embeddings(outside);
+        Optional<Module> embedding = embeddings.stream().findFirst();
         Optional<Module> head = outside.stream().filter(m -> m.kind() == Kind.HEAD && m.weight().shape().rank() == 2).findFirst();
         int hidden = embedding.or(() -> head).map(m -> (int) m.weight().shape().columns()).orElseGet(() -> (int) Math.clamp(dense.number("hidden_size", 0), 0, WIDEST));
-        // The sums serve the start, and, for a tied head, the end.
-        Optional<double[]> embeddingSums = embedding.map(m -> columnSums(m));
-        double embeddingGain = embeddingGain(hidden);
         residual = new double[hidden];
-        Arrays.fill(residual, 1);
-        if (embeddingSums.isPresent()) {
-            for (int j = 0; j < hidden; j++) {
-                residual[j] = embeddingSums.get()[j] / embedding.get().weight().shape().rows() * embeddingGain;
-            }
+        if (embeddings.isEmpty()) {
+            Arrays.fill(residual, 1);
         }
+        List<Double> embeddingGains = new ArrayList<>();
+        // The sums serve the start, and, for a tied head, the end.
+        List<double[]> embeddingSums = new ArrayList<>();
+        for (Module m : embeddings) {
+            double gain = m == embeddings.getFirst() ? embeddingGain(hidden) : 1;
+            double[] sums = columnSums(m);
+            for (int j = 0; j < hidden; j++) {
+                residual[j] += sums[j] / m.weight().shape().rows() * gain;
+            }
+            embeddingGains.add(gain);
+            embeddingSums.add(sums);
+        }
+        perLayer = PerLayerInputs.find(outside, dense, squares, residual);
         double start = sum(residual);
         List<Double> powers = new ArrayList<>(List.of(start));
         int depth = layers.isEmpty() ? 0 : layers.lastKey() + 1;
@@ -96,16 +105,16 @@ public final class Propagation {
         double logitGain = logitGain(hidden);
         Optional<Module> reader = head.isPresent() ? head : layout.architecture().tied() ? embedding : Optional.empty();
         if (reader.isPresent() && reader.get().weight().shape().columns() == hidden) {
-            double[] sums = head.isPresent() ? columnSums(head.get()) : embeddingSums.orElseThrow();
+            double[] sums = head.isPresent() ? columnSums(head.get()) : embeddingSums.getFirst();
             for (int j = 0; j < hidden; j++) {
                 logitPower += sums[j] / reader.get().weight().shape().rows() * z[j] * logitGain;
             }
         }
         Map<Module, List<Term>> terms = new IdentityHashMap<>();
-        if (embedding.isPresent() && start > 0) {
-            double rows = embedding.get().weight().shape().rows();
-            terms.computeIfAbsent(embedding.get(), _ -> new ArrayList<>()).add(new Term(ones(embedding.get().weight().shape().rows()),
-                    ones(hidden), DecoderRules.factor(Kind.EMBEDDING) * 0.5 * embeddingGain / rows / start, true));
+        for (int i = 0; i < embeddings.size() && start > 0; i++) {
+            long rows = embeddings.get(i).weight().shape().rows();
+            terms.computeIfAbsent(embeddings.get(i), _ -> new ArrayList<>())
+                    .add(new Term(ones(rows), ones(hidden), DecoderRules.factor(Kind.EMBEDDING) * 0.5 * embeddingGains.get(i) / rows / start, true));
         }
         if (reader.isPresent() && logitPower > 0) {
             double rows = reader.get().weight().shape().rows();
@@ -117,8 +126,16 @@ public final class Propagation {
                 known.put(module, new ModuleWeights(module, ModuleWeights.Source.PROPAGATED, List.of(list)));
             }
         });
+        perLayer.ifPresent(p -> p.weights().forEach(w -> known.put(w.module(), w)));
         emit(-1, outside, visitor);
         return new Result(logitPower, powers);
+    }
+
+    /// What the residual starts as the sum of: the embedding of tokens, and after it that of positions, where there is one.
+    private List<Module> embeddings(List<Module> outside) {
+        return outside.stream().filter(m -> m.kind() == Kind.EMBEDDING && m.weight().shape().rank() == 2)
+                .filter(m -> m.weight().shape().columns() == dense.number("hidden_size", m.weight().shape().columns()))
+                .sorted(Comparator.comparing(m -> m.weight().shape().rows() != dense.number("vocab_size", 0))).toList();
     }
 
     private void emit(int layer, List<Module> modules, Visitor visitor) {
@@ -182,6 +199,9 @@ public final class Propagation {
             double[] input = parallelInput != null ? parallelInput : normalized(mlpGains, prefix, mlpPre);
             mlp(mlps, input, dense.gains(prefix, DecoderRules.list("mlp_post_norm"), hidden));
         }
+        perLayer.flatMap(p -> p.follow(layer, modules, squares, residual.clone())).ifPresent(m -> mixed(m, dense.gains(prefix, List.of("post_per_layer_input_norm"), hidden)));
+        double factor = dense.vector(prefix + "layer_scalar", 1).map(v -> square(v[0])).orElse(1.0);
+        residual = scaled(residual, factor);
     }
 
     /// The residual after a norm with squared `gains`, or as it is without one.
@@ -204,15 +224,21 @@ public final class Propagation {
     }
 
     private void attention(List<Module> modules, double[] input, Optional<double[]> postGains) {
-        Optional<Mixed> found = Attention.find(modules, residual.length, dense, family).map(a -> a.follow(squares, input))
-                .or(() -> LatentAttention.find(modules, residual.length, dense).map(a -> a.follow(squares, input)))
-                .or(() -> GatedDelta.find(modules, residual.length, dense).map(a -> a.follow(squares, input)))
-                .or(() -> ShortConvolution.find(modules, residual.length, dense).map(a -> a.follow(squares, input)));
-        if (found.isEmpty()) {
+        int hidden = residual.length;
+        Optional<Mixed> attended = Attention.find(modules, hidden, dense, family).map(a -> a.follow(squares, input))
+                .or(() -> LatentAttention.find(modules, hidden, dense).map(a -> a.follow(squares, input)))
+                .or(() -> GatedDelta.find(modules, hidden, dense).map(a -> a.follow(squares, input)))
+                .or(() -> ShortConvolution.find(modules, hidden, dense).map(a -> a.follow(squares, input)));
+        // Some layers have this one beside attention.
+        Optional<Mixed> stateSpace = StateSpace.find(modules, hidden, dense, family).map(a -> a.follow(squares, input));
+        if (attended.isEmpty() && stateSpace.isEmpty()) {
             evenInput(modules, postGains);
-            return;
         }
-        Mixed mixed = found.get();
+        attended.ifPresent(m -> mixed(m, postGains));
+        stateSpace.ifPresent(m -> mixed(m, postGains));
+    }
+
+    private void mixed(Mixed mixed, Optional<double[]> postGains) {
         Module o = mixed.o();
         Squares.Sums sums = squares.of(o, new double[][] {mixed.context()}, null, postGains.isEmpty());
         double[] out = sums.rows();

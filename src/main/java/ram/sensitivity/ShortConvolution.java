@@ -43,7 +43,7 @@ final class ShortConvolution {
             context[i] = taps[i] * rows[i] * rows[n + i] * rows[2 * n + i];
         }
         return new Mixed(out, context, (output, rowGain, scale) -> List.of(
-                ModuleWeights.propagated(in, new Term(noise(rows, output), input, scale, true)),
+                ModuleWeights.propagated(in, new Term(noise(rows, output), input, scale * DecoderRules.factor(Kind.LINEAR_ATTENTION), true)),
                 ModuleWeights.propagated(out, new Term(rowGain, context, scale * DecoderRules.factor(Kind.O), true))));
     }
 
@@ -53,9 +53,9 @@ final class ShortConvolution {
         double[] out = new double[3 * n];
         for (int i = 0; i < n; i++) {
             double reach = taps[i] * output[i];
-            out[i] = DecoderRules.factor(Kind.GATE) * reach * rows[n + i] * rows[2 * n + i];
-            out[n + i] = DecoderRules.factor(Kind.GATE) * reach * rows[i] * rows[2 * n + i];
-            out[2 * n + i] = DecoderRules.factor(Kind.UP) * reach * rows[i] * rows[n + i];
+            out[i] = reach * rows[n + i] * rows[2 * n + i];
+            out[n + i] = reach * rows[i] * rows[2 * n + i];
+            out[2 * n + i] = reach * rows[i] * rows[n + i];
         }
         return out;
     }

@@ -69,6 +69,30 @@ class PropagationTest {
         assertArrayEquals(all(4, 2 * 4.0 / 2 * headPower), attentionTerm(w, "k").rows(), 1e-4);
     }
 
+    /// Gemma 4 does not divide scores by anything, normalises values, and some of its layers have one projection for keys and values.
+    @Test
+    void oneProjectionMayServeForKeysAndValues() {
+        HandMadeModel separate = attention();
+        separate.family = "gemma4_text";
+        HandMadeModel same = attention();
+        same.family = "gemma4_text";
+        same.config.put("attention_k_eq_v", true);
+        same.modules.removeIf(m -> m.kind() == Kind.V);
+        Map<String, ModuleWeights> w = same.walk(1);
+        Map<String, ModuleWeights> expected = separate.walk(1);
+        // Values have a power of 1 whatever they were made with, and q, of power 4 before, stands unscaled before k, of 9.
+        assertArrayEquals(attentionTerm(expected, "o").columns(), attentionTerm(w, "o").columns(), 1e-6);
+        assertArrayEquals(all(8, RHO), attentionTerm(w, "o").columns(), 1e-6);
+        double after = same.result.residualPower().getLast();
+        assertArrayEquals(all(8, 9 * 2 * RHO * 0.25), attentionTerm(w, "q").rows(), 1e-4);
+        List<Term> both = w.get(LAYER + "self_attn.k_proj").parts().getFirst();
+        assertArrayEquals(attentionTerm(expected, "k").rows(), both.get(0).rows(), 1e-4);
+        // Two heads read each value; its norm has divided by 9, where that of the values of 5 divided by 25.
+        assertArrayEquals(all(4, RHO * 2 * 0.25 / 9), both.get(1).rows(), 1e-6);
+        assertArrayEquals(all(4, RHO * 2 * 0.25 / 25), attentionTerm(expected, "v").rows(), 1e-6);
+        assertEquals(0.6 * 0.5 / after, both.get(1).scale(), 1e-7);
+    }
+
     /// Logits multiplied by a half (cohere), divided by two (granite), or read from outputs divided by 8/4 (minicpm).
     @Test
     void factorsOfTheLogitsCount() {
@@ -81,6 +105,35 @@ class PropagationTest {
             assertEquals(plain.result.logitPower() / 4, m.result.logitPower(), 1e-6, setting);
             assertEquals(scale / 4, terms.get(1).scale(), 1e-12, setting);
         }
+    }
+
+    /// The table of positions stands before that of tokens, as in GPT-2, and is as long as they are wide.
+    @Test
+    void positionsAreAddedToTokensAndTheHeadIsThatOfTokens() {
+        HandMadeModel m = new HandMadeModel();
+        m.config.put("vocab_size", 8);
+        m.matrix("model.wpe", Kind.EMBEDDING, 4, 8, filled(32, 3)).matrix("model.wte", Kind.EMBEDDING, 8, 8, diagonal(8, 8, 2)).vector("model.ln_f.weight", filled(8, 1));
+        Map<String, ModuleWeights> w = m.walk(1);
+        double start = 8 * (9 + 4.0 / 8);
+        assertEquals(start, m.start(), 1e-4);
+        List<Term> positions = w.get("model.wpe").parts().getFirst();
+        assertEquals(1, positions.size());
+        assertEquals(0.15 * 0.5 / 4 / start, positions.getFirst().scale(), 1e-9);
+        List<Term> tokens = w.get("model.wte").parts().getFirst();
+        assertEquals(List.of(true, false), tokens.stream().map(Term::relative).toList());
+        assertEquals(0.15 * 0.5 / 8 / start, tokens.getFirst().scale(), 1e-9);
+        assertEquals(4, m.result.logitPower(), 1e-5);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"n_head", "n_heads", "num_heads", "head_dim"})
+    void numbersOfHeadsHaveManyNames(String key) {
+        double[] expected = attentionTerm(attention().walk(1), "v").rows();
+        HandMadeModel m = attention();
+        int heads = m.config.path("num_attention_heads").asInt();
+        m.config.remove("num_attention_heads");
+        m.config.put(key, key.equals("head_dim") ? 8 / heads : heads);
+        assertArrayEquals(expected, attentionTerm(m.walk(1), "v").rows(), 0);
     }
 
     @Test
