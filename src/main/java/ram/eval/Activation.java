@@ -1,5 +1,7 @@
 package ram.eval;
 
+import ram.numeric.Workers;
+
 /// What a feed-forward part does to the outputs of its gate, or of its first projection where it has none.
 public enum Activation {
     SILU, GELU, GELU_TANH,
@@ -7,6 +9,9 @@ public enum Activation {
     RELU_SQUARED,
     /// `x · σ(1.702 x)` of what is at most 7, times one more than what is multiplied by it, which is within ±7.
     CLAMPED;
+
+    /// Values that one task puts through a function.
+    static final int GRAIN = 1 << 14;
 
     private static final float STEEPNESS = 1.702f;
     private static final float LIMIT = 7;
@@ -26,6 +31,11 @@ public enum Activation {
         for (int i = from; i < to; i++) {
             gate[i] *= up[i];
         }
+    }
+
+    /// `x ← f(x)` for all elements, in several threads.
+    void apply(float[] x, Workers workers) {
+        workers.forRanges(x.length, GRAIN, (from, to) -> apply(x, from, to));
     }
 
     /// `x ← f(x)` for the elements `from … to`, where `f` is what a single input has.

@@ -11,8 +11,6 @@ import ram.tensor.Rows;
 
 /// The feed-forward part of a layer: a gated network or one without a gate, or a mixture of gated networks as experts.
 final class FeedForward {
-    /// Values that one task puts through the activation.
-    private static final int GRAIN = 1 << 14;
     private static final float[] NO_CORRECTION = {};
 
     private final NetworkShape shape;
@@ -55,7 +53,7 @@ final class FeedForward {
             return gated(path, x);
         }
         float[] out = linears.apply(path + "." + shape.dense().up(), x);
-        workers.forRanges(out.length, GRAIN, (from, to) -> shape.dense().activation().apply(out, from, to));
+        shape.dense().activation().apply(out, workers);
         return out;
     }
 
@@ -82,7 +80,7 @@ final class FeedForward {
 
     /// `gate ← f(gate) · up`, or as [Activation#CLAMPED] has it.
     void activate(float[] gate, float[] up) {
-        workers.forRanges(gate.length, GRAIN, (from, to) -> shape.dense().activation().gate(gate, up, from, to));
+        workers.forRanges(gate.length, Activation.GRAIN, (from, to) -> shape.dense().activation().gate(gate, up, from, to));
     }
 
     /// Each token passes the experts that its router ranks highest; their outputs are added in the order of the experts.

@@ -3,13 +3,12 @@ package ram.eval;
 import java.util.Arrays;
 import java.util.List;
 import ram.numeric.Kernels;
+import ram.numeric.SoftPlus;
 import ram.numeric.Workers;
 
 /// The gated delta rule (arXiv:2412.06464): each head has a matrix that it reads with a query. Before that it fades, and what it holds for the token's key moves
 /// towards the token's value. Queries, keys and values pass a short convolution first; heads of values share those of queries and keys in groups.
 final class GatedDeltaNet implements TokenMixer {
-    /// Values that one task puts through a function.
-    private static final int GRAIN = 1 << 14;
     /// Of the lengths of queries and keys.
     private static final float EPS = 1e-6f;
 
@@ -58,8 +57,8 @@ final class GatedDeltaNet implements TokenMixer {
     public float[] apply(String path, float[] x, List<Integer> lengths) {
         Inputs in = linears.has(path + ".in_proj_qkvz") ? together(path, x) : apart(path, x);
         float[] mixed = convolution.apply(linears, path + ".conv1d", in.mixed(), lengths);
-        silu(mixed);
-        silu(in.gates());
+        Activation.SILU.apply(mixed, workers);
+        Activation.SILU.apply(in.gates(), workers);
         fade(path, in);
         float[][] parts = Linears.split(mixed, keys(), keys(), width());
         // scores are divided by the root of the dimensions, as those of attention
@@ -97,16 +96,12 @@ final class GatedDeltaNet implements TokenMixer {
         return new Inputs(mixed, parts[3], two[0], two[1]);
     }
 
-    private void silu(float[] x) {
-        workers.forRanges(x.length, GRAIN, (from, to) -> Activation.SILU.apply(x, from, to));
-    }
-
     /// How far heads move towards values, and what is left of them, between 0 and 1 each.
     private void fade(String path, Inputs in) {
         int heads = sizes.valueHeads();
         float[] decay = linears.vector(path + ".A_log", heads);
         float[] bias = linears.vector(path + ".dt_bias", heads);
-        workers.forRanges(in.fade().length, GRAIN, (from, to) -> {
+        workers.forRanges(in.fade().length, Activation.GRAIN, (from, to) -> {
             for (int i = from; i < to; i++) {
                 in.towards()[i] = (float) (1 / (1 + StrictMath.exp(-in.towards()[i])));
                 in.fade()[i] = (float) StrictMath.exp(-StrictMath.exp(decay[i % heads]) * SoftPlus.of(in.fade()[i] + bias[i % heads]));
@@ -117,7 +112,7 @@ final class GatedDeltaNet implements TokenMixer {
     /// Brings each head to a length.
     private void unit(float[] x, double length) {
         int d = sizes.keyDim();
-        workers.forRanges(x.length / d, Math.max(1, GRAIN / d), (from, to) -> {
+        workers.forRanges(x.length / d, Math.max(1, Activation.GRAIN / d), (from, to) -> {
             for (int at = from * d; at < to * d; at += d) {
                 float factor = (float) (length / Math.sqrt(d) / Math.sqrt(Kernels.sumOfSquares(x, at, d) / d + EPS));
                 for (int i = at; i < at + d; i++) {

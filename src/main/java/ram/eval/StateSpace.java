@@ -2,14 +2,12 @@ package ram.eval;
 
 import java.util.List;
 import ram.numeric.Kernels;
+import ram.numeric.SoftPlus;
 import ram.numeric.Workers;
 
 /// The state-space mixer of Mamba 2 (arXiv:2405.21060): each head has a state per dimension that fades by a step, takes in what the token's inputs add, and is
 /// read. What is written and read with comes from the token too, for a group of heads together; the step is a number of each head's own.
 final class StateSpace implements TokenMixer {
-    /// Values that one task puts through a function.
-    private static final int GRAIN = 1 << 14;
-
     private final int hidden;
     private final Mixers.StateSpace sizes;
     private final float eps;
@@ -56,8 +54,8 @@ final class StateSpace implements TokenMixer {
         int heads = sizes.heads();
         float[][] in = Linears.split(linears.apply(path + ".in_proj", width() + convolved() + heads, hidden, x), width(), convolved(), heads);
         float[] mixed = convolution.apply(linears, path + ".conv1d", in[1], lengths);
-        silu(mixed);
-        silu(in[0]);
+        Activation.SILU.apply(mixed, workers);
+        Activation.SILU.apply(in[0], workers);
         float[] fade = steps(path, in[2]);
         float[][] parts = Linears.split(mixed, width(), shared(), shared());
         float[] direct = linears.vector(path + ".D", heads);
@@ -70,10 +68,6 @@ final class StateSpace implements TokenMixer {
         return out;
     }
 
-    private void silu(float[] x) {
-        workers.forRanges(x.length, GRAIN, (from, to) -> Activation.SILU.apply(x, from, to));
-    }
-
     /// Turns what the steps are made of into them.
     ///
     /// @param steps a number per token and head
@@ -83,7 +77,7 @@ final class StateSpace implements TokenMixer {
         float[] decay = linears.vector(path + ".A_log", heads);
         float[] bias = linears.vector(path + ".dt_bias", heads);
         float[] out = new float[steps.length];
-        workers.forRanges(steps.length, GRAIN, (from, to) -> {
+        workers.forRanges(steps.length, Activation.GRAIN, (from, to) -> {
             for (int i = from; i < to; i++) {
                 steps[i] = (float) Math.min(Math.max(SoftPlus.of(steps[i] + bias[i % heads]), sizes.least()), sizes.most());
                 out[i] = (float) StrictMath.exp(-StrictMath.exp(decay[i % heads]) * steps[i]);
@@ -118,7 +112,7 @@ final class StateSpace implements TokenMixer {
     /// All heads together, after they are gated.
     private void normalize(float[] x, float[] gate, float[] weight) {
         int width = width();
-        workers.forRanges(x.length / width, Math.max(1, GRAIN / width), (from, to) -> {
+        workers.forRanges(x.length / width, Math.max(1, Activation.GRAIN / width), (from, to) -> {
             for (int at = from * width; at < to * width; at += width) {
                 Kernels.multiply(x, at, gate, at, x, at, width);
                 float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + eps));

@@ -63,10 +63,6 @@ enum Activation {
         return 1 / (1 + StrictMath.exp(-x));
     }
 
-    static double softplus(double x) {
-        return x > 30 ? x : StrictMath.log1p(StrictMath.exp(x));
-    }
-
     private static double inner(double x) {
         return Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x);
     }

@@ -1,6 +1,5 @@
 package ram.sensitivity;
 
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import ram.layout.Kind;
@@ -126,20 +125,15 @@ final class Attention {
         double[] key;
         double[] value;
         double[] gate = null;
-        double[][] in = {input};
         if (fused != null) {
-            double[] all = squares.of(fused, in, null, false).rows();
-            dense.addBias(fused.path() + ".bias", all);
+            double[] all = dense.outputs(squares, fused, input);
             query = pick(all, fusedRows(0));
             key = pick(all, fusedRows(1));
             value = pick(all, fusedRows(2));
         } else {
-            query = squares.of(q, in, null, false).rows();
-            dense.addBias(q.path() + ".bias", query);
-            key = squares.of(k, in, null, false).rows();
-            dense.addBias(k.path() + ".bias", key);
-            value = squares.of(v, in, null, false).rows();
-            dense.addBias(v.path() + ".bias", value);
+            query = dense.outputs(squares, q, input);
+            key = dense.outputs(squares, k, input);
+            value = k == v ? key.clone() : dense.outputs(squares, v, input);
             if (gated) {
                 gate = pick(query, gatedRows(1));
                 query = pick(query, gatedRows(0));
@@ -147,7 +141,7 @@ final class Attention {
         }
         String prefix = (fused != null ? fused : q).path();
         prefix = prefix.substring(0, prefix.lastIndexOf('.') + 1);
-        double[] valueGain = normalizesValues ? Dense.normalize(value, valueLength) : filled(value.length);
+        double[] valueGain = normalizesValues ? Dense.normalize(value, Dense.ones(valueLength), valueLength) : Dense.ones(value.length);
         double[] queryGain = normalize(query, prefix, DecoderRules.list("q_norm"));
         double[] keyGain = normalize(key, prefix, DecoderRules.list("k_norm"));
         double[] context = new double[heads * valueLength];
@@ -196,12 +190,6 @@ final class Attention {
             rows[i] = (2 * (i / keyLength) + role) * keyLength + i % keyLength;
         }
         return rows;
-    }
-
-    private static double[] filled(int length) {
-        double[] out = new double[length];
-        Arrays.fill(out, 1);
-        return out;
     }
 
     private static double[] pick(double[] from, int[] rows) {

@@ -8,6 +8,7 @@ import java.util.Map;
 import java.util.Optional;
 import ram.layout.Layout;
 import ram.layout.ModelClass;
+import ram.layout.Module;
 import ram.tensor.Rows;
 import ram.tensor.TensorView;
 
@@ -92,40 +93,46 @@ final class Dense {
     /// @param names of the norm under `prefix`
     /// @param lengths that it may have; each run of elements of that length is normalised by itself
     double[] normalize(double[] power, String prefix, List<String> names, int... lengths) {
-        double[] gain = new double[power.length];
-        Arrays.fill(gain, 1);
         for (int length : lengths) {
             Optional<double[]> gamma = gains(prefix, names, length);
             if (gamma.isPresent()) {
-                for (int from = 0; from < power.length; from += length) {
-                    normalize(power, from, gamma.get(), gain);
-                }
-                return gain;
+                return normalize(power, gamma.get(), length);
+            }
+        }
+        return ones(power.length);
+    }
+
+    /// Applies a norm to each run of `length` elements of `power`, and returns the gain of noise in each element.
+    ///
+    /// @param gamma squared gains, of all elements or of those of a run
+    static double[] normalize(double[] power, double[] gamma, int length) {
+        double[] gain = new double[power.length];
+        for (int from = 0; from < power.length; from += length) {
+            double mean = 0;
+            for (int i = from; i < from + length; i++) {
+                mean += power[i] / length;
+            }
+            for (int i = from; i < from + length; i++) {
+                gain[i] = mean == 0 ? 0 : gamma[i % gamma.length] / mean;
+                power[i] *= gain[i];
             }
         }
         return gain;
     }
 
-    /// Applies a norm without gains to each run of `length` elements of `power`, and returns the gain of noise in each element.
-    static double[] normalize(double[] power, int length) {
-        double[] gain = new double[power.length];
-        double[] gamma = new double[length];
-        Arrays.fill(gamma, 1);
-        for (int from = 0; from < power.length; from += length) {
-            normalize(power, from, gamma, gain);
-        }
-        return gain;
+    static double[] ones(int n) {
+        double[] out = new double[n];
+        Arrays.fill(out, 1);
+        return out;
     }
 
-    private static void normalize(double[] power, int from, double[] gamma, double[] gain) {
-        double mean = 0;
-        for (int i = 0; i < gamma.length; i++) {
-            mean += power[from + i] / gamma.length;
-        }
-        for (int i = 0; i < gamma.length; i++) {
-            gain[from + i] = mean == 0 ? 0 : gamma[i] / mean;
-            power[from + i] *= gain[from + i];
-        }
+    /// Mean squares of what a module with its bias makes of inputs with the mean squares `input`, each part of the same.
+    double[] outputs(Squares squares, Module module, double[] input) {
+        double[][] each = new double[module.parts().size()][];
+        Arrays.fill(each, input);
+        double[] rows = squares.of(module, each, null, false).rows();
+        addBias(module.path() + ".bias", rows);
+        return rows;
     }
 
     /// What the scores of latent attention are multiplied by beside the usual factor: (0.1 · mscale_all_dim · ln factor + 1)², with the two from `rope_scaling`.

@@ -10,6 +10,7 @@ import java.util.function.IntToDoubleFunction;
 import java.util.stream.IntStream;
 import ram.layout.Kind;
 import ram.layout.Module;
+import ram.numeric.SoftPlus;
 
 /// A gated delta net in place of attention: queries, keys and values go through a short convolution and SiLU; keys write values into a memory of each head as strongly as the sigmoid of b says,
 /// which fades by exp(−exp(A_log) · softplus(a + dt_bias)) at each position; queries read it, and what is read is normalised head by head and multiplied by the SiLU of a gate.
@@ -115,10 +116,10 @@ final class GatedDelta {
     }
 
     Mixed follow(Squares squares, double[] input) {
-        double[] mixed = rows(squares, parts.query.module, input);
-        double[] opened = pick(parts.gate.module == parts.query.module ? mixed : rows(squares, parts.gate.module, input), parts.gate.rows);
-        Optional<double[]> strengths = parts.strength.map(p -> pick(rows(squares, p.module, input), p.rows));
-        Optional<double[]> fadings = parts.fading.map(p -> pick(rows(squares, p.module, input), p.rows));
+        double[] mixed = dense.outputs(squares, parts.query.module, input);
+        double[] opened = pick(parts.gate.module == parts.query.module ? mixed : dense.outputs(squares, parts.gate.module, input), parts.gate.rows);
+        Optional<double[]> strengths = parts.strength.map(p -> pick(dense.outputs(squares, p.module, input), p.rows));
+        Optional<double[]> fadings = parts.fading.map(p -> pick(dense.outputs(squares, p.module, input), p.rows));
         double[] context = new double[heads.valueWidth()];
         for (int i = 0; i < context.length; i++) {
             context[i] = Mixed.NORMED * vectors.gains[i % heads.valueLength] * Activation.SILU.meanSquare(opened[i]);
@@ -161,16 +162,10 @@ final class GatedDelta {
     private void fadings(Part part, double[] power, double[] reach, double[] rows) {
         for (int h = 0; h < reach.length; h++) {
             double rate = StrictMath.exp(vectors.logRate[h]);
-            double lost = -Activation.expect(x -> StrictMath.expm1(-2 * rate * Activation.softplus(x)), vectors.stepBias[h], power[h]);
+            double lost = -Activation.expect(x -> StrictMath.expm1(-2 * rate * SoftPlus.of(x)), vectors.stepBias[h], power[h]);
             double slope = Activation.expect(x -> Activation.sigmoid(x) * Activation.sigmoid(x), vectors.stepBias[h], power[h]);
             rows[part.rows[h]] = reach[h] * rate * rate * slope / Math.max(lost, 1e-6);
         }
-    }
-
-    private double[] rows(Squares squares, Module module, double[] input) {
-        double[] rows = squares.of(module, new double[][] {input}, null, false).rows();
-        dense.addBias(module.path() + ".bias", rows);
-        return rows;
     }
 
     private static double[] pick(double[] from, int[] rows) {

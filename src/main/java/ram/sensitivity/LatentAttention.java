@@ -90,17 +90,17 @@ final class LatentAttention {
         double[] queryInput = input;
         double[] queryGain = null;
         if (p.queryLatent != null) {
-            queryInput = rows(squares, p.queryLatent, input);
+            queryInput = dense.outputs(squares, p.queryLatent, input);
             queryGain = dense.normalize(queryInput, prefix, DecoderRules.list("q_latent_norm"), queryInput.length);
         }
-        double[] query = rows(squares, p.query, queryInput);
-        double[] all = rows(squares, p.latent, input);
+        double[] query = dense.outputs(squares, p.query, queryInput);
+        double[] all = dense.outputs(squares, p.latent, input);
         double[] latent = Arrays.copyOf(all, n.latent);
         double[] latentGain = dense.normalize(latent, prefix, DecoderRules.list("kv_latent_norm"), latent.length);
         double[] key = new double[n.heads * n.still];
         double[] value = new double[n.heads * n.value];
         if (p.keyValue != null) {
-            double[] both = rows(squares, p.keyValue, latent);
+            double[] both = dense.outputs(squares, p.keyValue, latent);
             int each = n.still + n.value;
             for (int h = 0; h < n.heads; h++) {
                 System.arraycopy(both, h * each, key, h * n.still, n.still);
@@ -117,12 +117,6 @@ final class LatentAttention {
         }
         double[] context = Arrays.stream(value).map(x -> Attention.RHO * x).toArray();
         return new State(input, queryInput, queryGain, latent, latentGain, query, key, Arrays.copyOfRange(all, n.latent, all.length), context);
-    }
-
-    private double[] rows(Squares squares, Module module, double[] input) {
-        double[] rows = squares.of(module, new double[][] {input}, null, false).rows();
-        dense.addBias(module.path() + ".bias", rows);
-        return rows;
     }
 
     private List<ModuleWeights> weights(Squares squares, State s, double[] output, double[] rowGain, double scale) {

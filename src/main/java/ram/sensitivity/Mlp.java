@@ -79,12 +79,10 @@ final class Mlp {
 
     State propagate(Squares squares, double[] input) {
         int experts = experts();
-        double[][] in = new double[experts][];
-        Arrays.fill(in, input);
         double[][] g = null;
         double[][] u;
         if (gateUp != null) {
-            double[][] both = split(gateUp, squares.of(gateUp, in, null, false).rows(), 2 * inner);
+            double[][] both = split(squares, gateUp, input, 2 * inner);
             g = new double[experts][];
             u = new double[experts][];
             for (int e = 0; e < experts; e++) {
@@ -92,9 +90,9 @@ final class Mlp {
                 u[e] = Arrays.copyOfRange(both[e], inner, 2 * inner);
             }
         } else {
-            u = split(up, squares.of(up, in, null, false).rows(), inner);
+            u = split(squares, up, input, inner);
             if (gate != null) {
-                g = split(gate, squares.of(gate, in, null, false).rows(), inner);
+                g = split(squares, gate, input, inner);
             }
         }
         State state = new State(input, new double[experts][inner], g == null ? null : new double[experts][inner], new double[experts][inner]);
@@ -119,8 +117,8 @@ final class Mlp {
         }
     }
 
-    private double[][] split(Module module, double[] rows, int perExpert) {
-        dense.addBias(module.path() + ".bias", rows);
+    private double[][] split(Squares squares, Module module, double[] input, int perExpert) {
+        double[] rows = dense.outputs(squares, module, input);
         double[][] out = new double[experts()][];
         for (int e = 0; e < out.length; e++) {
             out[e] = Arrays.copyOfRange(rows, e * perExpert, (e + 1) * perExpert);

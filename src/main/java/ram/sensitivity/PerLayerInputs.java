@@ -1,6 +1,5 @@
 package ram.sensitivity;
 
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import ram.layout.Kind;
@@ -28,7 +27,7 @@ final class PerLayerInputs {
         this.each = each;
         this.embedded = embedded;
         power = squares.of(table, null, null, true).columns()[0];
-        double[] projected = squares.of(projection, new double[][] {embedded}, null, false).rows();
+        double[] projected = dense.outputs(squares, projection, embedded);
         projectionGain = dense.normalize(projected, Modules.beside(projection, ""), List.of("per_layer_projection_norm"), each);
         for (int i = 0; i < power.length; i++) {
             power[i] = (power[i] / table.weight().shape().rows() * each + projected[i]) / 2;
@@ -57,7 +56,7 @@ final class PerLayerInputs {
         if (!Modules.is(gate, 1, each, input.length) || !Modules.is(back, 1, input.length, each) || (layer + 1L) * each > power.length) {
             return Optional.empty();
         }
-        double[] gates = squares.of(gate, new double[][] {input}, null, false).rows();
+        double[] gates = dense.outputs(squares, gate, input);
         Activation activation = dense.activation();
         int first = layer * each;
         double[] context = new double[each];
@@ -82,9 +81,7 @@ final class PerLayerInputs {
             rows[i] = reach[i] * projectionGain[i];
         }
         double factor = DecoderRules.factor(Kind.UP) / 2;
-        long tokens = table.weight().shape().rows();
-        double[] all = new double[Math.toIntExact(tokens)];
-        Arrays.fill(all, 1);
-        return List.of(ModuleWeights.propagated(table, new Term(all, reach, factor * each / tokens, true)), ModuleWeights.propagated(projection, new Term(rows, embedded, factor, true)));
+        int tokens = Math.toIntExact(table.weight().shape().rows());
+        return List.of(ModuleWeights.propagated(table, new Term(Dense.ones(tokens), reach, factor * each / tokens, true)), ModuleWeights.propagated(projection, new Term(rows, embedded, factor, true)));
     }
 }

@@ -114,11 +114,11 @@ public final class Propagation {
         for (int i = 0; i < embeddings.size() && start > 0; i++) {
             long rows = embeddings.get(i).weight().shape().rows();
             terms.computeIfAbsent(embeddings.get(i), _ -> new ArrayList<>())
-                    .add(new Term(ones(rows), ones(hidden), DecoderRules.factor(Kind.EMBEDDING) * 0.5 * embeddingGains.get(i) / rows / start, true));
+                    .add(new Term(Dense.ones(Math.toIntExact(rows)), Dense.ones(hidden), DecoderRules.factor(Kind.EMBEDDING) * 0.5 * embeddingGains.get(i) / rows / start, true));
         }
         if (reader.isPresent() && logitPower > 0) {
             double rows = reader.get().weight().shape().rows();
-            terms.computeIfAbsent(reader.get(), _ -> new ArrayList<>()).add(new Term(ones(reader.get().weight().shape().rows()), z,
+            terms.computeIfAbsent(reader.get(), _ -> new ArrayList<>()).add(new Term(Dense.ones(Math.toIntExact(reader.get().weight().shape().rows())), z,
                     DecoderRules.factor(Kind.HEAD) * 0.5 * logitGain / rows, false));
         }
         terms.forEach((module, list) -> {
@@ -335,12 +335,6 @@ public final class Propagation {
 
     private static double[] scaled(double[] v, double by) {
         return by == 1 ? v : Arrays.stream(v).map(x -> x * by).toArray();
-    }
-
-    private static double[] ones(long n) {
-        double[] out = new double[Math.toIntExact(n)];
-        Arrays.fill(out, 1);
-        return out;
     }
 
     private static double sum(double[] v) {

@@ -35,8 +35,7 @@ final class ShortConvolution {
     }
 
     Mixed follow(Squares squares, double[] input) {
-        double[] rows = squares.of(in, new double[][] {input}, null, false).rows();
-        dense.addBias(in.path() + ".bias", rows);
+        double[] rows = dense.outputs(squares, in, input);
         int n = taps.length;
         double[] context = new double[n];
         for (int i = 0; i < n; i++) {

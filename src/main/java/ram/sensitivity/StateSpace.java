@@ -6,6 +6,7 @@ import java.util.Optional;
 import java.util.function.DoubleUnaryOperator;
 import ram.layout.Kind;
 import ram.layout.Module;
+import ram.numeric.SoftPlus;
 
 /// The mixer of Mamba 2 in place of attention, or beside it. One projection gives a gate z, channels x, B and C to write them to their head's memory with and to read them from it (shared by
 /// the heads of a group), and a step dt for each head. With x, B and C through a short convolution and SiLU, a head has
@@ -45,12 +46,14 @@ final class StateSpace {
     /// What the rows of the projection come to, in mean squares.
     ///
     /// @param rows of the projection
+    /// @param power of each channel of the convolution after SiLU
     /// @param direct per channel, what D · x has of y
     /// @param remembered per channel, what S · C has of y
     /// @param products per group, Σ B² · C² over its states
     /// @param steepness per head, mean square of the slope of its step over that of the step
+    /// @param opened of each channel's gate after SiLU
     /// @param norm per channel, gain of the norm after the gate
-    private record Flow(double[] rows, double[] direct, double[] remembered, double[] products, double[] steepness, double[] norm) {
+    private record Flow(double[] rows, double[] power, double[] direct, double[] remembered, double[] products, double[] steepness, double[] opened, double[] norm) {
     }
 
     private final Dense dense;
@@ -62,7 +65,7 @@ final class StateSpace {
     private final double[] stepBias;
     private final double[] logDecay;
     private final double[] direct;
-    /// Squared gains of the norm, when there is one, and how many channels it takes together.
+    /// Squared gains of the norm with what a normed context counts, when there is one, and how many channels it takes together.
     private final Optional<double[]> gains;
     private final int normed;
 
@@ -77,7 +80,7 @@ final class StateSpace {
         this.direct = direct;
         convolutionBias = new double[sizes.convolved()];
         dense.addBias(Modules.beside(in, "conv1d.bias"), convolutionBias);
-        gains = dense.gains(Modules.beside(in, ""), List.of("norm"), sizes.width());
+        gains = dense.gains(Modules.beside(in, ""), List.of("norm"), sizes.width()).map(g -> Arrays.stream(g).map(x -> Mixed.NORMED * x).toArray());
         normed = byGroup ? sizes.width() / sizes.groups : sizes.width();
     }
 
@@ -104,53 +107,40 @@ final class StateSpace {
     }
 
     Mixed follow(Squares squares, double[] input) {
-        double[] rows = squares.of(in, new double[][] {input}, null, false).rows();
-        dense.addBias(in.path() + ".bias", rows);
+        double[] rows = dense.outputs(squares, in, input);
         int width = sizes.width();
+        double[] power = new double[sizes.convolved()];
+        for (int c = 0; c < power.length; c++) {
+            power[c] = Activation.SILU.meanSquare(convolved(rows, c));
+        }
         double[] products = new double[sizes.groups];
         for (int i = 0; i < sizes.written(); i++) {
-            products[i / sizes.states] += power(rows, width + i) * power(rows, width + sizes.written() + i);
+            products[i / sizes.states] += power[width + i] * power[width + sizes.written() + i];
         }
         double[] written = new double[sizes.heads];
         double[] steepness = new double[sizes.heads];
         for (int h = 0; h < sizes.heads; h++) {
-            written[h] = written(h, rows);
-            steepness[h] = ofStep(h, rows, x -> Activation.sigmoid(x) * Activation.sigmoid(x)) / Math.max(squaredStep(h, rows), Double.MIN_NORMAL);
+            double squaredStep = ofStep(h, rows, x -> SoftPlus.of(x) * SoftPlus.of(x));
+            written[h] = squaredStep / Math.max(lost(h, rows), 1e-6);
+            steepness[h] = ofStep(h, rows, x -> Activation.sigmoid(x) * Activation.sigmoid(x)) / Math.max(squaredStep, Double.MIN_NORMAL);
         }
         double[] direct = new double[width];
         double[] remembered = new double[width];
-        double[] norm = new double[width];
+        double[] opened = new double[width];
         double[] context = new double[width];
         for (int i = 0; i < width; i++) {
             int head = i / sizes.length;
-            double x = power(rows, i);
-            direct[i] = this.direct[head] * this.direct[head] * x;
+            direct[i] = this.direct[head] * this.direct[head] * power[i];
             // What is kept of many positions adds up, which independent ones do not show: in a small trained model it is as much as what comes straight, in relation to which 0.003 was predicted.
-            remembered[i] = Math.max(written[head] * products[sizes.groupOf(i)] * x, direct[i]);
-            context[i] = (direct[i] + remembered[i]) * Activation.SILU.meanSquare(rows[i]);
+            remembered[i] = Math.max(written[head] * products[sizes.groupOf(i)] * power[i], direct[i]);
+            opened[i] = Activation.SILU.meanSquare(rows[i]);
+            context[i] = (direct[i] + remembered[i]) * opened[i];
         }
-        Arrays.fill(norm, 1);
-        gains.ifPresent(g -> {
-            for (int from = 0; from < width; from += normed) {
-                double mean = 0;
-                for (int i = from; i < from + normed; i++) {
-                    mean += context[i] / normed;
-                }
-                for (int i = from; i < from + normed; i++) {
-                    norm[i] = mean == 0 ? 0 : Mixed.NORMED * g[i] / mean;
-                    context[i] *= norm[i];
-                }
-            }
-        });
-        Flow flow = new Flow(rows, direct, remembered, products, steepness, norm);
+        double[] norm = gains.isPresent() ? Dense.normalize(context, gains.get(), normed) : Dense.ones(width);
+        Flow flow = new Flow(rows, power, direct, remembered, products, steepness, opened, norm);
         return new Mixed(out, context, (output, rowGain, scale) -> List.of(
                 ModuleWeights.propagated(in, new Term(noise(flow, output), input, scale * DecoderRules.factor(Kind.LINEAR_ATTENTION), true)),
                 ModuleWeights.propagated(out, new Term(rowGain, context, scale * DecoderRules.factor(Kind.O), true))));
-    }
-
-    /// Mean square of a channel of the convolution after SiLU.
-    private double power(double[] rows, int channel) {
-        return Activation.SILU.meanSquare(convolved(rows, channel));
     }
 
     private double convolved(double[] rows, int channel) {
@@ -166,14 +156,10 @@ final class StateSpace {
         return Activation.expect(f, stepBias[head], rows[stepRow(head)]);
     }
 
-    private double squaredStep(int head, double[] rows) {
-        return ofStep(head, rows, x -> Activation.softplus(x) * Activation.softplus(x));
-    }
-
-    /// The squares of what a head has written that are in its memory: E[dt²] / (1 − E[exp(−2 · dt · exp(A_log))]).
-    private double written(int head, double[] rows) {
+    /// The share of its squares that a head's memory loses at each position: 1 − E[exp(−2 · dt · exp(A_log))].
+    private double lost(int head, double[] rows) {
         double rate = StrictMath.exp(logDecay[head]);
-        return squaredStep(head, rows) / Math.max(ofStep(head, rows, x -> -StrictMath.expm1(-2 * rate * Activation.softplus(x))), 1e-6);
+        return ofStep(head, rows, x -> -StrictMath.expm1(-2 * rate * SoftPlus.of(x)));
     }
 
     /// What noise in each row of the projection does in the residual, in relation to the factor of such mixers.
@@ -182,11 +168,10 @@ final class StateSpace {
         double[] out = new double[flow.rows.length];
         double[] reach = new double[sizes.groups];
         for (int i = 0; i < width; i++) {
-            double opened = Activation.SILU.meanSquare(flow.rows[i]) * flow.norm[i] * output[i];
+            double opened = flow.opened[i] * flow.norm[i] * output[i];
             double whole = flow.direct[i] + flow.remembered[i];
             out[i] = whole * Activation.SILU.slopeMeanSquare(flow.rows[i]) * flow.norm[i] * output[i];
-            double x = power(flow.rows, i);
-            out[width + i] = x == 0 ? 0 : slope(flow.rows, i) * whole / x * opened;
+            out[width + i] = flow.power[i] == 0 ? 0 : slope(flow.rows, i) * whole / flow.power[i] * opened;
             reach[sizes.groupOf(i)] += flow.remembered[i] * opened;
             int head = i / sizes.length;
             out[stepRow(head)] += flow.steepness[head] * flow.remembered[i] * opened;
@@ -198,8 +183,8 @@ final class StateSpace {
             int c = b + sizes.written();
             if (flow.products[group] > 0) {
                 double each = address * reach[group] / flow.products[group];
-                out[width + b] = each * slope(flow.rows, b) * power(flow.rows, c);
-                out[width + c] = each * slope(flow.rows, c) * power(flow.rows, b);
+                out[width + b] = each * slope(flow.rows, b) * flow.power[c];
+                out[width + c] = each * slope(flow.rows, c) * flow.power[b];
             }
         }
         return out;

@@ -6,11 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Random;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -23,12 +19,6 @@ class EvalFamiliesTest {
 
     @TempDir
     Path folder;
-
-    private Path tokens() throws IOException {
-        ByteBuffer ids = ByteBuffer.allocate(4 * 1200).order(ByteOrder.LITTLE_ENDIAN);
-        new Random(5).ints(1200, 0, 600).forEach(ids::putInt);
-        return Files.write(folder.resolve("ids.i32"), ids.array());
-    }
 
     /// Mean divergence from its source.
     private double divergence(Path model, Path source, Path tokens) throws IOException {
@@ -43,7 +33,7 @@ class EvalFamiliesTest {
     @ValueSource(strings = {"", ", \"quantization_config\": {\"quant_method\": \"mxfp4\"}"})
     void gptOssFromFloatsAndFromBlocks(String stored) throws IOException {
         Path source = new TinyModel("gpt_oss", OSS + stored).write(folder.resolve("source"));
-        Path tokens = tokens();
+        Path tokens = EvalRuns.tokens(folder, 1200);
         Path eight = quantized(source, "eight", "8");
         Path four = quantized(source, "four", "4");
         double fine = divergence(eight, source, tokens);
@@ -65,7 +55,7 @@ class EvalFamiliesTest {
         "bailing_moe | \"num_shared_experts\": 1, \"first_k_dense_replace\": 1, \"norm_topk_prob\": true"})
     void othersFromFloats(String type, String settings) throws IOException {
         Path source = new TinyModel(type, settings).write(folder.resolve("source"));
-        double kl = divergence(quantized(source, "refined", "8", "--refine", "self:sequences=4,length=64"), source, tokens());
+        double kl = divergence(quantized(source, "refined", "8", "--refine", "self:sequences=4,length=64"), source, EvalRuns.tokens(folder, 1200));
         assertTrue(kl > 0 && kl < 0.02, "divergence " + kl);
     }
 

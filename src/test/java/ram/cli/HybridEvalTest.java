@@ -4,14 +4,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Random;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -28,9 +23,7 @@ class HybridEvalTest {
 
     @BeforeEach
     void writeTokens() throws IOException {
-        ByteBuffer bytes = ByteBuffer.allocate(4 * 400).order(ByteOrder.LITTLE_ENDIAN);
-        new Random(5).ints(400, 0, 600).forEach(bytes::putInt);
-        tokens = Files.write(folder.resolve("tokens.i32"), bytes.array());
+        tokens = EvalRuns.tokens(folder, 400);
     }
 
     @ParameterizedTest
@@ -52,13 +45,7 @@ class HybridEvalTest {
         try (Checkpoint checkpoint = Checkpoint.open(out)) {
             assertTrue(checkpoint.tensors().keySet().stream().anyMatch(name -> name.endsWith(module + ".scales")));
         }
-        Cli.Result r = Cli.run("eval", out, "--reference", source, "--tokens", tokens, "--seq-len", 50, "--samples", 8, "--noise-control", "--json", "--no-progress");
-        assertEquals(0, r.exitCode(), r.err());
-        JsonNode models = new ObjectMapper().readTree(r.out()).path("models");
-        double own = models.path(1).path("divergence").path("mean_kl").asDouble();
-        double noise = models.path(2).path("divergence").path("mean_kl").asDouble();
-        assertTrue(noise > own / 5 && noise < own * 5, "divergence " + own + ", of noise " + noise);
-        return own;
+        return EvalRuns.divergenceLikeNoise(out, source, tokens);
     }
 
     /// Noise as large as the errors is that of the same network only.

@@ -16,13 +16,13 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import ram.InputException;
-import ram.layout.ModelConfig;
 import ram.numeric.Workers;
 import ram.tensor.Rows;
 
@@ -177,26 +177,6 @@ class EvaluatorTest {
     }
 
     private static EvalModel named(String name) {
-        return new EvalModel(name, new WeightSource() {
-            @Override
-            public ModelConfig config() {
-                throw new UnsupportedOperationException();
-            }
-
-            @Override
-            public Optional<Rows> matrix(String path) {
-                return Optional.empty();
-            }
-
-            @Override
-            public Optional<float[]> vector(String vector) {
-                return Optional.empty();
-            }
-
-            @Override
-            public String fingerprint() {
-                return name;
-            }
-        });
+        return new EvalModel(name, new VectorWeights(name, Map.of()));
     }
 }

@@ -8,7 +8,6 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
@@ -20,7 +19,6 @@ import ram.layout.ModelConfig;
 import ram.layout.Module;
 import ram.numeric.Workers;
 import ram.safetensors.Checkpoint;
-import ram.tensor.Rows;
 
 /// Models some of whose layers do not attend.
 class HybridTest {
@@ -30,36 +28,12 @@ class HybridTest {
     /// Two channels with three taps, the last of which belongs to the token itself; the second sequence does not see the first.
     @Test
     void aConvolutionSeesTheTokensBefore() {
-        Linears linears = new Linears(vectors(Map.of("conv.weight", new float[] {1, 10, 100, 2, 3, 4}, "conv.bias", new float[] {0.5f, 0})), null);
+        Linears linears = new Linears(new VectorWeights("", Map.of("conv.weight", new float[] {1, 10, 100, 2, 3, 4}, "conv.bias", new float[] {0.5f, 0})), null);
         float[] x = {1, 1, 2, 0, 3, 0, 4, 0, 5, 1, 6, 0};
         float[] expected = {100.5f, 4, 210.5f, 3, 321.5f, 2, 432.5f, 0, 500.5f, 4, 650.5f, 3};
         try (Workers workers = new Workers(2)) {
             assertArrayEquals(expected, new CausalConvolution(2, 3, workers).apply(linears, "conv", x, List.of(4, 2)));
         }
-    }
-
-    private static WeightSource vectors(Map<String, float[]> vectors) {
-        return new WeightSource() {
-            @Override
-            public ModelConfig config() {
-                throw new UnsupportedOperationException();
-            }
-
-            @Override
-            public Optional<Rows> matrix(String path) {
-                return Optional.empty();
-            }
-
-            @Override
-            public Optional<float[]> vector(String name) {
-                return Optional.ofNullable(vectors.get(name));
-            }
-
-            @Override
-            public String fingerprint() {
-                return "";
-            }
-        };
     }
 
     /// Two of four experts whose scores are all the same, and hardly more than what is added to their sum.

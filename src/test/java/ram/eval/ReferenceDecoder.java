@@ -66,8 +66,8 @@ final class ReferenceDecoder {
                 if (type.startsWith("cohere") || type.equals("phi") || config.path("use_parallel_residual").asBoolean()) {
                     // both parts read the same
                     double[] beside = feedForward(p, l, x[t]);
-                    add(h[t], a[t], 1);
-                    add(h[t], beside, 1);
+                    ReferenceMath.add(h[t], a[t], 1);
+                    ReferenceMath.add(h[t], beside, 1);
                     continue;
                 }
                 double[] mixed = switch (type) {
@@ -75,14 +75,14 @@ final class ReferenceDecoder {
                     case "glm4" -> norm(a[t], p + "post_self_attn_layernorm");
                     default -> a[t];
                 };
-                add(h[t], mixed, share);
+                ReferenceMath.add(h[t], mixed, share);
                 double[] fed = switch (type) {
                     case "gemma2", "gemma3_text" -> norm(feedForward(p, l, norm(h[t], p + "pre_feedforward_layernorm")), p + "post_feedforward_layernorm");
                     case "olmo2", "olmo3", "exaone4" -> norm(feedForward(p, l, h[t]), p + "post_feedforward_layernorm");
                     case "glm4" -> norm(feedForward(p, l, norm(h[t], p + "post_attention_layernorm")), p + "post_mlp_layernorm");
                     default -> feedForward(p, l, norm(h[t], p + "post_attention_layernorm"));
                 };
-                add(h[t], fed, share);
+                ReferenceMath.add(h[t], fed, share);
             }
         }
         double[][] out = new double[n][];
@@ -344,15 +344,15 @@ final class ReferenceDecoder {
             if (share[e] > 0) {
                 String x1 = p + "experts." + e + ".";
                 double[] y = numbered ? gated(x1 + "w1", x1 + "w3", x1 + "w2", x) : gated(x1 + "gate_proj", x1 + "up_proj", x1 + "down_proj", x);
-                add(out, y, share[e]);
+                ReferenceMath.add(out, y, share[e]);
             }
         }
         if (tensors.containsKey(p + "shared_experts.up_proj.weight")) {
-            add(out, gated(p + "shared_experts.gate_proj", p + "shared_experts.up_proj", p + "shared_experts.down_proj", x), 1);
+            ReferenceMath.add(out, gated(p + "shared_experts.gate_proj", p + "shared_experts.up_proj", p + "shared_experts.down_proj", x), 1);
         }
         if (tensors.containsKey(p + "shared_expert_gate.weight")) {
             double open = 1 / (1 + Math.exp(-linear(p + "shared_expert_gate", x)[0]));
-            add(out, gated(p + "shared_expert.gate_proj", p + "shared_expert.up_proj", p + "shared_expert.down_proj", x), open);
+            ReferenceMath.add(out, gated(p + "shared_expert.gate_proj", p + "shared_expert.up_proj", p + "shared_expert.down_proj", x), open);
         }
         return out;
     }
@@ -385,7 +385,7 @@ final class ReferenceDecoder {
                     y[c] += middle * w2[(e * width + j) * hidden + c];
                 }
             }
-            add(out, y, Math.exp(scores[e]) / total);
+            ReferenceMath.add(out, y, Math.exp(scores[e]) / total);
         }
         return out;
     }
@@ -482,21 +482,6 @@ final class ReferenceDecoder {
     }
 
     private double[] linear(String path, double[] x) {
-        double[] w = tensors.get(path + ".weight");
-        double[] bias = tensors.get(path + ".bias");
-        double[] out = new double[w.length / x.length];
-        for (int r = 0; r < out.length; r++) {
-            out[r] = bias == null ? 0 : bias[r];
-            for (int i = 0; i < x.length; i++) {
-                out[r] += w[r * x.length + i] * x[i];
-            }
-        }
-        return out;
-    }
-
-    private static void add(double[] to, double[] x, double factor) {
-        for (int i = 0; i < to.length; i++) {
-            to[i] += factor * x[i];
-        }
+        return ReferenceMath.linear(tensors, path, x);
     }
 }

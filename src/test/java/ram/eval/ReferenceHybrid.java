@@ -32,7 +32,7 @@ final class ReferenceHybrid {
         double[] embedding = tensors.get("model.embed_tokens.weight");
         for (int t = 0; t < ids.length; t++) {
             h[t] = new double[hidden];
-            add(h[t], Arrays.copyOfRange(embedding, ids[t] * hidden, (ids[t] + 1) * hidden), config.path("embedding_multiplier").asDouble(1));
+            ReferenceMath.add(h[t], Arrays.copyOfRange(embedding, ids[t] * hidden, (ids[t] + 1) * hidden), config.path("embedding_multiplier").asDouble(1));
         }
         for (int l = 0; l < size("num_hidden_layers"); l++) {
             String p = "model.layers." + l + ".";
@@ -44,9 +44,9 @@ final class ReferenceHybrid {
                     : qwen ? deltaNet(p + "linear_attn.", x) : lfm2 ? shortConvolution(p + "conv.", x) : stateSpace(p + "mamba.", x);
             for (int t = 0; t < h.length; t++) {
                 double share = config.path("residual_multiplier").asDouble(1);
-                add(h[t], mixed[t], share);
+                ReferenceMath.add(h[t], mixed[t], share);
                 double[] fed = norm(h[t], p + (lfm2 ? "ffn_norm" : "post_attention_layernorm"));
-                add(h[t], qwen ? mixture(p + "mlp.", fed) : lfm2 ? feedForward(p, fed) : granite(p, fed), share);
+                ReferenceMath.add(h[t], qwen ? mixture(p + "mlp.", fed) : lfm2 ? feedForward(p, fed) : granite(p, fed), share);
             }
         }
         double[][] out = new double[h.length][];
@@ -280,7 +280,7 @@ final class ReferenceHybrid {
         double total = Arrays.stream(outputs).filter(o -> o >= last).map(Math::exp).sum();
         for (int e = 0; e < outputs.length; e++) {
             if (outputs[e] >= last) {
-                add(out, projected(p + "experts." + e + ".", "gate_proj", "up_proj", "down_proj", x), Math.exp(outputs[e]) / total);
+                ReferenceMath.add(out, projected(p + "experts." + e + ".", "gate_proj", "up_proj", "down_proj", x), Math.exp(outputs[e]) / total);
             }
         }
         return out;
@@ -348,10 +348,10 @@ final class ReferenceHybrid {
         double[] out = new double[hidden];
         for (int e = 0; e < shares.length; e++) {
             if (shares[e] >= last) {
-                add(out, projected(p + "experts." + e + ".", "gate_proj", "up_proj", "down_proj", x), shares[e] / total);
+                ReferenceMath.add(out, projected(p + "experts." + e + ".", "gate_proj", "up_proj", "down_proj", x), shares[e] / total);
             }
         }
-        add(out, projected(p + "shared_expert.", "gate_proj", "up_proj", "down_proj", x), 1 / (1 + Math.exp(-linear(p + "shared_expert_gate", x)[0])));
+        ReferenceMath.add(out, projected(p + "shared_expert.", "gate_proj", "up_proj", "down_proj", x), 1 / (1 + Math.exp(-linear(p + "shared_expert_gate", x)[0])));
         return out;
     }
 
@@ -372,7 +372,7 @@ final class ReferenceHybrid {
         for (int e = 0; e < scores.length; e++) {
             if (ranks[e] >= last) {
                 sum += scores[e];
-                add(out, gated(p + "experts." + e + ".", x), scores[e] * config.path("routed_scaling_factor").asDouble(1));
+                ReferenceMath.add(out, gated(p + "experts." + e + ".", x), scores[e] * config.path("routed_scaling_factor").asDouble(1));
             }
         }
         if (config.path("norm_topk_prob").asBoolean()) {
@@ -417,21 +417,6 @@ final class ReferenceHybrid {
     }
 
     private double[] linear(String path, double[] x) {
-        double[] w = tensors.get(path + ".weight");
-        double[] bias = tensors.get(path + ".bias");
-        double[] out = new double[w.length / x.length];
-        for (int r = 0; r < out.length; r++) {
-            out[r] = bias == null ? 0 : bias[r];
-            for (int i = 0; i < x.length; i++) {
-                out[r] += w[r * x.length + i] * x[i];
-            }
-        }
-        return out;
-    }
-
-    private static void add(double[] to, double[] x, double factor) {
-        for (int i = 0; i < to.length; i++) {
-            to[i] += factor * x[i];
-        }
+        return ReferenceMath.linear(tensors, path, x);
     }
 }

@@ -160,13 +160,7 @@ final class ReferenceLatent {
     }
 
     private double[] times(String path, double[] x) {
-        double[] weight = tensors.get(path + ".weight");
-        double[] bias = tensors.get(path + ".bias");
-        double[] out = new double[weight.length / x.length];
-        for (int r = 0; r < out.length; r++) {
-            out[r] = (bias == null ? 0 : bias[r]) + dot(Arrays.copyOfRange(weight, r * x.length, (r + 1) * x.length), x);
-        }
-        return out;
+        return ReferenceMath.linear(tensors, path, x);
     }
 
     private static double dot(double[] a, double[] b) {
