@@ -173,19 +173,14 @@ record Spectrum(double[] squares, boolean exact) {
             // Twice, because one pass of orthogonalisation leaves what rounding brought back.
             for (int pass = 0; pass < 2; pass++) {
                 for (int k = 0; k < done; k++) {
-                    double c = dot(basis[k], z);
-                    for (int j = 0; j < n; j++) {
-                        z[j] -= c * basis[k][j];
-                    }
+                    subtract(dot(basis[k], z), basis[k], z);
                 }
             }
             last = Math.sqrt(dot(z, z));
             if (done == steps || last < 1e-5 * tridiagonal.get(0, 0)) {
                 break;
             }
-            for (int j = 0; j < n; j++) {
-                z[j] /= last;
-            }
+            divide(z, last);
             basis[done] = z;
             tridiagonal.set(done, done - 1, last);
             tridiagonal.set(done - 1, done, last);
@@ -320,6 +315,18 @@ record Spectrum(double[] squares, boolean exact) {
             sum += a[i] * b[i];
         }
         return sum;
+    }
+
+    private static void subtract(double factor, double[] from, double[] z) {
+        for (int j = 0; j < z.length; j++) {
+            z[j] -= factor * from[j];
+        }
+    }
+
+    private static void divide(double[] z, double by) {
+        for (int j = 0; j < z.length; j++) {
+            z[j] /= by;
+        }
     }
 
     double norm() {
