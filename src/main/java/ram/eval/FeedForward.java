@@ -26,11 +26,13 @@ final class FeedForward {
     /// What a mixture adds to the states, shared expert included.
     float[] mixture(int l, float[] x) {
         float[] out = routed(l, x);
-        shape.shared(l).ifPresent(path -> {
-            float[] middle = gated(path, shape.mixture().shared().orElseThrow().fused(), x);
-            addShared(l, x, linears.apply(shape.sharedDown(l).orElseThrow(), middle), out);
-        });
+        shape.sharedDown(l).ifPresent(down -> addShared(l, x, linears.apply(down, sharedMiddle(l, x)), out));
         return out;
+    }
+
+    /// What enters the output projection of the expert that all tokens pass.
+    float[] sharedMiddle(int l, float[] x) {
+        return gated(shape.shared(l).orElseThrow(), shape.mixture().shared().orElseThrow().fused(), x);
     }
 
     /// Adds what the shared expert makes; how much of it counts for a token is the sigmoid of its gate, where it has one.
@@ -50,16 +52,11 @@ final class FeedForward {
     float[] middle(int l, float[] x) {
         String path = shape.feedForward(l);
         if (shape.dense().gated()) {
-            return gated(path, x);
+            return gated(path, shape.dense().both(), x);
         }
         float[] out = linears.apply(path + "." + shape.dense().up(), x);
         shape.dense().activation().apply(out, workers);
         return out;
-    }
-
-    /// What enters the output projection of a gated network.
-    float[] gated(String path, float[] x) {
-        return gated(path, shape.dense().both(), x);
     }
 
     private float[] gated(String path, String together, float[] x) {

@@ -278,11 +278,16 @@ public final class ForwardPass {
         }
     }
 
+    /// Values of a token that enter the output projection of a layer's attention, or of what it has in its place.
+    public int mixedWidth(int l) {
+        return shape.mixer(l).isPresent() ? mixer.orElseThrow().width() : shape.heads() * shape.valueDim();
+    }
+
     /// What the attention adds to the states.
     ///
     /// @param mixed of [#attend]
     public float[] attentionOutput(int l, float[] mixed) {
-        float[] out = linears.apply(shape.attentionOutput(l), shape.hidden(), shape.mixer(l).isPresent() ? mixer.orElseThrow().width() : shape.mixedWidth(), mixed);
+        float[] out = linears.apply(shape.attentionOutput(l), shape.hidden(), mixedWidth(l), mixed);
         return scaled(normalized(out, l, shape.norms().attentionOutput()));
     }
 
@@ -300,9 +305,12 @@ public final class ForwardPass {
         return feedForward.middle(l, x);
     }
 
-    /// What enters the output projection of a gated network.
-    public float[] gated(String path, float[] x) {
-        return feedForward.gated(path, x);
+    /// What enters the output projection of the expert that all tokens pass.
+    ///
+    /// @param x of [#feedForwardInput]
+    /// @throws java.util.NoSuchElementException for a layer without one
+    public float[] sharedMiddle(int l, float[] x) {
+        return feedForward.sharedMiddle(l, x);
     }
 
     /// What a dense layer's feed-forward part adds to the states.

@@ -126,11 +126,6 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
         return new NetworkReader(config).read();
     }
 
-    /// Values of a token that enter the output projection of the attention.
-    public int mixedWidth() {
-        return heads * valueDim();
-    }
-
     int valueDim() {
         return latent.map(Latent::value).orElse(headDim);
     }

@@ -94,7 +94,7 @@ final class MixtureRefiner {
             for (int e = 0; e < count; e++) {
                 expert(e, experts, layer);
             }
-            shape.shared(l).ifPresent(path -> shared(layer, path));
+            shape.sharedDown(l).ifPresent(down -> shared(layer, down));
         }
     }
 
@@ -185,23 +185,23 @@ final class MixtureRefiner {
         }
     }
 
-    /// @param path of the shared expert
-    private void shared(Layer layer, String path) {
-        int width = exact.matrix(path + ".down_proj").columns();
+    /// @param down path of the shared expert's output projection
+    private void shared(Layer layer, String down) {
+        int width = exact.matrix(down).columns();
         try (Activations gated = pieces.temporary("gated", width)) {
             Inputs inputs = pieces.inputs(width);
             for (int i = 0; i < pieces.count(); i++) {
                 int piece = i;
-                float[] middle = coded.gated(path, layer.inputs().coded().get(i));
+                float[] middle = coded.sharedMiddle(layer.number(), layer.inputs().coded().get(i));
                 if (layer.isRead()) {
                     gated.put(i, middle);
                 }
-                coding.add(inputs, middle, pieces.exactly(i, () -> exact.gated(path, layer.inputs().exact().get(piece))));
+                coding.add(inputs, middle, pieces.exactly(i, () -> exact.sharedMiddle(layer.number(), layer.inputs().exact().get(piece))));
             }
-            model.refine(List.of(path + ".down_proj"), inputs);
+            model.refine(List.of(down), inputs);
             for (int i = 0; layer.isRead() && i < pieces.count(); i++) {
                 float[] all = layer.states().coded().get(i);
-                coded.addShared(layer.number(), layer.inputs().coded().get(i), coded.apply(path + ".down_proj", gated.get(i)), all);
+                coded.addShared(layer.number(), layer.inputs().coded().get(i), coded.apply(down, gated.get(i)), all);
                 layer.states().coded().put(i, all);
             }
         }

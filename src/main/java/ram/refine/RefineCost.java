@@ -20,7 +20,8 @@ import ram.tensor.Rows;
 public record RefineCost(double operations, long statistics, long files) {
     /// A stack of which each head's matrix has inputs of its own, from every token.
     private static final String PER_HEAD = ".embed_q";
-    private static final List<String> SHARING = List.of(".k_proj", ".v_proj", ".up_proj");
+    /// Modules whose statistics are those of another one.
+    private static final List<String> SHARING = List.of(".k_proj", ".v_proj", ".up_proj", ".in_proj_ba", ".in_proj_z", ".in_proj_b", ".in_proj_a");
 
     /// @throws ram.InputException for a family that cannot be run
     public static RefineCost of(WeightSource source, Map<String, Refiner.Target> targets, Refinement how) {
@@ -48,7 +49,8 @@ public record RefineCost(double operations, long statistics, long files) {
                 boolean lookup = target.getKey().equals(shape.embedding());
                 double products = lookup ? 0 : 2 * w.rows() * n * tokens * used;
                 forward += products;
-                boolean down = target.getKey().endsWith(".down_proj") || target.getKey().equals(shape.denseDown(shape.layers() - 1));
+                int end = shape.layers() - 1;
+                boolean down = target.getKey().endsWith(".down_proj") || target.getKey().equals(shape.denseDown(end)) || shape.sharedDown(end).filter(target.getKey()::equals).isPresent();
                 if (!Refiner.headRefinable(shape, targets) && target.getKey().startsWith(last) && down) {
                     unread += products;
                 }

@@ -1,14 +1,15 @@
 package ram.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.BeforeEach;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -61,13 +62,19 @@ class HybridEvalTest {
         assertEquals("ram: " + other.resolve("config.json") + ": " + why + "; give the model that it was made from as --reference, or leave out --noise-control", r.sentence());
     }
 
-    @Test
-    void refinementIsRefusedBeforeAnythingIsDone() throws IOException {
-        Path source = new TinyModel("lfm2", "").write(folder.resolve("source"));
+    /// Beside the modules that read the same, the one that comes after the mixer.
+    @ParameterizedTest
+    @CsvSource({"lfm2, conv.in_proj, conv.out_proj", "qwen3_next, linear_attn.in_proj_ba, linear_attn.out_proj", "granitemoehybrid, mamba.in_proj, mamba.out_proj"})
+    void mixersAreRefined(String type, String reader, String output) throws IOException {
+        Path source = new TinyModel(type, "").write(folder.resolve("source"));
         Path out = folder.resolve("out");
-        Cli.Result r = Cli.run("quantize", source, "--policy", "uniform", "--bits", 4, "--group", 32, "--refine", "self", "-o", out, "--no-progress");
-        assertEquals(5, r.exitCode(), r.err());
-        assertEquals("ram: " + source.resolve("config.json") + ": is of a model_type whose layers can mix tokens by something else than attention, which --refine does not know; leave out --refine", r.sentence());
-        assertFalse(Files.exists(out));
+        Cli.Result r = Cli.run("quantize", source, "--policy", "uniform", "--bits", 4, "--group", 32, "--refine", "self:length=64", "-o", out, "--no-progress");
+        assertEquals(0, r.exitCode(), r.err());
+        JsonNode modules = new ObjectMapper().readTree(out.resolve("manifest.json").toFile()).path("refinement").path("modules");
+        for (String module : List.of(reader, output)) {
+            double ratio = modules.path("model.layers.0." + module).path("output_error_ratio").asDouble();
+            assertTrue(ratio > 0 && ratio < 1, module + " " + ratio);
+        }
+        EvalRuns.divergenceLikeNoise(out, source, tokens);
     }
 }
