@@ -49,10 +49,11 @@ final class RefineArguments {
         return wanted() ? refinement().file().map(Path::of) : Optional.empty();
     }
 
-    /// @throws ram.InputException when the model cannot be run, or not on such a text, or the tokens that are given cannot be read or are not the model's
+    /// @throws ram.InputException when the model cannot be refined, or run on such a text, or the tokens that are given cannot be read or are not the model's
     void check(Path folder) {
         if (wanted()) {
             try (EvalModel source = EvalModel.open(folder)) {
+                Refiner.requireKnown(source.weights());
                 source.requireReach(refinement().text().length());
                 file().ifPresent(f -> source.requireKnown(windows(refinement(), f)));
             }

@@ -14,37 +14,37 @@ final class Attention {
     private static final int QUERIES = 64;
     private static final float NO_SINK = Float.NEGATIVE_INFINITY;
 
-    private final NetworkShape shape;
+    private final NetworkShape.Factors factors;
     private final Workers workers;
 
-    Attention(NetworkShape shape, Workers workers) {
-        this.shape = shape;
+    Attention(NetworkShape.Factors factors, Workers workers) {
+        this.factors = factors;
         this.workers = workers;
     }
 
-    /// @param q `tokens · heads · headDim` values, rotated
-    /// @param k `tokens · kvHeads · headDim` values, rotated
-    /// @param v `tokens · kvHeads · valueDim` values, not rotated
+    /// @param q `tokens · count · dim` values, rotated
+    /// @param k `tokens · kv · dim` values, rotated
+    /// @param v `tokens · kv · value` values, not rotated
     /// @param lengths of the sequences, which follow one another
     /// @param window how many positions a token sees, itself included; 0 for all
     /// @param sinks a score per head that no value belongs to: it takes its share of the attention, and adds nothing
-    /// @return `tokens · heads · valueDim` values
-    float[] apply(float[] q, float[] k, float[] v, List<Integer> lengths, int window, Optional<float[]> sinks) {
-        float[] out = new float[q.length / shape.headDim() * shape.valueDim()];
-        workers.forEach(HeadTask.of(lengths, shape.kvHeads()), t -> {
-            head(t, q, k, v, window, sinks, out);
+    /// @return `tokens · count · value` values
+    float[] apply(NetworkShape.Heads heads, float[] q, float[] k, float[] v, List<Integer> lengths, int window, Optional<float[]> sinks) {
+        float[] out = new float[q.length / heads.dim() * heads.value()];
+        workers.forEach(HeadTask.of(lengths, heads.kv()), t -> {
+            head(heads, t, q, k, v, window, sinks, out);
             return t;
         }, _ -> { });
         return out;
     }
 
-    private void head(HeadTask task, float[] q, float[] k, float[] v, int window, Optional<float[]> sinks, float[] out) {
-        int d = shape.headDim();
-        int qStride = shape.heads() * d;
-        int kStride = shape.kvHeads() * d;
-        int valueDim = shape.valueDim();
-        int vStride = shape.kvHeads() * valueDim;
-        int outStride = shape.heads() * valueDim;
+    private void head(NetworkShape.Heads heads, HeadTask task, float[] q, float[] k, float[] v, int window, Optional<float[]> sinks, float[] out) {
+        int d = heads.dim();
+        int qStride = heads.count() * d;
+        int kStride = heads.kv() * d;
+        int valueDim = heads.value();
+        int vStride = heads.kv() * valueDim;
+        int outStride = heads.count() * valueDim;
         int length = task.length();
         int kFrom = task.firstToken() * kStride + task.head() * d;
         int vFrom = task.firstToken() * vStride + task.head() * valueDim;
@@ -54,7 +54,7 @@ final class Attention {
                 turned[i * length + p] = v[vFrom + p * vStride + i];
             }
         }
-        int group = shape.heads() / shape.kvHeads();
+        int group = heads.count() / heads.kv();
         float[] scores = new float[QUERIES * length];
         for (int h = task.head() * group; h < (task.head() + 1) * group; h++) {
             float sink = sinks.isPresent() ? sinks.get()[h] : NO_SINK;
@@ -67,7 +67,7 @@ final class Attention {
                 Kernels.multiplyAdd(rows, seen, d, q, at, qStride, k, kFrom + low * kStride, kStride, scores, 0, seen);
                 for (int r = 0; r < rows; r++) {
                     int begin = window == 0 ? 0 : Math.max(0, from + r - window + 1) - low;
-                    softmax(scores, r * seen, seen, begin, from + r + 1 - low, sink, shape.factors());
+                    softmax(scores, r * seen, seen, begin, from + r + 1 - low, sink);
                 }
                 Kernels.multiplyAdd(rows, valueDim, seen, scores, 0, seen, turned, low, length, out, (task.firstToken() + from) * outStride + h * valueDim, outStride);
             }
@@ -77,7 +77,7 @@ final class Attention {
     /// Softmax of the elements `begin … end` of a row of `length`; the others become 0.
     ///
     /// @param sink a further element, which has its share and is not stored
-    private static void softmax(float[] x, int from, int length, int begin, int end, float sink, NetworkShape.Factors factors) {
+    private void softmax(float[] x, int from, int length, int begin, int end, float sink) {
         for (int i = from + begin; i < from + end; i++) {
             x[i] *= factors.score();
         }
@@ -99,15 +99,9 @@ final class Attention {
     /// Turns queries or keys by their positions.
     ///
     /// @param heads per token
-    /// @param table see [Rope#table]
-    void rotate(float[] x, List<Integer> lengths, int heads, Rope rope, float[] table) {
-        rotate(x, lengths, heads, shape.headDim(), 0, rope, table);
-    }
-
-    /// The same where what turns is only part of a head.
-    ///
     /// @param width values of a head
     /// @param offset of the first one that turns
+    /// @param table see [Rope#table]
     void rotate(float[] x, List<Integer> lengths, int heads, int width, int offset, Rope rope, float[] table) {
         List<Integer> starts = new ArrayList<>();
         int tokens = 0;
@@ -122,8 +116,9 @@ final class Attention {
     }
 
     /// Multiplies queries by what they grow to at their positions.
-    void grow(float[] q, List<Integer> lengths, NetworkShape.Growth growth) {
-        int width = shape.heads() * shape.headDim();
+    ///
+    /// @param width of a token's queries
+    void grow(float[] q, List<Integer> lengths, int width, NetworkShape.Growth growth) {
         int at = 0;
         for (int length : lengths) {
             for (int p = 0; p < length; p++) {

@@ -72,9 +72,10 @@ public final class Evaluator {
         }
     }
 
-    /// Half of the memory holds the states of all models between the layers, the other half what a layer computes.
+    /// Half of the memory holds what of all models is kept between the layers, their states most of all, the other half what a layer computes.
     private long batchTokens(List<ForwardPass> passes) {
-        long perToken = passes.stream().mapToLong(p -> 4L * p.shape().hidden()).sum() + 8L * passes.getFirst().shape().hidden();
+        long held = passes.stream().mapToLong(p -> 4 * p.heldFloatsPerToken()).max().orElse(0);
+        long perToken = passes.stream().mapToLong(p -> 4L * p.shape().hidden()).sum() + 8L * passes.getFirst().shape().hidden() + held;
         long byIndex = Integer.MAX_VALUE / passes.stream().mapToInt(p -> p.shape().hidden()).max().orElse(1);
         return Math.clamp(options.memory() / 2 / perToken, 1, byIndex);
     }

@@ -25,7 +25,7 @@ final class FeedForward {
 
     /// What a mixture adds to the states, shared expert included.
     float[] mixture(int l, float[] x) {
-        float[] out = routed(l, x);
+        float[] out = routed(l, x, route(l, x));
         shape.sharedDown(l).ifPresent(down -> addShared(l, x, linears.apply(down, sharedMiddle(l, x)), out));
         return out;
     }
@@ -81,7 +81,9 @@ final class FeedForward {
     }
 
     /// Each token passes the experts that its router ranks highest; their outputs are added in the order of the experts.
-    private float[] routed(int l, float[] x) {
+    ///
+    /// @param x what enters the experts
+    float[] routed(int l, float[] x, Routes routes) {
         int hidden = shape.hidden();
         int experts = shape.experts(l);
         Rows gate = linears.matrix(shape.stack(l, "gate_proj"));
@@ -91,12 +93,11 @@ final class FeedForward {
         boolean fits = gate.rows() == (long) width * experts && up.rows() == gate.rows() && down.rows() == (long) hidden * experts
                 && gate.columns() == hidden && up.columns() == hidden && down.columns() == width;
         if (!fits) {
-            throw new InputException("the experts of " + shape.feedForward(l) + " do not have the shapes that config.json implies; verify the folder");
+            throw new InputException("the experts of " + shape.block(l) + " do not have the shapes that config.json implies; verify the folder");
         }
         Optional<float[]> gateBiases = biases(l, "gate_proj", gate);
         Optional<float[]> upBiases = biases(l, "up_proj", up);
         Optional<float[]> downBiases = biases(l, "down_proj", down);
-        Routes routes = route(l, x);
         float[] out = new float[x.length];
         for (int e = 0; e < experts; e++) {
             if (routes.count(e) == 0) {
@@ -117,10 +118,13 @@ final class FeedForward {
     }
 
     /// The experts that tokens pass, and their shares of what is added to the states.
+    ///
+    /// @param x what enters the router
     Routes route(int l, float[] x) {
         int experts = shape.experts(l);
         float[] outputs = linears.apply(shape.router(l), experts, shape.hidden(), x);
-        float[] correction = shape.mixture().routing().correction().map(name -> linears.vector(shape.feedForward(l) + "." + name, experts)).orElse(NO_CORRECTION);
+        float[] correction = shape.mixture().routing().correction().map(name -> linears.vector(shape.block(l) + "." + name, experts)).orElse(NO_CORRECTION);
+        Optional<float[]> scale = shape.mixture().routing().scale().map(name -> linears.vector(shape.block(l) + "." + name, experts));
         int tokens = outputs.length / experts;
         int[][] chosen = new int[experts][tokens];
         int[] counts = new int[experts];
@@ -129,7 +133,7 @@ final class FeedForward {
             double[] share = shares(Arrays.copyOfRange(outputs, t * experts, (t + 1) * experts), correction);
             for (int e = 0; e < experts; e++) {
                 if (share[e] >= 0) {
-                    shares[e][counts[e]] = (float) (share[e] * shape.factors().branch());
+                    shares[e][counts[e]] = (float) (share[e] * shape.factors().branch()) * (scale.isPresent() ? scale.get()[e] : 1);
                     chosen[e][counts[e]++] = t;
                 }
             }

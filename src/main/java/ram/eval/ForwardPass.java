@@ -2,11 +2,13 @@ package ram.eval;
 
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import ram.InputException;
 import ram.numeric.Kernels;
 import ram.numeric.Workers;
@@ -24,6 +26,7 @@ public final class ForwardPass {
     private final Optional<LatentAttention> latent;
     private final Optional<TokenMixer> mixer;
     private final FeedForward feedForward;
+    private final Optional<PerLayerInputs> layerInputs;
 
     /// @throws InputException for a family that cannot be run
     public ForwardPass(WeightSource weights, Workers workers) {
@@ -34,10 +37,11 @@ public final class ForwardPass {
         this.shape = NetworkShape.of(weights.config());
         this.workers = workers;
         this.linears = new Linears(weights, projection);
-        this.attention = new Attention(shape, workers);
+        this.attention = new Attention(shape.factors(), workers);
         this.latent = shape.latent().map(l -> new LatentAttention(shape, l, linears, attention, this::normalize, workers));
         this.mixer = shape.mixers().flatMap(Mixers::kind).map(this::mixer);
         this.feedForward = new FeedForward(shape, linears, workers);
+        this.layerInputs = shape.layerInputs().map(i -> new PerLayerInputs(shape, i, linears, feedForward, this::normalize, workers));
     }
 
     private TokenMixer mixer(Mixers.Kind kind) {
@@ -55,20 +59,31 @@ public final class ForwardPass {
 
     /// Working memory per token while a layer computes, in bytes.
     long scratchBytesPerToken() {
-        long attentionFloats = latent.map(LatentAttention::scratchFloatsPerToken).orElse((shape.gatedQueries() ? 7L : 4L) * shape.heads() * shape.headDim() + 2L * shape.kvHeads() * shape.headDim());
+        long attentionFloats = latent.map(LatentAttention::scratchFloatsPerToken).orElseGet(this::attentionFloatsPerToken);
         long mixerFloats = mixer.map(TokenMixer::scratchFloatsPerToken).orElse(0L);
         long widest = 0;
         for (int l = 0; l < shape.layers(); l++) {
             widest = Math.max(widest, widest(l));
         }
-        return 4 * (2L * shape.hidden() + Math.max(Math.max(attentionFloats, mixerFloats), shape.hidden() + 3 * widest));
+        long besideFloats = shape.mixture().beside().isPresent() ? 3L * shape.hidden() : 0;
+        long inputFloats = layerInputs.map(PerLayerInputs::scratchFloatsPerToken).orElse(0L);
+        return 4 * (2L * shape.hidden() + Math.max(Math.max(attentionFloats, mixerFloats), Math.max(inputFloats, shape.hidden() + besideFloats + 3 * widest)));
+    }
+
+    private long attentionFloatsPerToken() {
+        return shape.heads().stream().mapToLong(h -> (shape.gatedQueries() ? 7L : 4L) * h.count() * h.dim() + (h.keysAsValues() ? 3L : 2L) * h.kv() * h.dim()).max().orElse(0);
+    }
+
+    /// Numbers per token that [#run] holds from layer to layer beside the states: keys and values that later layers attend to.
+    long heldFloatsPerToken() {
+        return IntStream.range(0, shape.layers()).filter(shape::isShared).mapToObj(shape::heads).mapToLong(h -> (long) h.kv() * (h.dim() + h.value())).sum();
     }
 
     private long widest(int l) {
         String path = shape.feedForward(l);
         long shared = shape.shared(l).map(expert -> Math.max(linears.rows(expert + ".up_proj"), linears.rows(expert + "." + shape.mixture().shared().orElseThrow().fused()))).orElse(0L);
-        return shape.experts(l) == 0 ? Math.max(linears.rows(path + "." + shape.dense().up()), linears.rows(path + "." + shape.dense().both()))
-                : Math.max(shared, Math.max(shape.hidden(), linears.rows(shape.stack(l, "up_proj")) / shape.experts(l)));
+        long dense = Math.max(linears.rows(path + "." + shape.dense().up()), linears.rows(path + "." + shape.dense().both()));
+        return shape.experts(l) == 0 ? dense : Math.max(Math.max(dense, shared), Math.max(shape.hidden(), linears.rows(shape.stack(l, "up_proj")) / shape.experts(l)));
     }
 
     /// Told after each layer, for progress.
@@ -89,9 +104,11 @@ public final class ForwardPass {
         Map<Rope, float[]> tables = new IdentityHashMap<>();
         shape.positions().forEach(p -> p.rope().ifPresent(r -> tables.computeIfAbsent(r, _ -> r.table(longest))));
         List<List<Integer>> batches = batches(IntStream.range(0, states.size()).boxed().toList(), sequences, chunkTokens);
+        List<Map<Integer, KeysAndValues>> held = Stream.<Map<Integer, KeysAndValues>>generate(HashMap::new).limit(batches.size()).toList();
         for (int l = 0; l < shape.layers(); l++) {
-            for (List<Integer> batch : batches) {
-                layer(l, batch.stream().map(states::get).toList(), tables);
+            for (int b = 0; b < batches.size(); b++) {
+                List<Integer> batch = batches.get(b);
+                layer(l, batch.stream().map(sequences::get).toList(), batch.stream().map(states::get).toList(), tables, held.get(b));
             }
             progress.done(l + 1, shape.layers());
         }
@@ -116,11 +133,24 @@ public final class ForwardPass {
         });
     }
 
-    private void layer(int l, List<float[]> states, Map<Rope, float[]> tables) {
-        float[] attended = attentionOutput(l, attend(l, attentionInput(l, states), lengths(states), tables));
+    /// Keys and values of the heads of a layer, as they are attended to.
+    private record KeysAndValues(float[] keys, float[] values) {
+    }
+
+    /// @param held keys and values by layer, of those that later layers attend to
+    private void layer(int l, List<int[]> ids, List<float[]> states, Map<Rope, float[]> tables, Map<Integer, KeysAndValues> held) {
+        float[] attended = attentionOutput(l, attend(l, attentionInput(l, states), lengths(states), tables, held));
         float[] fed = shape.dense().parallel() ? feedForward(l, feedForwardInput(l, states)) : null;
         addTo(states, attended);
-        addTo(states, fed == null ? feedForward(l, feedForwardInput(l, states)) : fed);
+        if (fed == null) {
+            fed = shape.mixture().beside().filter(_ -> shape.experts(l) > 0).map(beside -> sideBySide(l, beside, states)).orElseGet(() -> feedForward(l, feedForwardInput(l, states)));
+        }
+        addTo(states, fed);
+        layerInputs.ifPresent(inputs -> addTo(states, inputs.apply(l, joined(states), ids, joined(embed(ids)))));
+        shape.factors().layer().ifPresent(name -> {
+            float factor = linears.vector(shape.layer(l) + "." + name, 1)[0];
+            states.forEach(s -> multiplied(s, factor));
+        });
         for (float[] s : states) {
             requireFinite(l, s);
         }
@@ -155,6 +185,13 @@ public final class ForwardPass {
             return mixer.orElseThrow().readers(shape.mixer(l).get());
         }
         String path = shape.attention(l);
+        NetworkShape.Heads heads = shape.heads(l);
+        if (heads.source() != l) {
+            return List.of(path + ".q_proj");
+        }
+        if (heads.keysAsValues()) {
+            return List.of(path + ".q_proj", path + ".k_proj");
+        }
         return latent.isPresent() ? latent.get().readers(path) : linears.fusedOr(shape.fused(l), path + ".q_proj", path + ".k_proj", path + ".v_proj");
     }
 
@@ -206,16 +243,16 @@ public final class ForwardPass {
         return shape.shared(l).map(path -> linears.fusedOr(path + "." + shape.mixture().shared().orElseThrow().fused(), path + ".gate_proj", path + ".up_proj")).orElse(List.of());
     }
 
-    /// What enters the output projection of the attention.
+    /// What enters the output projection of the attention, of a layer with keys and values of its own.
     ///
     /// @param x of [#attentionInput]
     /// @param lengths of the sequences in `x`
     public float[] attend(int l, float[] x, List<Integer> lengths) {
         int longest = lengths.stream().mapToInt(Integer::intValue).max().orElse(0);
-        return attend(l, x, lengths, shape.positions().get(l).rope().map(r -> Map.of(r, r.table(longest))).orElse(Map.of()));
+        return attend(l, x, lengths, shape.positions().get(l).rope().map(r -> Map.of(r, r.table(longest))).orElse(Map.of()), new HashMap<>());
     }
 
-    private float[] attend(int l, float[] x, List<Integer> lengths, Map<Rope, float[]> tables) {
+    private float[] attend(int l, float[] x, List<Integer> lengths, Map<Rope, float[]> tables, Map<Integer, KeysAndValues> held) {
         if (shape.mixer(l).isPresent()) {
             return mixer.orElseThrow().apply(shape.mixer(l).get(), x, lengths);
         }
@@ -223,38 +260,65 @@ public final class ForwardPass {
             return latent.get().apply(l, x, lengths, tables);
         }
         String path = shape.attention(l);
-        int qWidth = shape.heads() * shape.headDim();
-        int kvWidth = shape.kvHeads() * shape.headDim();
+        NetworkShape.Heads heads = shape.heads(l);
+        int qWidth = heads.count() * heads.dim();
+        int kvWidth = heads.kv() * heads.dim();
+        if (linears.has(shape.fused(l))) {
+            float[][] parts = Linears.split(linears.apply(shape.fused(l), qWidth + 2 * kvWidth, shape.hidden(), x), qWidth, kvWidth, kvWidth);
+            return attend(l, parts[0], keysAndValues(l, parts[1], parts[2], lengths, tables), lengths, tables);
+        }
+        KeysAndValues seen = heads.source() == l ? keysAndValues(l, x, lengths, tables) : held.get(heads.source());
+        if (shape.isShared(l)) {
+            held.put(l, seen);
+        }
         if (shape.gatedQueries()) {
-            float[][] both = Linears.split(linears.apply(path + ".q_proj", 2 * qWidth, shape.hidden(), x), shape.headDim(), shape.headDim());
-            float[] mixed = attend(l, both[0], linears.apply(path + ".k_proj", kvWidth, shape.hidden(), x), linears.apply(path + ".v_proj", kvWidth, shape.hidden(), x), lengths, tables);
+            float[][] both = Linears.split(linears.apply(path + ".q_proj", 2 * qWidth, shape.hidden(), x), heads.dim(), heads.dim());
+            float[] mixed = attend(l, both[0], seen, lengths, tables);
             open(mixed, both[1]);
             return mixed;
         }
-        float[][] parts = linears.has(shape.fused(l))
-                ? Linears.split(linears.apply(shape.fused(l), qWidth + 2 * kvWidth, shape.hidden(), x), qWidth, kvWidth, kvWidth)
-                : new float[][] {linears.apply(path + ".q_proj", qWidth, shape.hidden(), x), linears.apply(path + ".k_proj", kvWidth, shape.hidden(), x),
-                    linears.apply(path + ".v_proj", kvWidth, shape.hidden(), x)};
-        return attend(l, parts[0], parts[1], parts[2], lengths, tables);
+        return attend(l, linears.apply(path + ".q_proj", qWidth, shape.hidden(), x), seen, lengths, tables);
     }
 
-    private float[] attend(int l, float[] q, float[] k, float[] v, List<Integer> lengths, Map<Rope, float[]> tables) {
+    private KeysAndValues keysAndValues(int l, float[] x, List<Integer> lengths, Map<Rope, float[]> tables) {
         String path = shape.attention(l);
+        int width = shape.heads(l).kv() * shape.heads(l).dim();
+        float[] k = linears.apply(path + ".k_proj", width, shape.hidden(), x);
+        float[] v = shape.heads(l).keysAsValues() ? k.clone() : linears.apply(path + ".v_proj", width, shape.hidden(), x);
+        return keysAndValues(l, k, v, lengths, tables);
+    }
+
+    /// @param k what the projections made, which is changed, as is `v`
+    private KeysAndValues keysAndValues(int l, float[] k, float[] v, List<Integer> lengths, Map<Rope, float[]> tables) {
+        turn(l, shape.norms().queriesAndKeys().key(), k, shape.heads(l).kv(), lengths, tables);
+        if (shape.norms().queriesAndKeys().values()) {
+            normalize(v, ones(shape.heads(l).value()), 0, Optional.empty(), shape.norms().eps());
+        }
+        return new KeysAndValues(k, v);
+    }
+
+    private float[] attend(int l, float[] q, KeysAndValues seen, List<Integer> lengths, Map<Rope, float[]> tables) {
+        NetworkShape.Heads heads = shape.heads(l);
+        turn(l, shape.norms().queriesAndKeys().query(), q, heads.count(), lengths, tables);
+        shape.factors().growth().ifPresent(growth -> attention.grow(q, lengths, heads.count() * heads.dim(), growth));
+        Optional<float[]> sinks = shape.names().sinks().map(name -> linears.vector(shape.attention(l) + "." + name, heads.count()));
+        return attention.apply(heads, q, seen.keys(), seen.values(), lengths, shape.positions().get(l).window(), sinks);
+    }
+
+    /// Normalises and turns queries or keys, in the order of the family.
+    ///
+    /// @param norm its name within the attention
+    /// @param count heads per token
+    private void turn(int l, String norm, float[] x, int count, List<Integer> lengths, Map<Rope, float[]> tables) {
         NetworkShape.HeadNorms norms = shape.norms().queriesAndKeys();
-        NetworkShape.Positions positions = shape.positions().get(l);
+        int dim = shape.heads(l).dim();
         if (!norms.afterRotation()) {
-            normalizeHeads(path, norms, q, k);
+            normalizeHeads(shape.attention(l) + "." + norm, norms.kind(), x, count, dim);
         }
-        positions.rope().ifPresent(rope -> {
-            attention.rotate(q, lengths, shape.heads(), rope, tables.get(rope));
-            attention.rotate(k, lengths, shape.kvHeads(), rope, tables.get(rope));
-        });
+        shape.positions().get(l).rope().ifPresent(rope -> attention.rotate(x, lengths, count, dim, 0, rope, tables.get(rope)));
         if (norms.afterRotation()) {
-            normalizeHeads(path, norms, q, k);
+            normalizeHeads(shape.attention(l) + "." + norm, norms.kind(), x, count, dim);
         }
-        shape.factors().growth().ifPresent(growth -> attention.grow(q, lengths, growth));
-        Optional<float[]> sinks = shape.names().sinks().map(name -> linears.vector(path + "." + name, shape.heads()));
-        return attention.apply(q, k, v, lengths, positions.window(), sinks);
     }
 
     /// `x ← x · sigmoid(gate)`.
@@ -270,17 +334,15 @@ public final class ForwardPass {
         });
     }
 
-    private void normalizeHeads(String path, NetworkShape.HeadNorms norms, float[] q, float[] k) {
-        if (norms.kind() != NetworkShape.QkNorm.NONE) {
-            boolean each = norms.kind() == NetworkShape.QkNorm.HEAD;
-            normalize(q, path + "." + norms.query(), shape.headDim() * (each ? 1 : shape.heads()));
-            normalize(k, path + "." + norms.key(), shape.headDim() * (each ? 1 : shape.kvHeads()));
+    private void normalizeHeads(String path, NetworkShape.QkNorm kind, float[] x, int count, int dim) {
+        if (kind != NetworkShape.QkNorm.NONE) {
+            normalize(x, path, kind == NetworkShape.QkNorm.HEAD ? dim : count * dim);
         }
     }
 
     /// Values of a token that enter the output projection of a layer's attention, or of what it has in its place.
     public int mixedWidth(int l) {
-        return shape.mixer(l).isPresent() ? mixer.orElseThrow().width() : shape.heads() * shape.valueDim();
+        return shape.mixer(l).isPresent() ? mixer.orElseThrow().width() : shape.mixedWidth(l);
     }
 
     /// What the attention adds to the states.
@@ -291,11 +353,30 @@ public final class ForwardPass {
         return scaled(normalized(out, l, shape.norms().attentionOutput()));
     }
 
-    /// What the feed-forward part of a layer adds to the states.
+    /// What the feed-forward part of a layer adds to the states, where no dense part stands beside experts.
     ///
     /// @param x of [#feedForwardInput]
     public float[] feedForward(int l, float[] x) {
         return shape.experts(l) == 0 ? feedForwardOutput(l, middle(l, x)) : feedForward.mixture(l, x);
+    }
+
+    /// What a layer's dense feed-forward part and the experts beside it add to the states.
+    private float[] sideBySide(int l, NetworkShape.Beside beside, List<float[]> states) {
+        float[] out = linears.apply(shape.denseDown(l), middle(l, feedForwardInput(l, states)));
+        normalized(out, l, Optional.of(beside.output()));
+        float[] scale = linears.vector(shape.block(l) + "." + beside.routerScale(), shape.hidden()).clone();
+        float[] ranked = joined(states);
+        normalize(ranked, multiplied(scale, (float) (1 / Math.sqrt(shape.hidden()))), 0, Optional.empty(), shape.norms().eps());
+        Routes routes = feedForward.route(l, ranked);
+        float[] routed = feedForward.routed(l, normalized(joined(states), l, Optional.of(beside.experts())), routes);
+        normalized(routed, l, Optional.of(beside.expertsOutput()));
+        addTo(List.of(out), routed);
+        return normalized(out, l, shape.norms().feedForwardOutput());
+    }
+
+    /// Paths of the modules that make and use the vectors which tokens have for a layer, of those of all layers only beside the first; empty where there are none.
+    List<String> layerInputModules(int l) {
+        return layerInputs.map(inputs -> inputs.modules(l)).orElse(List.of());
     }
 
     /// What enters the output projection of a dense layer's feed-forward part.
@@ -421,12 +502,15 @@ public final class ForwardPass {
     }
 
     private void normalize(float[] x, String path, int width, float eps) {
-        NetworkShape.Norms norms = shape.norms();
-        float[] weight = norms.plain() ? ones(width) : linears.vector(path + ".weight", width);
-        Optional<float[]> bias = linears.bias(path, width);
+        normalize(x, shape.norms().plain() ? ones(width) : linears.vector(path + ".weight", width), shape.norms().offset(), linears.bias(path, width), eps);
+    }
+
+    /// Normalises each stretch as long as the weights.
+    private void normalize(float[] x, float[] weight, float offset, Optional<float[]> bias, float eps) {
+        int width = weight.length;
         workers.forRanges(x.length, Math.max(1, (1 << 15) / width) * width, (from, to) -> {
             for (int at = from; at < to; at += width) {
-                if (norms.centered()) {
+                if (shape.norms().centered()) {
                     float mean = (float) (Kernels.sum(x, at, width) / width);
                     for (int i = at; i < at + width; i++) {
                         x[i] -= mean;
@@ -434,7 +518,7 @@ public final class ForwardPass {
                 }
                 float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + eps));
                 for (int i = 0; i < width; i++) {
-                    x[at + i] = x[at + i] * factor * (weight[i] + norms.offset());
+                    x[at + i] = x[at + i] * factor * (weight[i] + offset);
                 }
                 if (bias.isPresent()) {
                     Kernels.addScaled(1, bias.get(), 0, x, at, width);

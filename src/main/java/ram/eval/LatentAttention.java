@@ -13,6 +13,8 @@ final class LatentAttention {
 
     private final NetworkShape shape;
     private final NetworkShape.Latent latent;
+    /// The same in all layers.
+    private final NetworkShape.Heads heads;
     private final Linears linears;
     private final Attention attention;
     private final Norm norm;
@@ -21,6 +23,7 @@ final class LatentAttention {
     LatentAttention(NetworkShape shape, NetworkShape.Latent latent, Linears linears, Attention attention, Norm norm, Workers workers) {
         this.shape = shape;
         this.latent = latent;
+        this.heads = shape.heads(0);
         this.linears = linears;
         this.attention = attention;
         this.norm = norm;
@@ -54,7 +57,7 @@ final class LatentAttention {
     }
 
     long scratchFloatsPerToken() {
-        return shape.heads() * (2L * shape.headDim() + latent.plain() + 3L * latent.value()) + 2L * (latent.rank() + latent.turned()) + latent.queryRank();
+        return heads.count() * (2L * heads.dim() + latent.plain() + 3L * latent.value()) + 2L * (latent.rank() + latent.turned()) + latent.queryRank();
     }
 
     /// What enters the output projection: `tokens · heads · value` values.
@@ -68,11 +71,11 @@ final class LatentAttention {
         float[] q = queries(path, x);
         float[][] parts = compressed(path, x);
         positions.rope().ifPresent(rope -> {
-            attention.rotate(q, lengths, shape.heads(), shape.headDim(), latent.plain(), rope, tables.get(rope));
+            attention.rotate(q, lengths, heads.count(), heads.dim(), latent.plain(), rope, tables.get(rope));
             attention.rotate(parts[1], lengths, 1, latent.turned(), 0, rope, tables.get(rope));
         });
         float[][] keysAndValues = keysAndValues(path, parts[0], parts[1]);
-        return attention.apply(q, keysAndValues[0], keysAndValues[1], lengths, positions.window(), Optional.empty());
+        return attention.apply(heads, q, keysAndValues[0], keysAndValues[1], lengths, positions.window(), Optional.empty());
     }
 
     /// The latent vectors of keys and values, normalised, and the dimensions of keys that turn, not turned yet.
@@ -89,9 +92,9 @@ final class LatentAttention {
         return out;
     }
 
-    /// `tokens · heads · headDim` values, not turned yet.
+    /// `tokens · count · dim` values, not turned yet.
     float[] queries(String path, float[] x) {
-        int width = shape.heads() * shape.headDim();
+        int width = heads.count() * heads.dim();
         return latent.queryRank() == 0 ? linears.apply(path + ".q_proj", width, shape.hidden(), x)
                 : linears.apply(path + ".q_b_proj", width, latent.queryRank(), compressedQueries(path, x));
     }
@@ -99,24 +102,24 @@ final class LatentAttention {
     /// @param compressed `tokens · rank` values
     /// @param turned `tokens · turned` values
     private float[][] keysAndValues(String path, float[] compressed, float[] turned) {
-        int heads = shape.heads();
+        int count = heads.count();
         int tokens = compressed.length / latent.rank();
-        float[] keys = new float[Math.multiplyExact(tokens, heads * shape.headDim())];
+        float[] keys = new float[Math.multiplyExact(tokens, count * heads.dim())];
         float[] values;
         if (linears.has(path + ".kv_b_proj")) {
             int both = latent.plain() + latent.value();
-            float[] up = linears.apply(path + ".kv_b_proj", heads * both, latent.rank(), compressed);
-            values = new float[Math.multiplyExact(tokens, heads * latent.value())];
-            copy(up, both, 0, keys, shape.headDim(), latent.plain());
+            float[] up = linears.apply(path + ".kv_b_proj", count * both, latent.rank(), compressed);
+            values = new float[Math.multiplyExact(tokens, count * latent.value())];
+            copy(up, both, 0, keys, heads.dim(), latent.plain());
             copy(up, both, latent.plain(), values, latent.value(), latent.value());
         } else {
-            Rows perHead = headsTurned(linears.matrix(path + ".embed_q", (long) heads * latent.rank(), latent.plain()), heads);
-            copy(linears.apply(perHead, Optional.empty(), 0, heads * latent.plain(), compressed), latent.plain(), 0, keys, shape.headDim(), latent.plain());
-            values = linears.apply(path + ".unembed_out", heads * latent.value(), latent.rank(), compressed);
+            Rows perHead = headsTurned(linears.matrix(path + ".embed_q", (long) count * latent.rank(), latent.plain()), count);
+            copy(linears.apply(perHead, Optional.empty(), 0, count * latent.plain(), compressed), latent.plain(), 0, keys, heads.dim(), latent.plain());
+            values = linears.apply(path + ".unembed_out", count * latent.value(), latent.rank(), compressed);
         }
         workers.forRanges(tokens, TOKENS, (from, to) -> {
-            for (int i = from * heads; i < to * heads; i++) {
-                System.arraycopy(turned, i / heads * latent.turned(), keys, i * shape.headDim() + latent.plain(), latent.turned());
+            for (int i = from * count; i < to * count; i++) {
+                System.arraycopy(turned, i / count * latent.turned(), keys, i * heads.dim() + latent.plain(), latent.turned());
             }
         });
         return new float[][] {keys, values};

@@ -28,6 +28,8 @@ import ram.safetensors.DType;
 final class NetworkReader {
     private static final int MOST_LAYERS = 10_000;
     private static final String CONTEXT = "original_max_position_embeddings";
+    private static final String SLIDING = "sliding_attention";
+    private static final String FULL = "full_attention";
     private static final List<String> GELU = List.of("gelu", "gelu_pytorch_tanh", "gelu_new", "gelu_tanh");
     /// What config.json may call each, its usual name first. Which of two kinds of gelu a model has is a matter of its family.
     private static final Map<Activation, List<String>> ACTIVATIONS = Map.of(Activation.SILU, List.of("silu", "swish"), Activation.GELU, GELU, Activation.GELU_TANH, GELU,
@@ -151,15 +153,52 @@ final class NetworkReader {
         }
         int heads = numbers.count("num_attention_heads");
         Optional<NetworkShape.Latent> latent = latent();
-        int kvHeads = latent.isPresent() ? heads : numbers.count("num_key_value_heads", heads);
         int given = ModelClass.reads(file, "head_dim") ? numbers.whole("head_dim", 0) : 0;
         int headDim = latent.map(NetworkShape.Latent::headDim).orElse(given == 0 ? hidden / heads : given);
-        if (kvHeads < 1 || heads % kvHeads != 0 || headDim < 2 || headDim % 2 != 0 && latent.isEmpty()) {
-            throw refused("has " + heads + " heads, " + kvHeads + " key-value heads and a head_dim of " + headDim + ", which do not go together; download it again");
+        requireLayerTypes(layers);
+        List<NetworkShape.Heads> all = IntStream.range(0, layers).mapToObj(l -> heads(l, layers, heads, headDim, latent)).toList();
+        List<NetworkShape.Positions> positions = rules.has("rope_by_type") ? positionsByType(all) : positions(layers, latent.map(NetworkShape.Latent::turned).orElse(headDim));
+        return new NetworkShape(ModuleNames.of(rules.path("prefix").asText(""), rules.path("names")), hidden, layers, vocabulary(), all, positions, norms(), dense(),
+                factors(headDim), mixture(layers), latent,
+                rules.path("gated_queries").asBoolean(), new MixerReader(numbers, rules.path("mixer")).read(layers), layerInputs());
+    }
+
+    /// Those of a layer: in some families, layers without a window have others.
+    private NetworkShape.Heads heads(int layer, int layers, int count, int usualDim, Optional<NetworkShape.Latent> latent) {
+        JsonNode global = rules.has("global") && !slides(layer) ? rules.path("global") : MissingNode.getInstance();
+        boolean keysAsValues = isOn(global.path("keys_as_values").asText());
+        int other = numbers.whole(global.path("head_dim").asText(), 0);
+        int dim = other == 0 ? usualDim : other;
+        int usual = latent.isPresent() ? count : numbers.count("num_key_value_heads", count);
+        int kv = keysAsValues ? numbers.count(global.path("kv_heads").asText(), usual) : usual;
+        if (kv < 1 || count % kv != 0 || dim < 2 || dim % 2 != 0 && latent.isEmpty()) {
+            throw refused("has " + count + " heads, " + kv + " key-value heads and a head_dim of " + dim + ", which do not go together; download it again");
         }
-        return new NetworkShape(ModuleNames.of(rules.path("prefix").asText(""), rules.path("names")), hidden, layers, vocabulary(), heads, kvHeads, headDim,
-                positions(layers, latent.map(NetworkShape.Latent::turned).orElse(headDim)), norms(), dense(), factors(headDim), mixture(layers), latent,
-                rules.path("gated_queries").asBoolean(), new MixerReader(numbers, rules.path("mixer")).read(layers));
+        return new NetworkShape.Heads(count, kv, dim, latent.map(NetworkShape.Latent::value).orElse(dim), keysAsValues, source(layer, layers));
+    }
+
+    /// The layer whose keys and values a layer attends to: the last layers make none, and have those of the last of the same type before them.
+    private int source(int layer, int layers) {
+        String key = rules.path("shared_keys").asText();
+        int own = layers - numbers.whole(key, 0);
+        if (layer < own) {
+            return layer;
+        }
+        return IntStream.iterate(own - 1, l -> l >= 0, l -> l - 1).filter(l -> slides(l) == slides(layer)).findFirst().orElseThrow(() -> refused("has a " + key + " of " + json.path(key)
+                + " among " + layers + " layers, by which layer " + layer + " has no layer of its type before it whose keys and values it could use; correct it"));
+    }
+
+    private Optional<NetworkShape.LayerInputs> layerInputs() {
+        JsonNode rule = rules.path("layer_inputs");
+        int width = numbers.whole(rule.path("width").asText(), 0);
+        if (width == 0) {
+            return Optional.empty();
+        }
+        int known = numbers.count(rule.path("tokens").asText());
+        if (known < vocabulary()) {
+            throw refused("has inputs of layers for " + known + " tokens, but a vocabulary of " + vocabulary() + "; download it again");
+        }
+        return Optional.of(new NetworkShape.LayerInputs(numbers.count(rule.path("width").asText()), known));
     }
 
     private Optional<NetworkShape.Latent> latent() {
@@ -250,7 +289,7 @@ final class NetworkReader {
             throw refused("has a sliding_window_pattern without L or without G; mlx_lm does not run such a model, correct it");
         }
         JsonNode types = windows.equals("layer_types") ? json.path("layer_types") : MissingNode.getInstance();
-        if (types.isArray() && (types.size() != layers || types.valueStream().noneMatch(t -> t.asText().equals("full_attention")))) {
+        if (types.isArray() && (types.size() != layers || types.valueStream().noneMatch(t -> t.asText().equals(FULL)))) {
             throw refused("has layer_types that do not name one type for each layer, or none with full attention; mlx_lm does not run such a model, correct them");
         }
         if (!types.isArray() && rules.path("whole_patterns").asBoolean() && layers % rules.path("usual_pattern").asInt() != 0) {
@@ -268,6 +307,41 @@ final class NetworkReader {
             out.add(new NetworkShape.Positions(window, !turns(l, layers) ? Optional.empty() : slides(l) ? local : global));
         }
         return out;
+    }
+
+    /// That each layer has a type, and one that is known, where a class knows no others.
+    private void requireLayerTypes(int layers) {
+        JsonNode types = json.path("layer_types");
+        if (!rules.path("windows").asText().equals("known_layer_types") || types.isNull()) {
+            return;
+        }
+        if (types.size() < layers) {
+            throw refused("has layer_types for " + types.size() + " layers, but " + layers + " layers; mlx_lm does not run such a model, correct them");
+        }
+        types.valueStream().limit(layers).map(JsonNode::asText).filter(t -> !t.equals(SLIDING) && !t.equals(FULL)).findFirst().ifPresent(t -> {
+            throw refused("says '" + t + "' in its layer_types, which the evaluation does not know; it knows " + FULL + " and " + SLIDING);
+        });
+    }
+
+    /// Where the types of layers turn each in their own way.
+    private List<NetworkShape.Positions> positionsByType(List<NetworkShape.Heads> heads) {
+        Map<String, Rope> ropes = new TreeMap<>();
+        return IntStream.range(0, heads.size()).mapToObj(l -> new NetworkShape.Positions(slides(l) ? window() : 0,
+                Optional.of(ropes.computeIfAbsent(slides(l) ? SLIDING : FULL, type -> ropeOf(type, heads.get(l).dim()))))).toList();
+    }
+
+    private Rope ropeOf(String layerType, int headDim) {
+        String key = rules.path("rope_by_type").asText();
+        JsonNode rope = json.path(key).path(layerType);
+        if (!rope.isObject()) {
+            throw refused("says nothing of layers of the type " + layerType + " in its " + key + ", so that it is not known how they turn; add it");
+        }
+        boolean reads = rope.path("type").asText(rope.path("rope_type").asText()).equals("proportional");
+        if (!reads && rope.path("partial_rotary_factor").asDouble(1) != 1) {
+            throw refused("has a partial_rotary_factor for layers of the type " + layerType + ", which mlx_lm's " + file.modelType()
+                    + " reads only where the rope_type is proportional: it turns all of a head; correct it if the model was trained otherwise");
+        }
+        return rope(headDim, numbers.in(rope).number("rope_theta", 10_000), rope);
     }
 
     /// How many positions a layer with a window sees; all where config.json does not say it.
@@ -324,8 +398,10 @@ final class NetworkReader {
     /// has no effect there, unless a rule says what is then usual. In others all but every so-manieth have, or those with the letter L.
     private boolean slides(int layer) {
         return switch (rules.path("windows").asText()) {
-            case "layer_types" -> json.path("layer_types").isArray() ? json.path("layer_types").path(layer).asText("").equals("sliding_attention")
+            case "layer_types" -> json.path("layer_types").isArray() ? json.path("layer_types").path(layer).asText("").equals(SLIDING)
                     : rules.has("usual_pattern") && (layer + 1) % rules.path("usual_pattern").asInt() != 0;
+            case "known_layer_types" -> json.path("layer_types").isArray() ? json.path("layer_types").path(layer).asText().equals(SLIDING)
+                    : (layer + 1) % numbers.count(rules.path("usual_pattern").asText()) != 0;
             case "sliding_window_pattern" -> (layer + 1) % numbers.count("sliding_window_pattern") != 0;
             case "letters" -> !letters().isEmpty() && letters().charAt(layer % letters().length()) == 'L';
             default -> false;
@@ -363,7 +439,7 @@ final class NetworkReader {
         boolean without = rules.has("qk_norm_if") && !holds(rules.path("qk_norm_if"));
         NetworkShape.QkNorm kind = without ? NetworkShape.QkNorm.NONE : NetworkShape.QkNorm.valueOf(rules.path("qk_norm").asText("none").toUpperCase(Locale.ROOT));
         NetworkShape.HeadNorms heads = new NetworkShape.HeadNorms(kind, rules.path("norms").path("queries").asText("q_norm"), rules.path("norms").path("keys").asText("k_norm"),
-                rules.path("qk_norm_after_rope").asBoolean());
+                rules.path("qk_norm_after_rope").asBoolean(), rules.path("values_normed").asBoolean());
         JsonNode eps = rules.path("norm_eps");
         return new NetworkShape.Norms((float) (eps.isNumber() ? eps.asDouble() : numbers.number(eps.asText("rms_norm_eps"), 1e-6)),
                 rules.path("norm_centered").asBoolean(), rules.path("norm_plain").asBoolean(),
@@ -392,7 +468,7 @@ final class NetworkReader {
 
     private NetworkShape.Factors factors(int headDim) {
         return new NetworkShape.Factors(factor("embedding_factor", 1), factor("score_factor", magnitude() / Math.sqrt(headDim)), factor("score_cap", 0), factor("branch_factor", 1),
-                factor(rules.has("tied_logit_factor") && isOn("tie_word_embeddings") ? "tied_logit_factor" : "logit_factor", 1), factor("logit_cap", 0), growth());
+                factor(rules.has("tied_logit_factor") && isOn("tie_word_embeddings") ? "tied_logit_factor" : "logit_factor", 1), factor("logit_cap", 0), growth(), Optional.ofNullable(rules.path("layer_factor").textValue()));
     }
 
     /// What scores are multiplied by for the sake of stretched rotations: as much as if dimensions that do not turn had grown with the others.
@@ -423,7 +499,8 @@ final class NetworkReader {
     private NetworkShape.Mixture mixture(int layers) {
         JsonNode mixture = rules.path("mixture");
         JsonNode count = json.path(mixture.path("experts").asText());
-        if (mixture.isMissingNode() || count.isNull() || mixture.path("none_at_zero").asBoolean() && count.isInt() && count.asInt() == 0) {
+        boolean off = mixture.has("if") ? !holds(mixture.path("if")) : count.isNull() || mixture.path("none_at_zero").asBoolean() && count.isInt() && count.asInt() == 0;
+        if (mixture.isMissingNode() || off) {
             return NetworkShape.Mixture.none(rules.path("names").path("feed_forward").asText("mlp"), layers);
         }
         int experts = numbers.count(mixture.path("experts").asText());
@@ -441,7 +518,12 @@ final class NetworkReader {
                 : Optional.of(new NetworkShape.Shared(shared.path("name").asText(), Optional.ofNullable(shared.path("gate").textValue()), shared.path("beside").asBoolean(),
                 shared.path("fused").asText("gate_up_proj"), shared.path("down").asText("down_proj")));
         return new NetworkShape.Mixture(mixture.path("block").asText("mlp"), mixture.path("router").asText("gate"), mixture.path("stack").asText("switch_mlp"), byLayer, perToken,
-                routing(mixture, experts, perToken), any);
+                routing(mixture, experts, perToken), any, beside(mixture.path("dense")));
+    }
+
+    private static Optional<NetworkShape.Beside> beside(JsonNode names) {
+        return names.isMissingNode() ? Optional.empty() : Optional.of(new NetworkShape.Beside(names.path("output").asText(), names.path("experts").asText(),
+                names.path("experts_output").asText(), names.path("router_scale").asText()));
     }
 
     private boolean hasExperts(String which, int layer, int layers) {
@@ -480,7 +562,7 @@ final class NetworkReader {
         float factor = mixture.has("factor") ? (float) numbers.positive(mixture.path("factor").asText()) : 1;
         boolean corrected = !mixture.has("correction_if") || holds(mixture.path("correction_if"));
         return new NetworkShape.Routing(kind, normalized, mixture.path("normalized_eps").asDouble(), factor,
-                Optional.ofNullable(mixture.path("correction").textValue()).filter(_ -> corrected), groups, best, ranking);
+                Optional.ofNullable(mixture.path("correction").textValue()).filter(_ -> corrected), groups, best, ranking, Optional.ofNullable(mixture.path("share_scale").textValue()));
     }
 
     private InputException refused(String what) {

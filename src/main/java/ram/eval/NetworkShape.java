@@ -3,22 +3,40 @@ package ram.eval;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.IntStream;
 import ram.layout.ModelConfig;
 
 /// What a forward pass must know of a decoder: `networks.json` says what distinguishes the families, config.json the rest.
 ///
-/// @param headDim of queries and keys
+/// @param heads per layer, those of its attention
 /// @param positions per layer, how its attention sees positions
-/// @param latent present where keys and values of all heads are made of one latent vector per token; there are as many `kvHeads` as heads then
+/// @param latent present where keys and values of all heads are made of one latent vector per token
 /// @param gatedQueries whether the projection of queries also makes gates of the attention's outputs, head by head after the queries
 /// @param mixers present in families where some layers mix tokens by something else than attention
-public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabulary, int heads, int kvHeads, int headDim, List<Positions> positions, Norms norms,
-                    Dense dense, Factors factors, Mixture mixture, Optional<Latent> latent, boolean gatedQueries, Optional<Mixers> mixers) {
+/// @param layerInputs present where each token has a vector of its own for each layer
+public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabulary, List<Heads> heads, List<Positions> positions, Norms norms,
+                    Dense dense, Factors factors, Mixture mixture, Optional<Latent> latent, boolean gatedQueries, Optional<Mixers> mixers, Optional<LayerInputs> layerInputs) {
     /// Whether queries and keys are normalised: not, each head for itself, or all heads together.
     public enum QkNorm { NONE, HEAD, WHOLE }
 
     /// How a router's outputs become the scores that experts are chosen by.
     public enum Scores { SOFTMAX, SIGMOID }
+
+    /// The heads of a layer's attention.
+    ///
+    /// @param count of queries, the same in all layers
+    /// @param kv of keys and values, each for as many queries as the others
+    /// @param dim of queries and keys
+    /// @param value dimensions of values
+    /// @param keysAsValues whether the projection of keys makes the values too, which have their own norm and do not turn
+    /// @param source the layer whose keys and values are attended to: this one, or one before it, where this one makes none
+    public record Heads(int count, int kv, int dim, int value, boolean keysAsValues, int source) {
+        public Heads {
+            if (kv < 1 || count % kv != 0 || dim < 1 || value < 1 || source < 0) {
+                throw new IllegalArgumentException(count + " heads of " + kv + ", of " + dim + " and " + value + " dimensions, with those of layer " + source);
+            }
+        }
+    }
 
     /// @param window the number of positions that a token sees, itself included; 0 for all
     /// @param rope empty for a layer that does not turn queries and keys
@@ -37,7 +55,8 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     }
 
     /// @param afterRotation whether queries and keys are turned first
-    public record HeadNorms(QkNorm kind, String query, String key, boolean afterRotation) {
+    /// @param values whether each head's values are normalised too, without weights
+    public record HeadNorms(QkNorm kind, String query, String key, boolean afterRotation, boolean values) {
     }
 
     /// A feed-forward part without experts.
@@ -54,7 +73,8 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     /// A cap c above 0 turns x into `c · tanh(x / c)`, scores and logits after their factor.
     ///
     /// @param growth of queries beyond a length
-    public record Factors(float embedding, float score, float scoreCap, float branch, float logit, float logitCap, Optional<Growth> growth) {
+    /// @param layer the name within a layer of the number that multiplies the states after it
+    public record Factors(float embedding, float score, float scoreCap, float branch, float logit, float logitCap, Optional<Growth> growth, Optional<String> layer) {
     }
 
     /// Queries at a position are multiplied by `1 + beta · ln(1 + floor(position / length))`.
@@ -66,13 +86,13 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
 
     /// @param block the name of the feed-forward part, `router` and `stack` those of the router and of all experts' projections within it
     /// @param experts routed experts in each layer, 0 where the layer is dense
-    public record Mixture(String block, String router, String stack, List<Integer> experts, int perToken, Routing routing, Optional<Shared> shared) {
+    public record Mixture(String block, String router, String stack, List<Integer> experts, int perToken, Routing routing, Optional<Shared> shared, Optional<Beside> beside) {
         public Mixture {
             experts = List.copyOf(experts);
         }
 
         static Mixture none(String block, int layers) {
-            return new Mixture(block, "", "", Collections.nCopies(layers, 0), 0, new Routing(Scores.SOFTMAX, false, 0, 1, Optional.empty(), 1, 1, 2), Optional.empty());
+            return new Mixture(block, "", "", Collections.nCopies(layers, 0), 0, new Routing(Scores.SOFTMAX, false, 0, 1, Optional.empty(), 1, 1, 2, Optional.empty()), Optional.empty(), Optional.empty());
         }
     }
 
@@ -80,7 +100,28 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     /// @param least what is added to their sum before they are divided by it
     /// @param correction the name within the block of what is added to scores when experts are chosen, but not to shares
     /// @param groups of experts; only those of the `best` ones can be chosen, by the sum of so many of the highest scores in each as `ranking` says
-    public record Routing(Scores scores, boolean normalized, double least, float factor, Optional<String> correction, int groups, int best, int ranking) {
+    /// @param scale the name within the block of what multiplies each expert's shares at last
+    public record Routing(Scores scores, boolean normalized, double least, float factor, Optional<String> correction, int groups, int best, int ranking, Optional<String> scale) {
+    }
+
+    /// A dense feed-forward part beside the experts of each layer: both have norms of their own, and their sum has that of the outputs. The router reads
+    /// normalised states, over the root of their length.
+    ///
+    /// @param output the name within a layer of the norm of what the dense part makes, `experts` and `expertsOutput` those of what the experts read and make
+    /// @param routerScale the name within the block of what multiplies that which the router reads
+    public record Beside(String output, String experts, String expertsOutput, String routerScale) {
+    }
+
+    /// A vector of each token for each layer, which the layer ends with, see [PerLayerInputs].
+    ///
+    /// @param width of a vector
+    /// @param tokens that have some
+    public record LayerInputs(int width, int tokens) {
+        public LayerInputs {
+            if (width < 1 || tokens < 1) {
+                throw new IllegalArgumentException(width + " values for " + tokens + " tokens");
+            }
+        }
     }
 
     /// An expert that all tokens pass.
@@ -113,11 +154,13 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     }
 
     public NetworkShape {
+        heads = List.copyOf(heads);
         positions = List.copyOf(positions);
         boolean mixed = mixture.experts().stream().anyMatch(e -> e > 0);
-        if (positions.size() != layers || mixture.experts().size() != layers || mixers.isPresent() && mixers.get().layers().size() != layers
-                || kvHeads < 1 || heads % kvHeads != 0 || mixed && (norms.feedForwardOutput().isPresent() || dense.parallel())) {
-            throw new IllegalArgumentException(layers + " layers, " + positions.size() + " and " + mixture.experts().size() + " of which are known, with " + heads + " heads of " + kvHeads);
+        boolean beside = mixture.beside().isPresent();
+        if (heads.size() != layers || positions.size() != layers || mixture.experts().size() != layers || mixers.isPresent() && mixers.get().layers().size() != layers
+                || mixed && (norms.feedForwardOutput().isPresent() != beside || dense.parallel()) || beside && factors.branch() != 1) {
+            throw new IllegalArgumentException(layers + " layers, " + heads.size() + ", " + positions.size() + " and " + mixture.experts().size() + " of which are known");
         }
     }
 
@@ -126,8 +169,25 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
         return new NetworkReader(config).read();
     }
 
-    int valueDim() {
-        return latent.map(Latent::value).orElse(headDim);
+    /// The heads of a layer's attention.
+    public Heads heads(int layer) {
+        return heads.get(layer);
+    }
+
+    /// Values of a token that enter the output projection of a layer's attention.
+    int mixedWidth(int layer) {
+        return heads(layer).count() * heads(layer).value();
+    }
+
+    /// Whether layers after this one attend to its keys and values.
+    boolean isShared(int layer) {
+        return heads.subList(layer + 1, layers).stream().anyMatch(h -> h.source() == layer);
+    }
+
+    /// Whether each layer is a mixer of tokens with weights of its own and a feed-forward part, whose outputs are added to the states, and nothing else.
+    public boolean plainLayers() {
+        return layerInputs.isEmpty() && mixture.beside().isEmpty() && factors.layer().isEmpty()
+                && IntStream.range(0, layers).noneMatch(l -> heads(l).source() != l || heads(l).keysAsValues());
     }
 
     /// Routed experts of a layer, 0 where it is dense.
@@ -185,14 +245,19 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
         return feedForward(layer) + "." + dense.down();
     }
 
+    /// Path of the part of a layer that router and experts are in.
+    String block(int layer) {
+        return mixture.beside().isPresent() ? ModuleNames.within(layer(layer), mixture.block()) : feedForward(layer);
+    }
+
     /// Path of the router of a layer with experts.
     public String router(int layer) {
-        return feedForward(layer) + "." + mixture.router();
+        return block(layer) + "." + mixture.router();
     }
 
     /// Path of a projection of all experts of a layer.
     public String stack(int layer, String projection) {
-        return feedForward(layer) + "." + mixture.stack() + "." + projection;
+        return block(layer) + "." + mixture.stack() + "." + projection;
     }
 
     /// Path of the expert of a layer that all tokens pass; empty where there is none.

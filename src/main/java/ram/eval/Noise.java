@@ -105,10 +105,12 @@ public final class Noise {
                 out.addAll(pass.keyLatentReaders(l));
                 pass.queryStack(l).ifPresent(out::add);
                 out.add(shape.attentionOutput(l));
-                if (shape.experts(l) == 0) {
+                out.addAll(pass.layerInputModules(l));
+                if (shape.experts(l) == 0 || shape.mixture().beside().isPresent()) {
                     out.addAll(pass.feedForwardReaders(l));
                     out.add(shape.denseDown(l));
-                } else {
+                }
+                if (shape.experts(l) > 0) {
                     out.addAll(List.of(shape.stack(l, "gate_proj"), shape.stack(l, "up_proj"), shape.stack(l, "down_proj"), shape.router(l)));
                     out.addAll(pass.sharedReaders(l));
                     shape.sharedDown(l).ifPresent(out::add);

@@ -40,7 +40,8 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
             case "llama3" -> plain.with(llama3(f, numbers), 1, numbers);
             case "yarn", "deepseek_yarn", "telechat3-yarn" -> plain.yarn(base, numbers);
             case "longrope", "su" -> plain.longRope(config, numbers);
-            default -> throw InputException.in(config.file(), "asks for rope type '" + type + "', which the evaluation does not know; it knows default, linear, llama3, longrope and yarn");
+            case "proportional" -> plain.proportional(numbers);
+            default -> throw InputException.in(config.file(), "asks for rope type '" + type + "', which the evaluation does not know; it knows default, linear, llama3, longrope, proportional and yarn");
         };
     }
 
@@ -115,6 +116,17 @@ public record Rope(double[] frequencies, double scale, boolean adjacent) {
         double before = scaling.positive("original_max_position_embeddings", 4096);
         double longer = scaling.in(config.json()).number("max_position_embeddings", before) / before;
         return new Rope(frequencies, 1, false).with(out, longer <= 1 ? 1 : Math.sqrt(1 + StrictMath.log(longer) / StrictMath.log(before)), scaling);
+    }
+
+    /// Only the fastest pairs turn, as many as a part of the dimensions has, each as if all did.
+    private Rope proportional(Numbers scaling) {
+        double[] out = scaled(frequencies, 1 / scaling.positive("factor", 1));
+        int turned = (int) (2 * out.length * scaling.number("partial_rotary_factor", 1));
+        if (turned < 2 || turned > 2 * out.length) {
+            throw scaling.refused("has a partial_rotary_factor in its rope scaling by which " + turned + " of " + 2 * out.length + " dimensions turn; download it again");
+        }
+        Arrays.fill(out, (turned + 1) / 2, out.length, 0);
+        return with(out, 1, scaling);
     }
 
     private static double dimension(double rotations, int dims, double base, double context) {

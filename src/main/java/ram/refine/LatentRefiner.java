@@ -15,7 +15,7 @@ final class LatentRefiner {
     private final ForwardPass coded;
     private final ModuleCoding coding;
     private final Pieces pieces;
-    private final NetworkShape shape;
+    private final NetworkShape.Heads heads;
     private final NetworkShape.Latent latent;
 
     /// @throws java.util.NoSuchElementException for a model without such attention
@@ -25,8 +25,8 @@ final class LatentRefiner {
         this.coded = model.coded();
         this.coding = model.coding();
         this.pieces = pieces;
-        this.shape = model.shape();
-        this.latent = shape.latent().orElseThrow();
+        this.heads = model.shape().heads(0);
+        this.latent = model.shape().latent().orElseThrow();
     }
 
     /// @param in the states that the layer reads
@@ -57,16 +57,16 @@ final class LatentRefiner {
     private void heads(String path, int l, Streams in) {
         Rows source = exact.matrix(path);
         CodedMatrix out = model.open(path);
-        List<Inputs> inputs = IntStream.range(0, shape.heads()).mapToObj(_ -> pieces.inputs(latent.plain())).toList();
+        List<Inputs> inputs = IntStream.range(0, heads.count()).mapToObj(_ -> pieces.inputs(latent.plain())).toList();
         for (int i = 0; i < pieces.count(); i++) {
             int piece = i;
             float[] codedQueries = coded.queries(l, input(coded, l, in.coded(), i));
             float[] exactQueries = pieces.exactly(i, () -> exact.queries(l, input(exact, l, in.exact(), piece)));
-            for (int h = 0; h < shape.heads(); h++) {
+            for (int h = 0; h < heads.count(); h++) {
                 coding.add(inputs.get(h), plain(codedQueries, h), exactQueries == null ? null : plain(exactQueries, h));
             }
         }
-        for (int h = 0; h < shape.heads(); h++) {
+        for (int h = 0; h < heads.count(); h++) {
             ModuleCoding.Slice slice = new ModuleCoding.Slice(path, source, (long) h * latent.rank(), latent.rank(), model.target(path), out);
             coding.code(List.of(slice), inputs.get(h), inputs.get(h).tokens(), CodedModel.DAMPING);
         }
@@ -75,11 +75,11 @@ final class LatentRefiner {
 
     /// The dimensions of a head's queries that do not turn.
     private float[] plain(float[] queries, int head) {
-        int every = shape.heads() * shape.headDim();
+        int every = heads.count() * heads.dim();
         int tokens = queries.length / every;
         float[] out = new float[tokens * latent.plain()];
         for (int t = 0; t < tokens; t++) {
-            System.arraycopy(queries, t * every + head * shape.headDim(), out, t * latent.plain(), latent.plain());
+            System.arraycopy(queries, t * every + head * heads.dim(), out, t * latent.plain(), latent.plain());
         }
         return out;
     }

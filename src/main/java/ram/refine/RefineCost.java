@@ -44,7 +44,7 @@ public record RefineCost(double operations, long statistics, long files) {
                 }
                 double n = w.columns();
                 boolean expert = target.getKey().contains("." + shape.mixture().stack() + ".");
-                double experts = expert ? shape.mixture().experts().stream().mapToInt(Integer::intValue).max().orElse(1) : target.getKey().endsWith(PER_HEAD) ? shape.heads() : 1;
+                double experts = expert ? shape.mixture().experts().stream().mapToInt(Integer::intValue).max().orElse(1) : target.getKey().endsWith(PER_HEAD) ? shape.heads(0).count() : 1;
                 double used = expert ? shape.mixture().perToken() / experts : 1;
                 boolean lookup = target.getKey().equals(shape.embedding());
                 double products = lookup ? 0 : 2 * w.rows() * n * tokens * used;

@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.SortedMap;
 import java.util.function.DoubleConsumer;
 import java.util.function.Supplier;
+import ram.InputException;
 import ram.eval.ForwardPass;
 import ram.eval.NetworkShape;
 import ram.eval.WeightSource;
@@ -52,6 +53,19 @@ public final class Refiner {
         return targets.containsKey(shape.head()) && targets.get(shape.head()).refinable();
     }
 
+    /// @throws ram.InputException for a family that cannot be refined
+    public static void requireKnown(WeightSource source) {
+        try (Workers one = new Workers(1)) {
+            requireKnown(new ForwardPass(source, one).shape(), source);
+        }
+    }
+
+    private static void requireKnown(NetworkShape shape, WeightSource source) {
+        if (!shape.plainLayers()) {
+            throw InputException.in(source.config().file(), "is of a model_type whose layers share keys and values, or do more than attention and a feed-forward part, which --refine does not know; leave out --refine");
+        }
+    }
+
     private final CodedModel model;
     private final ForwardPass exact;
     private final ForwardPass coded;
@@ -66,13 +80,14 @@ public final class Refiner {
     /// @param targets the formats of quantized modules, by path
     /// @param memory bytes for activations beside the statistics of one module
     /// @param drift part of the drift of inputs that is made up for, 0 to 1
-    /// @throws ram.InputException for a family that cannot be run
+    /// @throws ram.InputException for a family that cannot be run or refined
     public Refiner(WeightSource source, Map<String, Target> targets, Workers workers, long memory, double drift, RefineStore store) {
         this.model = new CodedModel(source, targets, workers, drift, store);
         this.exact = model.exact();
         this.coded = model.coded();
         this.coding = model.coding();
         this.shape = model.shape();
+        requireKnown(shape, source);
         this.workers = workers;
         this.store = store;
         this.memory = memory;

@@ -160,7 +160,17 @@ class ForwardPassTest {
         "granitemoehybrid | ''",
         "granitemoehybrid | \"num_hidden_layers\": 3, \"layer_types\": [\"mamba\", \"attention\", \"mamba\"], \"num_local_experts\": 0, \"position_embedding_type\": \"nope\", \"mamba_proj_bias\": true, \"mamba_conv_bias\": false, \"mamba_n_groups\": 1, \"attention_bias\": true, \"tie_word_embeddings\": true, \"time_step_limit\": [0.5, 1.5]",
         "granitemoehybrid | \"layer_types\": [\"mamba\", \"mamba\"], \"mamba_n_heads\": 6, \"mamba_n_groups\": 3, \"mamba_d_head\": 7, \"mamba_d_conv\": 2",
-        "granitemoehybrid | \"layer_types\": [\"attention\", \"attention\"], \"mamba_n_heads\": null, \"position_embedding_type\": \"rope\""})
+        "granitemoehybrid | \"layer_types\": [\"attention\", \"attention\"], \"mamba_n_heads\": null, \"position_embedding_type\": \"rope\"",
+        "gemma4_text | ''",
+        "gemma4_text | \"tie_word_embeddings\": true, \"attention_k_eq_v\": true, \"num_global_key_value_heads\": 1, \"num_kv_shared_layers\": 0, \"hidden_size_per_layer_input\": 0",
+        "gemma4_text | \"attention_k_eq_v\": true, \"use_double_wide_mlp\": false, \"hidden_size_per_layer_input\": null, \"sliding_window\": 11",
+        "gemma4_text | \"layer_types\": null, \"sliding_window_pattern\": 3, \"num_kv_shared_layers\": 1, \"rope_traditional\": true",
+        "gemma4_text | \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"proportional\", \"partial_rotary_factor\": 0.7, \"rope_theta\": 300.0, \"factor\": 2.0}, \"sliding_attention\": {\"type\": \"linear\", \"rope_type\": \"linear\", \"factor\": 4.0, \"rope_theta\": 20.0}}",
+        "gemma4_text | \"layer_types\": [\"sliding_attention\", \"sliding_attention\", \"full_attention\"], \"num_hidden_layers\": 2, \"num_kv_shared_layers\": 1",
+        "gemma4_text | \"enable_moe_block\": true, \"num_experts\": 4, \"top_k_experts\": 3",
+        "gemma4    | \"tie_word_embeddings\": true",
+        "gemma4    | \"enable_moe_block\": true, \"num_experts\": 4, \"top_k_experts\": 2, \"num_kv_shared_layers\": 0, \"hidden_size_per_layer_input\": 0, \"attention_k_eq_v\": true, \"num_global_key_value_heads\": 1",
+        "gemma4_unified | \"hidden_size_per_layer_input\": 32, \"tie_word_embeddings\": true, \"use_bidirectional_attention\": \"vision\""})
     void agreesWithItsTwin(String type, String settings) throws IOException {
         TinyModel tiny = new TinyModel(type, settings);
         List<int[]> sequences = List.of(TinyModel.ids(70, 1), TinyModel.ids(9, 2), TinyModel.ids(40, 3));
@@ -249,7 +259,7 @@ class ForwardPassTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"qwen3_moe", "deepseek_v3", "lfm2_moe", "qwen3_next", "granitemoehybrid"})
+    @ValueSource(strings = {"qwen3_moe", "deepseek_v3", "lfm2_moe", "qwen3_next", "granitemoehybrid", "gemma4_text"})
     void doesNotDependOnThreadsOrBatches(String type) throws IOException {
         TinyModel tiny = new TinyModel(type, "\"norm_topk_prob\": true");
         List<int[]> sequences = List.of(TinyModel.ids(50, 1), TinyModel.ids(33, 2), TinyModel.ids(64, 3));
@@ -266,7 +276,7 @@ class ForwardPassTest {
     void refusesWhatItCannotRun() throws IOException {
         new TinyModel("llama", "").write(folder);
         String config = Files.readString(folder.resolve("config.json"));
-        refused(config.replace("\"llama\"", "\"gemma4\""), "gemma4");
+        refused(config.replace("\"llama\"", "\"gemma3n\""), "gemma3n");
         refused(config.replace("\"silu\"", "\"gelu\""), "gelu");
         refused(config.replace("\"intermediate_size\":48", "\"intermediate_size\":48,\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1],\"long_factor\":[1],\"original_max_position_embeddings\":9}"), "long_factor");
         refused(config.replace("\"intermediate_size\":48", "\"intermediate_size\":48,\"rope_scaling\":{\"rope_type\":\"dynamic\"}"), "dynamic");
@@ -354,6 +364,19 @@ class ForwardPassTest {
         "llama      | \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0, \"attention_factor\": 0} | rope scaling whose numbers make no rotation; download it again",
         "exaone     | \"num_hidden_layers\": 2.5 | has no usable num_layers",
         "granitemoehybrid | \"time_step_limit\": \"(1.2.3, 4)\" | has a time_step_limit that is not a smallest and a largest number",
+        "gemma4_text | \"hidden_activation\": \"silu\" | asks for a hidden_activation of silu, but mlx_lm's gemma4_text computes as with gelu_pytorch_tanh; correct it if the model was trained so",
+        "gemma4_text | \"use_bidirectional_attention\": \"all\" | asks for a use_bidirectional_attention of all, but mlx_lm's gemma4_text computes as with false or vision",
+        "gemma4_text | \"num_kv_shared_layers\": 7 | has a num_kv_shared_layers of 7 among 7 layers, by which layer 0 has no layer of its type before it whose keys and values it could use; correct it",
+        "gemma4_text | \"num_kv_shared_layers\": 6 | a num_kv_shared_layers of 6 among 7 layers, by which layer 1 has no layer of its type before it",
+        "gemma4_text | \"layer_types\": [\"full_attention\", \"full_attention\", \"full_attention\", \"full_attention\", \"full_attention\", \"chunked_attention\", \"full_attention\"] | says 'chunked_attention' in its layer_types, which the evaluation does not know; it knows full_attention and sliding_attention",
+        "gemma4_text | \"rope_parameters\": {\"rope_theta\": 300.0} | says nothing of layers of the type sliding_attention in its rope_parameters, so that it is not known how they turn; add it",
+        "gemma4_text | \"rope_parameters\": null | says nothing of layers of the type sliding_attention in its rope_parameters",
+        "gemma4_text | \"rope_parameters\": {\"sliding_attention\": {\"partial_rotary_factor\": 0.5}, \"full_attention\": {}} | has a partial_rotary_factor for layers of the type sliding_attention, which mlx_lm's gemma4_text reads only where the rope_type is proportional",
+        "gemma4_text | \"rope_parameters\": {\"sliding_attention\": {}, \"full_attention\": {\"rope_type\": \"proportional\", \"partial_rotary_factor\": 1.5}} | has a partial_rotary_factor in its rope scaling by which 24 of 16 dimensions turn",
+        "gemma4_text | \"rope_parameters\": {\"sliding_attention\": {}, \"full_attention\": {\"rope_type\": \"dynamic\"}} | asks for rope type 'dynamic', which the evaluation does not know",
+        "gemma4_text | \"vocab_size_per_layer_input\": 500 | has inputs of layers for 500 tokens, but a vocabulary of 600; download it again",
+        "gemma4_text | \"attention_k_eq_v\": true, \"num_global_key_value_heads\": 3 | has 4 heads, 3 key-value heads and a head_dim of 16, which do not go together",
+        "gemma4_text | \"enable_moe_block\": true, \"top_k_experts\": 2 | has no usable num_experts; download it again",
         "ernie4_5_moe | \"use_bias\": false, \"moe_gate_act\": \"tanh\" | chooses experts by 'tanh', which the evaluation does not know"})
     void refusesWhatAFamilyCanAskForButTheEvaluationDoesNotKnow(String type, String settings, String named) throws IOException {
         new TinyModel(type, settings).write(folder);

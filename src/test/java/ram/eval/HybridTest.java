@@ -58,7 +58,7 @@ class HybridTest {
 
     /// The control experiment and refinement reach all that a quantization changes: every matrix that is a module.
     @ParameterizedTest
-    @ValueSource(strings = {"lfm2", "lfm2-vl", "lfm2_moe", "qwen3_next", "qwen3_5", "qwen3_5_moe", "granitemoehybrid",
+    @ValueSource(strings = {"lfm2", "lfm2-vl", "lfm2_moe", "qwen3_next", "qwen3_5", "qwen3_5_moe", "granitemoehybrid", "gemma4", "gemma4_text",
         "llama", "phi", "phi3", "olmo", "exaone", "gpt_oss", "qwen2_moe", "nemotron", "starcoder2", "youtu_llm"})
     void allMatricesOfAModelAreAmongItsModules(String type) throws IOException {
         new TinyModel(type, "").write(folder);

@@ -25,8 +25,8 @@ class NetworksJsonTest {
     }
 
     private static Stream<String> words(JsonNode rules) {
-        Stream<JsonNode> parts = Stream.of("latent", "mixer", "names", "gated").map(rules::path);
+        Stream<JsonNode> parts = Stream.of("latent", "mixer", "names", "gated", "global", "layer_inputs").map(rules::path);
         return Stream.concat(Stream.concat(rules.propertyStream(), parts.flatMap(JsonNode::propertyStream)).map(e -> e.getKey()), rules.path("mixture").propertyStream().flatMap(e ->
-                Stream.concat(Stream.of(e.getKey()), e.getKey().equals("shared") ? e.getValue().propertyStream().map(inner -> inner.getKey()) : Stream.empty())));
+                Stream.concat(Stream.of(e.getKey()), e.getKey().equals("shared") || e.getKey().equals("dense") ? e.getValue().propertyStream().map(inner -> inner.getKey()) : Stream.empty())));
     }
 }

@@ -34,6 +34,9 @@ final class ReferenceDecoder {
         if (TinyHybrid.SIZES.containsKey(type)) {
             return new ReferenceHybrid(config, tensors).logits(ids);
         }
+        if (type.equals("gemma4_text")) {
+            return new ReferenceGemma4(config, tensors).logits(ids);
+        }
         int n = ids.length;
         double[][] h = new double[n][hidden];
         for (int t = 0; t < n; t++) {
