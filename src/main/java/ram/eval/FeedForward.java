@@ -2,6 +2,7 @@ package ram.eval;
 
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import ram.InputException;
@@ -9,7 +10,7 @@ import ram.numeric.Kernels;
 import ram.numeric.Workers;
 import ram.tensor.Rows;
 
-/// The feed-forward part of a layer: a gated network or one without a gate, or a mixture of gated networks as experts.
+/// The feed-forward part of a layer: a gated network or one without a gate, or a mixture of such networks as experts.
 final class FeedForward {
     private static final float[] NO_CORRECTION = {};
 
@@ -32,7 +33,8 @@ final class FeedForward {
 
     /// What enters the output projection of the expert that all tokens pass.
     float[] sharedMiddle(int l, float[] x) {
-        return gated(shape.shared(l).orElseThrow(), shape.mixture().shared().orElseThrow().fused(), x);
+        String path = shape.shared(l).orElseThrow();
+        return shape.dense().gated() ? gated(path, shape.mixture().shared().orElseThrow().fused(), x) : ungated(path, x);
     }
 
     /// Adds what the shared expert makes; how much of it counts for a token is the sigmoid of its gate, where it has one.
@@ -51,11 +53,12 @@ final class FeedForward {
     /// What enters the output projection of a dense layer.
     float[] middle(int l, float[] x) {
         String path = shape.feedForward(l);
-        if (shape.dense().gated()) {
-            return gated(path, shape.dense().both(), x);
-        }
+        return shape.dense().gated() ? gated(path, shape.dense().both(), x) : ungated(path, x);
+    }
+
+    private float[] ungated(String path, float[] x) {
         float[] out = linears.apply(path + "." + shape.dense().up(), x);
-        shape.dense().activation().apply(out, workers);
+        activate(out);
         return out;
     }
 
@@ -75,46 +78,67 @@ final class FeedForward {
         return gate;
     }
 
+    /// `x ← f(x)`.
+    void activate(float[] x) {
+        shape.dense().activation().apply(x, workers);
+    }
+
     /// `gate ← f(gate) · up`, or as [Activation#CLAMPED] has it.
     void activate(float[] gate, float[] up) {
         workers.forRanges(gate.length, Activation.GRAIN, (from, to) -> shape.dense().activation().gate(gate, up, from, to));
     }
 
-    /// Each token passes the experts that its router ranks highest; their outputs are added in the order of the experts.
+    /// Each token passes the experts that its router ranks highest, in a narrower space where the mixture has one.
     ///
     /// @param x what enters the experts
     float[] routed(int l, float[] x, Routes routes) {
         int hidden = shape.hidden();
+        int width = shape.expertWidth();
+        float[] out = experts(l, shape.narrowIn(l).map(path -> linears.apply(path, width, hidden, x)).orElse(x), routes);
+        return shape.narrowOut(l).map(path -> linears.apply(path, hidden, width, out)).orElse(out);
+    }
+
+    /// The projections of all experts with what is added to their outputs.
+    private record Stack(Rows rows, Optional<float[]> biases, int each) {
+    }
+
+    private Stack stack(String path, int experts) {
+        Rows rows = linears.matrix(path);
+        return new Stack(rows, linears.bias(path, Math.toIntExact(rows.rows())), Math.toIntExact(rows.rows() / experts));
+    }
+
+    private float[] apply(Stack stack, int expert, float[] x) {
+        return linears.apply(stack.rows(), stack.biases(), (long) expert * stack.each(), stack.each(), x);
+    }
+
+    /// The outputs of experts are added in their order.
+    private float[] experts(int l, float[] x, Routes routes) {
+        int entering = shape.expertWidth();
         int experts = shape.experts(l);
-        Rows gate = linears.matrix(shape.stack(l, "gate_proj"));
-        Rows up = linears.matrix(shape.stack(l, "up_proj"));
-        Rows down = linears.matrix(shape.stack(l, "down_proj"));
-        int width = Math.toIntExact(up.rows() / experts);
-        boolean fits = gate.rows() == (long) width * experts && up.rows() == gate.rows() && down.rows() == (long) hidden * experts
-                && gate.columns() == hidden && up.columns() == hidden && down.columns() == width;
+        List<Stack> stacks = shape.stacks(l).stream().map(path -> stack(path, experts)).toList();
+        Stack down = stacks.getLast();
+        List<Stack> readers = stacks.subList(0, stacks.size() - 1);
+        boolean fits = down.rows().rows() == (long) entering * experts && readers.stream().allMatch(s -> s.rows().columns() == entering
+                && s.rows().rows() == (long) s.each() * experts && s.each() == down.rows().columns());
         if (!fits) {
             throw new InputException("the experts of " + shape.block(l) + " do not have the shapes that config.json implies; verify the folder");
         }
-        Optional<float[]> gateBiases = biases(l, "gate_proj", gate);
-        Optional<float[]> upBiases = biases(l, "up_proj", up);
-        Optional<float[]> downBiases = biases(l, "down_proj", down);
         float[] out = new float[x.length];
         for (int e = 0; e < experts; e++) {
             if (routes.count(e) == 0) {
                 continue;
             }
-            float[] in = new float[routes.count(e) * hidden];
+            float[] in = new float[routes.count(e) * entering];
             routes.gather(e, x, in, 0);
-            float[] g = linears.apply(gate, gateBiases, (long) e * width, width, in);
-            float[] u = linears.apply(up, upBiases, (long) e * width, width, in);
-            activate(g, u);
-            routes.scatter(e, linears.apply(down, downBiases, (long) e * hidden, hidden, g), 0, out);
+            float[] middle = apply(readers.getFirst(), e, in);
+            if (shape.dense().gated()) {
+                activate(middle, apply(readers.getLast(), e, in));
+            } else {
+                activate(middle);
+            }
+            routes.scatter(e, apply(down, e, middle), 0, out);
         }
         return out;
-    }
-
-    private Optional<float[]> biases(int l, String projection, Rows stack) {
-        return linears.bias(shape.stack(l, projection), Math.toIntExact(stack.rows()));
     }
 
     /// The experts that tokens pass, and their shares of what is added to the states.
@@ -142,7 +166,7 @@ final class FeedForward {
             chosen[e] = Arrays.copyOf(chosen[e], counts[e]);
             shares[e] = Arrays.copyOf(shares[e], counts[e]);
         }
-        return new Routes(chosen, shares, shape.hidden());
+        return new Routes(chosen, shares, shape.expertWidth());
     }
 
     /// A token's shares, -1 for the experts that it does not pass. Of equal ranks the first expert wins.

@@ -47,8 +47,9 @@ public final class ForwardPass {
     private TokenMixer mixer(Mixers.Kind kind) {
         return switch (kind) {
             case Mixers.ShortConvolution sizes -> new ShortConvolution(shape.hidden(), sizes, linears, workers);
-            case Mixers.DeltaNet sizes -> new GatedDeltaNet(shape.hidden(), sizes, shape.norms().eps(), linears, workers);
-            case Mixers.StateSpace sizes -> new StateSpace(shape.hidden(), sizes, shape.norms().eps(), linears, workers);
+            case Mixers.DeltaNet sizes -> new GatedDeltaNet(shape.hidden(), sizes, shape.norms().lastEps(), linears, workers);
+            case Mixers.SelectiveSpace sizes -> new SelectiveSpace(shape.hidden(), sizes, shape.norms().lastEps(), linears, this::normalize, workers);
+            case Mixers.StateSpace sizes -> new StateSpace(shape.hidden(), sizes, shape.norms().lastEps(), linears, workers);
         };
     }
 
@@ -67,7 +68,9 @@ public final class ForwardPass {
         }
         long besideFloats = shape.mixture().beside().isPresent() ? 3L * shape.hidden() : 0;
         long inputFloats = layerInputs.map(PerLayerInputs::scratchFloatsPerToken).orElse(0L);
-        return 4 * (2L * shape.hidden() + Math.max(Math.max(attentionFloats, mixerFloats), Math.max(inputFloats, shape.hidden() + besideFloats + 3 * widest)));
+        // where a layer has both, the outputs of the mixer wait for those of the attention
+        long kept = (shape.parts().stream().anyMatch(p -> p.attends() && p.mixes()) ? 3L : 2L) * shape.hidden();
+        return 4 * (kept + Math.max(Math.max(attentionFloats, mixerFloats), Math.max(inputFloats, shape.hidden() + besideFloats + 3 * widest)));
     }
 
     private long attentionFloatsPerToken() {
@@ -81,9 +84,9 @@ public final class ForwardPass {
 
     private long widest(int l) {
         String path = shape.feedForward(l);
-        long shared = shape.shared(l).map(expert -> Math.max(linears.rows(expert + ".up_proj"), linears.rows(expert + "." + shape.mixture().shared().orElseThrow().fused()))).orElse(0L);
+        long shared = shape.shared(l).map(expert -> Math.max(linears.rows(expert + "." + shape.dense().up()), linears.rows(expert + "." + shape.mixture().shared().orElseThrow().fused()))).orElse(0L);
         long dense = Math.max(linears.rows(path + "." + shape.dense().up()), linears.rows(path + "." + shape.dense().both()));
-        return shape.experts(l) == 0 ? dense : Math.max(Math.max(dense, shared), Math.max(shape.hidden(), linears.rows(shape.stack(l, "up_proj")) / shape.experts(l)));
+        return shape.experts(l) == 0 ? dense : Math.max(Math.max(dense, shared), Math.max(shape.hidden(), linears.rows(shape.stack(l, shape.mixture().up())) / shape.experts(l)));
     }
 
     /// Told after each layer, for progress.
@@ -139,13 +142,17 @@ public final class ForwardPass {
 
     /// @param held keys and values by layer, of those that later layers attend to
     private void layer(int l, List<int[]> ids, List<float[]> states, Map<Rope, float[]> tables, Map<Integer, KeysAndValues> held) {
-        float[] attended = attentionOutput(l, attend(l, attentionInput(l, states), lengths(states), tables, held));
-        float[] fed = shape.dense().parallel() ? feedForward(l, feedForwardInput(l, states)) : null;
-        addTo(states, attended);
-        if (fed == null) {
+        List<float[]> added = mixed(l, states, tables, held);
+        boolean feeds = shape.parts().get(l).feeds();
+        boolean parallel = shape.dense().parallel();
+        float[] fed = feeds && parallel ? feedForward(l, feedForwardInput(l, states)) : null;
+        added.forEach(a -> addTo(states, a));
+        if (feeds && !parallel) {
             fed = shape.mixture().beside().filter(_ -> shape.experts(l) > 0).map(beside -> sideBySide(l, beside, states)).orElseGet(() -> feedForward(l, feedForwardInput(l, states)));
         }
-        addTo(states, fed);
+        if (feeds) {
+            addTo(states, fed);
+        }
         layerInputs.ifPresent(inputs -> addTo(states, inputs.apply(l, joined(states), ids, joined(embed(ids)))));
         shape.factors().layer().ifPresent(name -> {
             float factor = linears.vector(shape.layer(l) + "." + name, 1)[0];
@@ -154,6 +161,22 @@ public final class ForwardPass {
         for (float[] s : states) {
             requireFinite(l, s);
         }
+    }
+
+    /// What attention and mixer of a layer, as many as it has of them, add to the states.
+    private List<float[]> mixed(int l, List<float[]> states, Map<Rope, float[]> tables, Map<Integer, KeysAndValues> held) {
+        NetworkShape.Parts parts = shape.parts().get(l);
+        List<float[]> out = new ArrayList<>();
+        if (parts.mixes() || parts.attends()) {
+            float[] x = attentionInput(l, states);
+            if (parts.mixes()) {
+                out.add(mixerOutput(l, mix(l, x, lengths(states))));
+            }
+            if (parts.attends()) {
+                out.add(attentionOutput(l, attend(l, x, lengths(states), tables, held)));
+            }
+        }
+        return out;
     }
 
     /// @throws InputException when the states after a layer are not finite: one broken weight would otherwise make every number NaN without saying why
@@ -167,7 +190,7 @@ public final class ForwardPass {
         return states.stream().map(s -> s.length / shape.hidden()).toList();
     }
 
-    /// What enters the query, key and value projections: all sequences, one after the other.
+    /// What enters the query, key and value projections, or the mixer of a layer: all sequences, one after the other.
     public float[] attentionInput(int l, List<float[]> states) {
         return normalized(joined(states), l, shape.norms().attention());
     }
@@ -179,11 +202,38 @@ public final class ForwardPass {
         return normalized(joined(states), l, shape.norms().feedForward());
     }
 
-    /// Paths of the modules that read what [#attentionInput] returns.
+    /// Paths of the modules of a layer's mixer that read what [#attentionInput] returns.
+    public List<String> mixerReaders(int l) {
+        return mixer.orElseThrow().readers(shape.mixer(l));
+    }
+
+    /// Paths of the modules of a layer's mixer, beside its output projection.
+    List<String> mixerModules(int l) {
+        return mixer.orElseThrow().modules(shape.mixer(l));
+    }
+
+    /// What enters the output projection of a layer's mixer.
+    ///
+    /// @param x of [#attentionInput]
+    /// @param lengths of the sequences in `x`
+    public float[] mix(int l, float[] x, List<Integer> lengths) {
+        return mixer.orElseThrow().apply(shape.mixer(l), x, lengths);
+    }
+
+    /// Values of a token that enter the output projection of a mixer.
+    public int mixerWidth() {
+        return mixer.orElseThrow().width();
+    }
+
+    /// What the mixer adds to the states.
+    ///
+    /// @param mixed of [#mix]
+    public float[] mixerOutput(int l, float[] mixed) {
+        return branch(l, linears.apply(shape.mixerOutput(l), shape.hidden(), mixerWidth(), mixed));
+    }
+
+    /// Paths of the modules of a layer's attention that read what [#attentionInput] returns.
     public List<String> attentionReaders(int l) {
-        if (shape.mixer(l).isPresent()) {
-            return mixer.orElseThrow().readers(shape.mixer(l).get());
-        }
         String path = shape.attention(l);
         NetworkShape.Heads heads = shape.heads(l);
         if (heads.source() != l) {
@@ -233,14 +283,17 @@ public final class ForwardPass {
 
     /// Paths of the modules that read what [#feedForwardInput] returns, in a dense layer.
     public List<String> feedForwardReaders(int l) {
-        NetworkShape.Dense names = shape.dense();
-        String path = shape.feedForward(l) + ".";
-        return names.gated() ? linears.fusedOr(path + names.both(), path + names.gate(), path + names.up()) : List.of(path + names.up());
+        return readers(shape.feedForward(l), shape.dense().both(), shape.dense().gate());
+    }
+
+    private List<String> readers(String path, String both, String gate) {
+        String up = path + "." + shape.dense().up();
+        return shape.dense().gated() ? linears.fusedOr(path + "." + both, path + "." + gate, up) : List.of(up);
     }
 
     /// Paths of the modules that read the same in the expert that all tokens pass; empty where there is none.
     public List<String> sharedReaders(int l) {
-        return shape.shared(l).map(path -> linears.fusedOr(path + "." + shape.mixture().shared().orElseThrow().fused(), path + ".gate_proj", path + ".up_proj")).orElse(List.of());
+        return shape.shared(l).map(path -> readers(path, shape.mixture().shared().orElseThrow().fused(), shape.dense().gate())).orElse(List.of());
     }
 
     /// What enters the output projection of the attention, of a layer with keys and values of its own.
@@ -253,9 +306,6 @@ public final class ForwardPass {
     }
 
     private float[] attend(int l, float[] x, List<Integer> lengths, Map<Rope, float[]> tables, Map<Integer, KeysAndValues> held) {
-        if (shape.mixer(l).isPresent()) {
-            return mixer.orElseThrow().apply(shape.mixer(l).get(), x, lengths);
-        }
         if (latent.isPresent()) {
             return latent.get().apply(l, x, lengths, tables);
         }
@@ -340,16 +390,14 @@ public final class ForwardPass {
         }
     }
 
-    /// Values of a token that enter the output projection of a layer's attention, or of what it has in its place.
-    public int mixedWidth(int l) {
-        return shape.mixer(l).isPresent() ? mixer.orElseThrow().width() : shape.mixedWidth(l);
-    }
-
     /// What the attention adds to the states.
     ///
     /// @param mixed of [#attend]
     public float[] attentionOutput(int l, float[] mixed) {
-        float[] out = linears.apply(shape.attentionOutput(l), shape.hidden(), mixedWidth(l), mixed);
+        return branch(l, linears.apply(shape.attentionOutput(l), shape.hidden(), shape.mixedWidth(l), mixed));
+    }
+
+    private float[] branch(int l, float[] out) {
         return scaled(normalized(out, l, shape.norms().attentionOutput()));
     }
 
@@ -401,6 +449,11 @@ public final class ForwardPass {
         String down = shape.denseDown(l);
         float[] out = linears.apply(down, shape.hidden(), linears.matrix(down).columns(), middle);
         return scaled(normalized(out, l, shape.norms().feedForwardOutput()));
+    }
+
+    /// The activation of a model without gates, in place.
+    public void activate(float[] x) {
+        feedForward.activate(x);
     }
 
     /// The activation of the model with what multiplies it, into `gate`.
@@ -461,7 +514,7 @@ public final class ForwardPass {
     /// What enters the output head: the normalised states, all sequences one after the other, with the factor of the logits.
     public float[] headInputs(List<float[]> states) {
         float[] out = joined(states);
-        normalize(out, shape.lastNorm(), shape.hidden());
+        normalize(out, shape.lastNorm(), shape.hidden(), shape.norms().lastEps());
         return multiplied(out, shape.factors().logit());
     }
 

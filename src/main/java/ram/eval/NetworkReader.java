@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -110,12 +111,25 @@ final class NetworkReader {
     /// What config.json asks for that mlx_lm's class does not do.
     static List<String> notes(ModelConfig config) {
         NetworkReader reader = new NetworkReader(config);
-        JsonNode scaling = reader.json.path("rope_scaling");
-        if (reader.rules.has("rope_positions") && !linear(scaling)) {
-            return List.of("positions are multiplied by " + reader.rules.path("rope_positions") + ", as mlx_lm's " + config.modelType() + " does where rope_scaling is not linear");
+        List<String> out = new ArrayList<>();
+        JsonNode said = ModelClass.scope(config);
+        reader.rules.path("unmultiplied").propertyStream().filter(e -> said.path(e.getKey()).asDouble(1) != 1).forEach(e -> out.add(e.getValue().asText()
+                + " are not multiplied by " + e.getKey() + ": mlx_lm's " + config.modelType() + " does not do it"));
+        JsonNode mixer = reader.rules.path("mixer");
+        if (mixer.path("norm").asText().equals("whole") && reader.isOn(mixer.path("norm_if").asText()) && reader.json.path("mamba_n_groups").asInt() > 1) {
+            out.add("what state spaces read is normalised as a whole and not by groups, as mlx_lm's " + config.modelType() + " does it");
         }
-        return scaling.isObject() && !reader.scaling().isObject()
-                ? List.of("rope_scaling has no effect: mlx_lm's " + config.modelType() + " does not read " + (reader.rules.path("rope_scaling").isArray() ? "this type of it" : "it")) : List.of();
+        reader.scalingNote().ifPresent(out::add);
+        return out;
+    }
+
+    private Optional<String> scalingNote() {
+        JsonNode said = json.path("rope_scaling");
+        if (rules.has("rope_positions") && !linear(said)) {
+            return Optional.of("positions are multiplied by " + rules.path("rope_positions") + ", as mlx_lm's " + file.modelType() + " does where rope_scaling is not linear");
+        }
+        return said.isObject() && !scaling().isObject()
+                ? Optional.of("rope_scaling has no effect: mlx_lm's " + file.modelType() + " does not read " + (rules.path("rope_scaling").isArray() ? "this type of it" : "it")) : Optional.empty();
     }
 
     /// The scaling of rotations that the class reads; a missing node where it reads none.
@@ -147,20 +161,27 @@ final class NetworkReader {
     NetworkShape read() {
         requireKnown();
         int hidden = numbers.count("hidden_size");
+        MixerReader mixer = new MixerReader(numbers, rules.path("mixer"));
+        Optional<String> letters = mixer.letters();
         int layers = numbers.count("num_hidden_layers");
         if (layers > MOST_LAYERS) {
             throw refused("has " + layers + " layers, which no model has; download it again");
         }
-        int heads = numbers.count("num_attention_heads");
+        int heads = attends() ? numbers.count("num_attention_heads") : 1;
         Optional<NetworkShape.Latent> latent = latent();
-        int given = ModelClass.reads(file, "head_dim") ? numbers.whole("head_dim", 0) : 0;
+        int given = attends() && ModelClass.reads(file, "head_dim") ? numbers.whole("head_dim", 0) : 0;
         int headDim = latent.map(NetworkShape.Latent::headDim).orElse(given == 0 ? hidden / heads : given);
         requireLayerTypes(layers);
         List<NetworkShape.Heads> all = IntStream.range(0, layers).mapToObj(l -> heads(l, layers, heads, headDim, latent)).toList();
         List<NetworkShape.Positions> positions = rules.has("rope_by_type") ? positionsByType(all) : positions(layers, latent.map(NetworkShape.Latent::turned).orElse(headDim));
+        List<NetworkShape.Parts> parts = mixer.parts(layers);
         return new NetworkShape(ModuleNames.of(rules.path("prefix").asText(""), rules.path("names")), hidden, layers, vocabulary(), all, positions, norms(), dense(),
-                factors(headDim), mixture(layers), latent,
-                rules.path("gated_queries").asBoolean(), new MixerReader(numbers, rules.path("mixer")).read(layers), layerInputs());
+                factors(headDim), mixture(layers, letters), latent, rules.path("gated_queries").asBoolean(), parts, mixer.mixers(parts), layerInputs());
+    }
+
+    /// Whether any layer does; sizes of attention that none has mean nothing.
+    private boolean attends() {
+        return !rules.path("mixer").path("attends").asText().equals("never");
     }
 
     /// Those of a layer: in some families, layers without a window have others.
@@ -169,7 +190,7 @@ final class NetworkReader {
         boolean keysAsValues = isOn(global.path("keys_as_values").asText());
         int other = numbers.whole(global.path("head_dim").asText(), 0);
         int dim = other == 0 ? usualDim : other;
-        int usual = latent.isPresent() ? count : numbers.count("num_key_value_heads", count);
+        int usual = latent.isPresent() || !attends() ? count : numbers.count("num_key_value_heads", count);
         int kv = keysAsValues ? numbers.count(global.path("kv_heads").asText(), usual) : usual;
         if (kv < 1 || count % kv != 0 || dim < 2 || dim % 2 != 0 && latent.isEmpty()) {
             throw refused("has " + count + " heads, " + kv + " key-value heads and a head_dim of " + dim + ", which do not go together; download it again");
@@ -230,7 +251,7 @@ final class NetworkReader {
             throw refused("asks for " + key + ", which the evaluation does not know");
         });
         double share = json.path("partial_rotary_factor").asDouble(json.at("/rope_parameters/partial_rotary_factor").asDouble(1));
-        if (!rules.has("rope_dims") && share != 1 && !ModelClass.reads(file, "partial_rotary_factor")) {
+        if (turns() && !rules.has("rope_dims") && share != 1 && !ModelClass.reads(file, "partial_rotary_factor")) {
             throw refused("has a partial_rotary_factor, which mlx_lm's " + file.modelType() + " does not read: it turns all of a head; remove it if the model was trained so");
         }
         rules.path("expected").propertyStream().filter(e -> !json.path(e.getKey()).isMissingNode() && e.getValue().valueStream().noneMatch(v -> same(v, json.path(e.getKey()))))
@@ -279,7 +300,15 @@ final class NetworkReader {
         return rule.isTextual() ? isOn(rule.asText()) : rule.asBoolean();
     }
 
+    /// Whether any layers of the family turn queries and keys by their positions.
+    private boolean turns() {
+        return rules.path("rope").asBoolean(true);
+    }
+
     private List<NetworkShape.Positions> positions(int layers, int headDim) {
+        if (!turns()) {
+            return Collections.nCopies(layers, new NetworkShape.Positions(0, Optional.empty()));
+        }
         String windows = rules.path("windows").asText();
         if (windows.equals("sliding_window_pattern") && numbers.count("sliding_window_pattern") > layers) {
             throw refused("has no layer without a window, as its sliding_window_pattern is larger than the number of layers; mlx_lm does not run such a model, correct it");
@@ -441,10 +470,14 @@ final class NetworkReader {
         NetworkShape.HeadNorms heads = new NetworkShape.HeadNorms(kind, rules.path("norms").path("queries").asText("q_norm"), rules.path("norms").path("keys").asText("k_norm"),
                 rules.path("qk_norm_after_rope").asBoolean(), rules.path("values_normed").asBoolean());
         JsonNode eps = rules.path("norm_eps");
-        return new NetworkShape.Norms((float) (eps.isNumber() ? eps.asDouble() : numbers.number(eps.asText("rms_norm_eps"), 1e-6)),
+        return new NetworkShape.Norms(eps(eps), eps(rules.has("last_norm_eps") ? rules.path("last_norm_eps") : eps),
                 rules.path("norm_centered").asBoolean(), rules.path("norm_plain").asBoolean(),
                 (float) rules.path("norm_offset").asDouble(), heads, norm("attention", "input_layernorm"), norm("attention_output", null),
                 norm("feed_forward", parallel() ? "input_layernorm" : "post_attention_layernorm"), norm("feed_forward_output", null));
+    }
+
+    private float eps(JsonNode rule) {
+        return (float) (rule.isNumber() ? rule.asDouble() : numbers.number(rule.asText("rms_norm_eps"), 1e-6));
     }
 
     private boolean parallel() {
@@ -496,11 +529,12 @@ final class NetworkReader {
         return Optional.of(new NetworkShape.Growth(rope.path("llama_4_scaling_beta").asDouble(), numbers.in(rope).count(CONTEXT)));
     }
 
-    private NetworkShape.Mixture mixture(int layers) {
+    /// @param letters of [MixerReader#letters]
+    private NetworkShape.Mixture mixture(int layers, Optional<String> letters) {
         JsonNode mixture = rules.path("mixture");
         JsonNode count = json.path(mixture.path("experts").asText());
-        boolean off = mixture.has("if") ? !holds(mixture.path("if")) : count.isNull() || mixture.path("none_at_zero").asBoolean() && count.isInt() && count.asInt() == 0;
-        if (mixture.isMissingNode() || off) {
+        boolean none = letters.map(s -> s.indexOf('E') < 0).orElse(count.isNull()) || mixture.has("least") && count.isInt() && count.asInt() >= 0 && count.asInt() < mixture.path("least").asInt();
+        if (mixture.isMissingNode() || (mixture.has("if") ? !holds(mixture.path("if")) : none)) {
             return NetworkShape.Mixture.none(rules.path("names").path("feed_forward").asText("mlp"), layers);
         }
         int experts = numbers.count(mixture.path("experts").asText());
@@ -511,14 +545,22 @@ final class NetworkReader {
         if (mixture.path("layers").asText().equals("is_moe_layer") && json.path("is_moe_layer").size() != layers) {
             throw refused("has is_moe_layer for " + json.path("is_moe_layer").size() + " layers, but " + layers + " layers; download it again");
         }
-        List<Integer> byLayer = IntStream.range(0, layers).mapToObj(l -> hasExperts(mixture.path("layers").asText(), l, layers) ? experts : 0).toList();
+        List<Integer> byLayer = IntStream.range(0, layers).mapToObj(l -> letters.map(s -> s.charAt(l) == 'E').orElseGet(() -> hasExperts(mixture.path("layers").asText(), l, layers)) ? experts : 0).toList();
         JsonNode shared = mixture.path("shared");
-        boolean none = shared.isMissingNode() || shared.has("if") && !holds(shared.path("if")) || shared.has("count") && numbers.whole(shared.path("count").asText(), 0) == 0;
-        Optional<NetworkShape.Shared> any = none ? Optional.empty()
+        boolean alone = shared.isMissingNode() || shared.has("if") && !holds(shared.path("if")) || shared.has("count") && numbers.whole(shared.path("count").asText(), 0) == 0
+                || shared.has("unless_null") && json.path(shared.path("unless_null").asText()).isNull();
+        Optional<NetworkShape.Shared> any = alone ? Optional.empty()
                 : Optional.of(new NetworkShape.Shared(shared.path("name").asText(), Optional.ofNullable(shared.path("gate").textValue()), shared.path("beside").asBoolean(),
                 shared.path("fused").asText("gate_up_proj"), shared.path("down").asText("down_proj")));
-        return new NetworkShape.Mixture(mixture.path("block").asText("mlp"), mixture.path("router").asText("gate"), mixture.path("stack").asText("switch_mlp"), byLayer, perToken,
-                routing(mixture, experts, perToken), any, beside(mixture.path("dense")));
+        return new NetworkShape.Mixture(mixture.path("block").asText("mlp"), mixture.path("router").asText("gate"), mixture.path("stack").asText("switch_mlp"),
+                mixture.path("up").asText("up_proj"), mixture.path("down").asText("down_proj"), narrow(mixture.path("narrow")), byLayer, perToken, routing(mixture, experts, perToken), any,
+                beside(mixture.path("dense")));
+    }
+
+    private Optional<NetworkShape.Narrow> narrow(JsonNode rule) {
+        String width = rule.path("width").asText();
+        return rule.isMissingNode() || json.path(width).isNull() ? Optional.empty()
+                : Optional.of(new NetworkShape.Narrow(numbers.count(width), rule.path("in").asText(), rule.path("out").asText()));
     }
 
     private static Optional<NetworkShape.Beside> beside(JsonNode names) {
@@ -530,6 +572,7 @@ final class NetworkReader {
         return switch (which) {
             case "sparse_step" -> json.path("mlp_only_layers").valueStream().noneMatch(l -> l.asInt() == layer) && (layer + 1) % Math.max(1, numbers.whole("decoder_sparse_step", 1)) == 0;
             case "after_dense" -> layer >= numbers.whole("first_k_dense_replace", 0) && (!ModelClass.reads(file, "moe_layer_freq") || layer % Math.max(1, numbers.whole("moe_layer_freq", 1)) == 0);
+            case "offset" -> (layer + numbers.whole("expert_layer_offset", 0)) % numbers.count("expert_layer_period") == 0;
             case "num_dense_layers" -> layer >= numbers.whole("num_dense_layers", 0);
             case "is_moe_layer" -> json.path("is_moe_layer").path(layer).asBoolean();
             case "range" -> layer >= bound("moe_layer_start_index", 0, Math::min) && layer <= bound("moe_layer_end_index", layers - 1, Math::max)

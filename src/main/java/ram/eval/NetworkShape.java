@@ -12,10 +12,11 @@ import ram.layout.ModelConfig;
 /// @param positions per layer, how its attention sees positions
 /// @param latent present where keys and values of all heads are made of one latent vector per token
 /// @param gatedQueries whether the projection of queries also makes gates of the attention's outputs, head by head after the queries
+/// @param parts per layer, what it has
 /// @param mixers present in families where some layers mix tokens by something else than attention
 /// @param layerInputs present where each token has a vector of its own for each layer
-public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabulary, List<Heads> heads, List<Positions> positions, Norms norms,
-                    Dense dense, Factors factors, Mixture mixture, Optional<Latent> latent, boolean gatedQueries, Optional<Mixers> mixers, Optional<LayerInputs> layerInputs) {
+public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabulary, List<Heads> heads, List<Positions> positions, Norms norms, Dense dense, Factors factors,
+                    Mixture mixture, Optional<Latent> latent, boolean gatedQueries, List<Parts> parts, Optional<Mixers> mixers, Optional<LayerInputs> layerInputs) {
     /// Whether queries and keys are normalised: not, each head for itself, or all heads together.
     public enum QkNorm { NONE, HEAD, WHOLE }
 
@@ -38,6 +39,16 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
         }
     }
 
+    /// What a layer consists of. Attention and mixer, where it has both, read the same, and the outputs of both are added to the states.
+    ///
+    /// @param attends whether it has attention
+    /// @param mixes whether it mixes tokens by something else
+    /// @param feeds whether it has a feed-forward part
+    public record Parts(boolean attends, boolean mixes, boolean feeds) {
+        /// Those of nearly all decoders.
+        static final Parts USUAL = new Parts(true, false, true);
+    }
+
     /// @param window the number of positions that a token sees, itself included; 0 for all
     /// @param rope empty for a layer that does not turn queries and keys
     public record Positions(int window, Optional<Rope> rope) {
@@ -45,12 +56,13 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
 
     /// Norms, and what they are called within a layer; empty where a layer has none.
     ///
+    /// @param lastEps of the norm after the last layer, and of those in mixers; `eps` of the others
     /// @param centered whether the mean is taken away first; else they are root-mean-square norms
     /// @param plain whether they have no weights
     /// @param offset is added to the stored weights
     /// @param attention before the attention, `attentionOutput` after it, before its outputs are added to the states
     /// @param feedForward the same for the feed-forward part
-    public record Norms(float eps, boolean centered, boolean plain, float offset, HeadNorms queriesAndKeys, Optional<String> attention, Optional<String> attentionOutput,
+    public record Norms(float eps, float lastEps, boolean centered, boolean plain, float offset, HeadNorms queriesAndKeys, Optional<String> attention, Optional<String> attentionOutput,
                         Optional<String> feedForward, Optional<String> feedForwardOutput) {
     }
 
@@ -85,15 +97,26 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     }
 
     /// @param block the name of the feed-forward part, `router` and `stack` those of the router and of all experts' projections within it
+    /// @param up the name of a projection within the stack, as `down`, that of the outputs
+    /// @param narrow present where experts read and write less than a whole state
     /// @param experts routed experts in each layer, 0 where the layer is dense
-    public record Mixture(String block, String router, String stack, List<Integer> experts, int perToken, Routing routing, Optional<Shared> shared, Optional<Beside> beside) {
+    public record Mixture(String block, String router, String stack, String up, String down, Optional<Narrow> narrow, List<Integer> experts, int perToken, Routing routing,
+                          Optional<Shared> shared, Optional<Beside> beside) {
         public Mixture {
             experts = List.copyOf(experts);
         }
 
         static Mixture none(String block, int layers) {
-            return new Mixture(block, "", "", Collections.nCopies(layers, 0), 0, new Routing(Scores.SOFTMAX, false, 0, 1, Optional.empty(), 1, 1, 2, Optional.empty()), Optional.empty(), Optional.empty());
+            return new Mixture(block, "", "", "", "", Optional.empty(), Collections.nCopies(layers, 0), 0,
+                    new Routing(Scores.SOFTMAX, false, 0, 1, Optional.empty(), 1, 1, 2, Optional.empty()), Optional.empty(), Optional.empty());
         }
+    }
+
+    /// What experts have instead of states.
+    ///
+    /// @param width values of a token
+    /// @param in the name within the block of the projection that makes them, and `out` of the one that makes a state of what the experts add up to
+    public record Narrow(int width, String in, String out) {
     }
 
     /// @param normalized whether the shares of the chosen experts add up to 1, before the factor
@@ -156,11 +179,15 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     public NetworkShape {
         heads = List.copyOf(heads);
         positions = List.copyOf(positions);
+        parts = List.copyOf(parts);
         boolean mixed = mixture.experts().stream().anyMatch(e -> e > 0);
         boolean beside = mixture.beside().isPresent();
-        if (heads.size() != layers || positions.size() != layers || mixture.experts().size() != layers || mixers.isPresent() && mixers.get().layers().size() != layers
-                || mixed && (norms.feedForwardOutput().isPresent() != beside || dense.parallel()) || beside && factors.branch() != 1) {
-            throw new IllegalArgumentException(layers + " layers, " + heads.size() + ", " + positions.size() + " and " + mixture.experts().size() + " of which are known");
+        if (heads.size() != layers || positions.size() != layers || mixture.experts().size() != layers || parts.size() != layers
+                || mixed && (norms.feedForwardOutput().isPresent() != beside || dense.parallel()) || (beside || mixture.narrow().isPresent()) && factors.branch() != 1) {
+            throw new IllegalArgumentException(layers + " layers, " + heads.size() + ", " + positions.size() + ", " + mixture.experts().size() + " and " + parts.size() + " of which are known");
+        }
+        if (parts.stream().anyMatch(Parts::mixes) && mixers.flatMap(Mixers::kind).isEmpty()) {
+            throw new IllegalArgumentException("layers with a mixer of no kind");
         }
     }
 
@@ -175,7 +202,7 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     }
 
     /// Values of a token that enter the output projection of a layer's attention.
-    int mixedWidth(int layer) {
+    public int mixedWidth(int layer) {
         return heads(layer).count() * heads(layer).value();
     }
 
@@ -184,9 +211,9 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
         return heads.subList(layer + 1, layers).stream().anyMatch(h -> h.source() == layer);
     }
 
-    /// Whether each layer is a mixer of tokens with weights of its own and a feed-forward part, whose outputs are added to the states, and nothing else.
+    /// Whether layers consist of nothing but attention and mixers with weights of their own, and feed-forward parts, whose outputs are added to the states.
     public boolean plainLayers() {
-        return layerInputs.isEmpty() && mixture.beside().isEmpty() && factors.layer().isEmpty()
+        return layerInputs.isEmpty() && mixture.beside().isEmpty() && mixture.narrow().isEmpty() && factors.layer().isEmpty()
                 && IntStream.range(0, layers).noneMatch(l -> heads(l).source() != l || heads(l).keysAsValues());
     }
 
@@ -225,14 +252,21 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
         return attention(layer) + "." + names.fused();
     }
 
-    /// Path of what mixes tokens in a layer that does not attend; empty for the others.
-    public Optional<String> mixer(int layer) {
-        return mixers.filter(m -> m.layers().get(layer)).map(m -> layer(layer) + "." + m.name());
+    /// Path of what mixes tokens in a layer by something else than attention.
+    ///
+    /// @throws java.util.NoSuchElementException in families that only attend
+    public String mixer(int layer) {
+        return layer(layer) + "." + mixers.orElseThrow().name();
     }
 
-    /// Path of the output projection of a layer's attention, or of what is in its place.
+    /// Path of the output projection of that.
+    public String mixerOutput(int layer) {
+        return mixer(layer) + ".out_proj";
+    }
+
+    /// Path of the output projection of a layer's attention.
     public String attentionOutput(int layer) {
-        return mixer(layer).map(path -> path + ".out_proj").orElse(attention(layer) + "." + names.output());
+        return attention(layer) + "." + names.output();
     }
 
     /// Path of a layer's feed-forward part.
@@ -258,6 +292,28 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     /// Path of a projection of all experts of a layer.
     public String stack(int layer, String projection) {
         return block(layer) + "." + mixture.stack() + "." + projection;
+    }
+
+    /// Paths of all projections of the experts of a layer.
+    public List<String> stacks(int layer) {
+        String up = stack(layer, mixture.up());
+        String down = stack(layer, mixture.down());
+        return dense.gated() ? List.of(stack(layer, "gate_proj"), up, down) : List.of(up, down);
+    }
+
+    /// Path of the projection that makes what the experts of a layer read, where that is not a state.
+    Optional<String> narrowIn(int layer) {
+        return mixture.narrow().map(n -> feedForward(layer) + "." + n.in());
+    }
+
+    /// Path of the projection that makes a state of what they write.
+    Optional<String> narrowOut(int layer) {
+        return mixture.narrow().map(n -> feedForward(layer) + "." + n.out());
+    }
+
+    /// Values of a token that enter an expert.
+    int expertWidth() {
+        return mixture.narrow().map(Narrow::width).orElse(hidden);
     }
 
     /// Path of the expert of a layer that all tokens pass; empty where there is none.

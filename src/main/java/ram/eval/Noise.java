@@ -100,21 +100,17 @@ public final class Noise {
             NetworkShape shape = pass.shape();
             List<String> out = new ArrayList<>(List.of(shape.embedding()));
             for (int l = 0; l < shape.layers(); l++) {
-                out.addAll(pass.attentionReaders(l));
-                out.addAll(pass.queryLatentReaders(l));
-                out.addAll(pass.keyLatentReaders(l));
-                pass.queryStack(l).ifPresent(out::add);
-                out.add(shape.attentionOutput(l));
-                out.addAll(pass.layerInputModules(l));
-                if (shape.experts(l) == 0 || shape.mixture().beside().isPresent()) {
-                    out.addAll(pass.feedForwardReaders(l));
-                    out.add(shape.denseDown(l));
+                NetworkShape.Parts parts = shape.parts().get(l);
+                if (parts.mixes()) {
+                    out.addAll(pass.mixerModules(l));
+                    out.add(shape.mixerOutput(l));
                 }
-                if (shape.experts(l) > 0) {
-                    out.addAll(List.of(shape.stack(l, "gate_proj"), shape.stack(l, "up_proj"), shape.stack(l, "down_proj"), shape.router(l)));
-                    out.addAll(pass.sharedReaders(l));
-                    shape.sharedDown(l).ifPresent(out::add);
-                    shape.sharedGate(l).ifPresent(out::add);
+                if (parts.attends()) {
+                    attention(pass, l, out);
+                }
+                out.addAll(pass.layerInputModules(l));
+                if (parts.feeds()) {
+                    feedForward(pass, l, out);
                 }
             }
             if (!pass.tied()) {
@@ -122,5 +118,31 @@ public final class Noise {
             }
             return List.copyOf(out);
         }
+    }
+
+    private static void attention(ForwardPass pass, int l, List<String> out) {
+        out.addAll(pass.attentionReaders(l));
+        out.addAll(pass.queryLatentReaders(l));
+        out.addAll(pass.keyLatentReaders(l));
+        pass.queryStack(l).ifPresent(out::add);
+        out.add(pass.shape().attentionOutput(l));
+    }
+
+    private static void feedForward(ForwardPass pass, int l, List<String> out) {
+        NetworkShape shape = pass.shape();
+        if (shape.experts(l) == 0 || shape.mixture().beside().isPresent()) {
+            out.addAll(pass.feedForwardReaders(l));
+            out.add(shape.denseDown(l));
+        }
+        if (shape.experts(l) == 0) {
+            return;
+        }
+        out.addAll(shape.stacks(l));
+        out.add(shape.router(l));
+        shape.narrowIn(l).ifPresent(out::add);
+        shape.narrowOut(l).ifPresent(out::add);
+        out.addAll(pass.sharedReaders(l));
+        shape.sharedDown(l).ifPresent(out::add);
+        shape.sharedGate(l).ifPresent(out::add);
     }
 }

@@ -1,6 +1,7 @@
 package ram.eval;
 
 import java.util.List;
+import java.util.Optional;
 import ram.numeric.Kernels;
 import ram.numeric.SoftPlus;
 import ram.numeric.Workers;
@@ -15,7 +16,7 @@ final class StateSpace implements TokenMixer {
     private final CausalConvolution convolution;
     private final Workers workers;
 
-    /// @param eps of the norm of what is read
+    /// @param eps of the norms of what is read
     StateSpace(int hidden, Mixers.StateSpace sizes, float eps, Linears linears, Workers workers) {
         this.hidden = hidden;
         this.sizes = sizes;
@@ -64,7 +65,7 @@ final class StateSpace implements TokenMixer {
             head(t, parts, in[2], fade, direct[t.head()], out);
             return t;
         }, _ -> { });
-        normalize(out, in[0], linears.vector(path + ".norm.weight", width()));
+        open(out, in[0], sizes.norms() == 0 ? Optional.empty() : Optional.of(linears.vector(path + ".norm.weight", width())));
         return out;
     }
 
@@ -109,17 +110,34 @@ final class StateSpace implements TokenMixer {
         }
     }
 
-    /// All heads together, after they are gated.
-    private void normalize(float[] x, float[] gate, float[] weight) {
+    /// Multiplies by the gate and normalises, in the order of the model.
+    ///
+    /// @param weight of the norms; empty where there are none
+    private void open(float[] x, float[] gate, Optional<float[]> weight) {
         int width = width();
         workers.forRanges(x.length / width, Math.max(1, Activation.GRAIN / width), (from, to) -> {
             for (int at = from * width; at < to * width; at += width) {
-                Kernels.multiply(x, at, gate, at, x, at, width);
-                float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + eps));
-                for (int i = 0; i < width; i++) {
-                    x[at + i] = x[at + i] * factor * weight[i];
+                if (!sizes.normFirst()) {
+                    Kernels.multiply(x, at, gate, at, x, at, width);
+                }
+                if (weight.isPresent()) {
+                    normalize(x, at, weight.get());
+                }
+                if (sizes.normFirst()) {
+                    Kernels.multiply(x, at, gate, at, x, at, width);
                 }
             }
         });
+    }
+
+    /// What all heads have read of a token.
+    private void normalize(float[] x, int at, float[] weight) {
+        int stretch = width() / sizes.norms();
+        for (int begin = 0; begin < weight.length; begin += stretch) {
+            float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at + begin, stretch) / stretch + eps));
+            for (int i = begin; i < begin + stretch; i++) {
+                x[at + i] = x[at + i] * factor * weight[i];
+            }
+        }
     }
 }

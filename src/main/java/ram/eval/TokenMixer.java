@@ -9,6 +9,13 @@ interface TokenMixer {
     /// @param path of the mixer
     List<String> readers(String path);
 
+    /// Paths of its modules, beside the output projection.
+    ///
+    /// @param path of the mixer
+    default List<String> modules(String path) {
+        return readers(path);
+    }
+
     /// Values of a token that enter the output projection.
     int width();
 

@@ -43,8 +43,9 @@ final class MixtureRefiner {
 
     /// The experts of a layer.
     ///
+    /// @param readers what reads their inputs: gate and up, or up alone
     /// @param routes to them, of each piece
-    private record Experts(Stack gate, Stack up, Stack down, List<Routes> routes) {
+    private record Experts(List<Stack> readers, Stack down, List<Routes> routes) {
     }
 
     /// A module of all experts of a layer.
@@ -89,8 +90,8 @@ final class MixtureRefiner {
                 model.add(states.exact(), i, exact.feedForward(l, inputs.exact().get(i)));
             }
             int count = shape.experts(l);
-            Experts experts = new Experts(Stack.of(model, shape.stack(l, "gate_proj"), count), Stack.of(model, shape.stack(l, "up_proj"), count),
-                    Stack.of(model, shape.stack(l, "down_proj"), count), routes(layer));
+            List<Stack> stacks = shape.stacks(l).stream().map(path -> Stack.of(model, path, count)).toList();
+            Experts experts = new Experts(stacks.subList(0, stacks.size() - 1), stacks.getLast(), routes(layer));
             for (int e = 0; e < count; e++) {
                 expert(e, experts, layer);
             }
@@ -125,13 +126,13 @@ final class MixtureRefiner {
     private void expert(int e, Experts experts, Layer layer) {
         float[] exactInputs = gather(e, experts.routes().subList(0, pieces.followed()), layer.inputs().exact());
         float[] codedInputs = gather(e, experts.routes(), layer.inputs().coded());
-        code(e, List.of(experts.gate(), experts.up()), codedInputs, exactInputs);
-        float[] exactGated = gated(e, experts, Stack::source, exactInputs);
-        float[] codedGated = gated(e, experts, Stack::current, codedInputs);
+        code(e, experts.readers(), codedInputs, exactInputs);
+        float[] exactMiddle = middle(e, experts.readers(), Stack::source, exactInputs);
+        float[] codedMiddle = middle(e, experts.readers(), Stack::current, codedInputs);
         Stack down = experts.down();
-        code(e, List.of(down), codedGated, exactGated);
-        if (layer.isRead() && codedGated.length > 0) {
-            scatter(e, experts.routes(), exact.apply(down.current(), down.biases(), down.first(e), down.rows(), codedGated), layer.states().coded());
+        code(e, List.of(down), codedMiddle, exactMiddle);
+        if (layer.isRead() && codedMiddle.length > 0) {
+            scatter(e, experts.routes(), exact.apply(down.current(), down.biases(), down.first(e), down.rows(), codedMiddle), layer.states().coded());
         }
     }
 
@@ -150,15 +151,17 @@ final class MixtureRefiner {
     }
 
     /// What enters the output projection of an expert.
-    private float[] gated(int e, Experts experts, Function<Stack, Rows> weights, float[] x) {
+    private float[] middle(int e, List<Stack> readers, Function<Stack, Rows> weights, float[] x) {
         if (x.length == 0) {
             return x;
         }
-        Stack gate = experts.gate();
-        Stack up = experts.up();
-        float[] out = exact.apply(weights.apply(gate), gate.biases(), gate.first(e), gate.rows(), x);
-        exact.activate(out, exact.apply(weights.apply(up), up.biases(), up.first(e), up.rows(), x));
-        return out;
+        List<float[]> outputs = readers.stream().map(s -> exact.apply(weights.apply(s), s.biases(), s.first(e), s.rows(), x)).toList();
+        if (outputs.size() == 1) {
+            exact.activate(outputs.getFirst());
+        } else {
+            exact.activate(outputs.getFirst(), outputs.getLast());
+        }
+        return outputs.getFirst();
     }
 
     private float[] gather(int e, List<Routes> routes, Activations from) {

@@ -1,14 +1,17 @@
 package ram.refine;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
+import java.util.function.BiFunction;
 import java.util.function.DoubleConsumer;
 import java.util.function.Supplier;
 import ram.InputException;
 import ram.eval.ForwardPass;
+import ram.eval.Mixers;
 import ram.eval.NetworkShape;
 import ram.eval.WeightSource;
 import ram.format.CodedMatrix;
@@ -61,8 +64,10 @@ public final class Refiner {
     }
 
     private static void requireKnown(NetworkShape shape, WeightSource source) {
-        if (!shape.plainLayers()) {
-            throw InputException.in(source.config().file(), "is of a model_type whose layers share keys and values, or do more than attention and a feed-forward part, which --refine does not know; leave out --refine");
+        boolean selective = shape.mixers().flatMap(Mixers::kind).filter(Mixers.SelectiveSpace.class::isInstance).isPresent();
+        if (selective || !shape.plainLayers()) {
+            String what = selective ? "has the mixer of the first Mamba" : "is of a model_type whose layers share keys and values, or do more than attention and a feed-forward part";
+            throw InputException.in(source.config().file(), what + ", which --refine does not know; leave out --refine");
         }
     }
 
@@ -125,12 +130,10 @@ public final class Refiner {
             for (int l = first; l < shape.layers(); l++) {
                 Streams in = l % 2 == 0 ? even : odd;
                 Streams out = l % 2 == 0 ? odd : even;
-                attention(l, pieces, in, out);
+                mix(l, pieces, in, out);
                 progress.accept((before + l + 0.3) / steps);
-                if (shape.experts(l) == 0) {
-                    dense(l, pieces, shape.dense().parallel() ? in : out, out);
-                } else {
-                    new MixtureRefiner(model, pieces).refine(l, out, isRead(l));
+                if (shape.parts().get(l).feeds()) {
+                    feedForward(l, pieces, in, out);
                 }
                 model.release();
                 requireFinite(l, pieces, out);
@@ -224,32 +227,65 @@ public final class Refiner {
         });
     }
 
-    private void attention(int l, Pieces pieces, Streams in, Streams out) {
-        int width = exact.mixedWidth(l);
+    /// Attention and mixer, as many as the layer has of them: first what reads the same inputs, then the output projections with what those make of them.
+    private void mix(int l, Pieces pieces, Streams in, Streams out) {
+        NetworkShape.Parts parts = shape.parts().get(l);
+        if (!parts.attends() && !parts.mixes()) {
+            for (int i = 0; i < pieces.count(); i++) {
+                if (pieces.follows(i)) {
+                    out.exact().put(i, in.exact().get(i));
+                }
+                out.coded().put(i, in.coded().get(i));
+            }
+            return;
+        }
+        List<String> readers = new ArrayList<>(parts.attends() ? exact.attentionReaders(l) : List.of());
+        readers.addAll(parts.mixes() ? exact.mixerReaders(l) : List.of());
         Inputs inputs = pieces.inputs(shape.hidden());
         for (int i = 0; i < pieces.count(); i++) {
             int piece = i;
             coding.add(inputs, coded.attentionInput(l, List.of(in.coded().get(i))), pieces.exactly(i, () -> exact.attentionInput(l, List.of(in.exact().get(piece)))));
         }
-        model.refine(exact.attentionReaders(l), inputs);
-        if (shape.latent().isPresent() && shape.mixer(l).isEmpty()) {
-            new LatentRefiner(model, pieces).refine(l, in);
+        model.refine(readers, inputs);
+        Streams before = in;
+        if (parts.mixes()) {
+            output(shape.mixerOutput(l), exact.mixerWidth(), (pass, x, lengths) -> pass.mix(l, x, lengths), (pass, mixed) -> pass.mixerOutput(l, mixed), l, pieces, in, before, out);
+            before = out;
         }
+        if (parts.attends()) {
+            if (shape.latent().isPresent()) {
+                new LatentRefiner(model, pieces).refine(l, in);
+            }
+            output(shape.attentionOutput(l), shape.mixedWidth(l), (pass, x, lengths) -> pass.attend(l, x, lengths), (pass, mixed) -> pass.attentionOutput(l, mixed), l, pieces, in, before, out);
+        }
+    }
+
+    /// What enters an output projection, of the inputs of a layer.
+    @FunctionalInterface
+    private interface Mixing {
+        float[] apply(ForwardPass pass, float[] x, List<Integer> lengths);
+    }
+
+    /// @param path of the output projection, which reads `width` values of a token
+    /// @param adding what it adds to the states, of what enters it
+    /// @param read the states that the layer reads
+    /// @param before the states to which the outputs are added, and `after` those with them
+    private void output(String path, int width, Mixing mixing, BiFunction<ForwardPass, float[], float[]> adding, int l, Pieces pieces, Streams read, Streams before, Streams after) {
         try (Activations mixed = pieces.temporary("mixed", width)) {
-            inputs = pieces.inputs(width);
+            Inputs inputs = pieces.inputs(width);
             for (int i = 0; i < pieces.count(); i++) {
                 int piece = i;
-                float[] exactMixed = pieces.exactly(i, () -> exact.attend(l, exact.attentionInput(l, List.of(in.exact().get(piece))), pieces.get(piece).lengths()));
-                float[] codedMixed = coded.attend(l, coded.attentionInput(l, List.of(in.coded().get(i))), pieces.get(i).lengths());
+                float[] exactMixed = pieces.exactly(i, () -> mixing.apply(exact, exact.attentionInput(l, List.of(read.exact().get(piece))), pieces.get(piece).lengths()));
+                float[] codedMixed = mixing.apply(coded, coded.attentionInput(l, List.of(read.coded().get(i))), pieces.get(i).lengths());
                 coding.add(inputs, codedMixed, exactMixed);
                 if (pieces.follows(i)) {
-                    model.add(in.exact(), out.exact(), i, exact.attentionOutput(l, exactMixed));
+                    model.add(before.exact(), after.exact(), i, adding.apply(exact, exactMixed));
                 }
                 mixed.put(i, codedMixed);
             }
-            model.refine(List.of(shape.attentionOutput(l)), inputs);
+            model.refine(List.of(path), inputs);
             for (int i = 0; i < pieces.count(); i++) {
-                model.add(in.coded(), out.coded(), i, coded.attentionOutput(l, mixed.get(i)));
+                model.add(before.coded(), after.coded(), i, adding.apply(coded, mixed.get(i)));
             }
         }
     }
@@ -257,6 +293,14 @@ public final class Refiner {
     /// Whether anything is refined with what a layer makes.
     private boolean isRead(int layer) {
         return layer + 1 < shape.layers() || model.headRefinable();
+    }
+
+    private void feedForward(int l, Pieces pieces, Streams in, Streams out) {
+        if (shape.experts(l) == 0) {
+            dense(l, pieces, shape.dense().parallel() ? in : out, out);
+        } else {
+            new MixtureRefiner(model, pieces).refine(l, out, isRead(l));
+        }
     }
 
     /// @param read the states that the feed-forward part reads

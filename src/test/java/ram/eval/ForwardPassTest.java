@@ -170,7 +170,21 @@ class ForwardPassTest {
         "gemma4_text | \"enable_moe_block\": true, \"num_experts\": 4, \"top_k_experts\": 3",
         "gemma4    | \"tie_word_embeddings\": true",
         "gemma4    | \"enable_moe_block\": true, \"num_experts\": 4, \"top_k_experts\": 2, \"num_kv_shared_layers\": 0, \"hidden_size_per_layer_input\": 0, \"attention_k_eq_v\": true, \"num_global_key_value_heads\": 1",
-        "gemma4_unified | \"hidden_size_per_layer_input\": 32, \"tie_word_embeddings\": true, \"use_bidirectional_attention\": \"vision\""})
+        "gemma4_unified | \"hidden_size_per_layer_input\": 32, \"tie_word_embeddings\": true, \"use_bidirectional_attention\": \"vision\"",
+        "nemotron_h | ''",
+        "nemotron_h | \"hybrid_override_pattern\": null, \"layers_block_type\": [\"moe\", \"mamba\", \"attention\", \"mlp\", \"mamba\", \"moe\"], \"moe_latent_size\": 20, \"mlp_bias\": true, \"mamba_proj_bias\": true, \"attention_bias\": true, \"use_conv_bias\": false, \"n_routed_experts\": 6, \"n_group\": 3, \"topk_group\": 2, \"time_step_limit\": [0.4, 1.1]",
+        "nemotron_h | \"hybrid_override_pattern\": [\"*\", \"-\", \"M\"], \"n_routed_experts\": null, \"n_groups\": 1, \"mamba_num_heads\": 6, \"mamba_head_dim\": 5, \"conv_kernel\": 2, \"head_dim\": null, \"time_step_limit\": null",
+        "nemotron_h | \"hybrid_override_pattern\": \"ME*\", \"n_shared_experts\": null, \"num_experts_per_tok\": 1, \"norm_topk_prob\": false, \"head_dim\": 16, \"n_groups\": 4, \"partial_rotary_factor\": 0.5",
+        "falcon_h1 | ''",
+        "falcon_h1 | \"tie_word_embeddings\": true, \"mamba_rms_norm\": true, \"mamba_norm_before_gate\": false, \"mamba_conv_bias\": false, \"attention_bias\": true, \"mlp_bias\": true, \"mamba_proj_bias\": true, \"projectors_bias\": true",
+        "falcon_h1 | \"mamba_rms_norm\": true, \"mamba_norm_before_gate\": true, \"mamba_n_groups\": 1, \"mamba_d_ssm\": 42, \"mamba_n_heads\": 6, \"mamba_d_head\": 7, \"mamba_d_conv\": 3, \"head_dim\": 16, \"rope_traditional\": true, \"rope_theta\": 1e11",
+        "mamba2    | ''",
+        "mamba2    | \"tie_word_embeddings\": true, \"num_heads\": 3, \"head_dim\": 5, \"n_groups\": 1, \"state_size\": 9, \"conv_kernel\": 2, \"use_bias\": true, \"use_conv_bias\": false, \"num_hidden_layers\": 3",
+        "mamba     | ''",
+        "mamba     | \"intermediate_size\": 70, \"state_size\": 3, \"time_step_rank\": 9, \"conv_kernel\": 2, \"use_bias\": true, \"use_conv_bias\": false, \"tie_word_embeddings\": true, \"layer_norm_epsilon\": 0.5",
+        "jamba     | ''",
+        "jamba     | \"num_hidden_layers\": 3, \"layers_block_type\": [\"attention\", \"mamba\", \"mamba\"], \"mamba_dt_rank\": \"auto\", \"mamba_expand\": 3, \"expert_layer_period\": 3, \"mamba_proj_bias\": true, \"mamba_conv_bias\": false, \"rms_norm_eps\": 0.03, \"tie_word_embeddings\": true",
+        "jamba     | \"num_experts\": 1, \"num_experts_per_tok\": 2, \"attn_layer_offset\": 0"})
     void agreesWithItsTwin(String type, String settings) throws IOException {
         TinyModel tiny = new TinyModel(type, settings);
         List<int[]> sequences = List.of(TinyModel.ids(70, 1), TinyModel.ids(9, 2), TinyModel.ids(40, 3));
@@ -259,7 +273,7 @@ class ForwardPassTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"qwen3_moe", "deepseek_v3", "lfm2_moe", "qwen3_next", "granitemoehybrid", "gemma4_text"})
+    @ValueSource(strings = {"qwen3_moe", "deepseek_v3", "lfm2_moe", "qwen3_next", "granitemoehybrid", "gemma4_text", "nemotron_h", "falcon_h1", "mamba2", "jamba"})
     void doesNotDependOnThreadsOrBatches(String type) throws IOException {
         TinyModel tiny = new TinyModel(type, "\"norm_topk_prob\": true");
         List<int[]> sequences = List.of(TinyModel.ids(50, 1), TinyModel.ids(33, 2), TinyModel.ids(64, 3));
@@ -286,6 +300,8 @@ class ForwardPassTest {
         refused(config.replace("\"hidden_size\":32", "\"hidden_size\":64"), "model.embed_tokens");
         refused(config.replace("\"num_hidden_layers\":2", "\"num_hidden_layers\":3"), "layer 2");
         refused(config.replace("\"vocab_size\":600", "\"vocab_size\":500"), "500");
+        new TinyModel("nemotron_h", "").write(folder);
+        refused(Files.readString(folder.resolve("config.json")).replace("\"num_hidden_layers\":4", "\"num_hidden_layers\":3"), "says what 4 layers are, but counts 3 as num_hidden_layers");
     }
 
     /// Transformers 5 keeps rotations by type of layer; what is written for MLX has the key that its class reads.
@@ -302,6 +318,9 @@ class ForwardPassTest {
     @CsvSource(delimiter = '|', value = {
         "qwen3_moe | \"rope_scaling\": {\"type\": \"linear\", \"factor\": 8.0} | rope_scaling has no effect: mlx_lm's qwen3_moe does not read it",
         "internlm3 | \"rope_scaling\": {\"rope_type\": \"dynamic\", \"factor\": 6.0}  | positions are multiplied by 2, as mlx_lm's internlm3 does where rope_scaling is not linear",
+        "falcon_h1 | \"attention_in_multiplier\": 1.0                             | keys are not multiplied by key_multiplier: mlx_lm's falcon_h1 does not do it",
+        "falcon_h1 | \"mamba_rms_norm\": true                                     | what state spaces read is normalised as a whole and not by groups, as mlx_lm's falcon_h1 does it",
+        "falcon_h1 | \"key_multiplier\": 1.0                                      | values are not multiplied by attention_in_multiplier: mlx_lm's falcon_h1 does not do it",
         "qwen3     | \"attention_bias\": true                                     | model.layers.0.self_attn.k_proj.bias and 7 more left out: mlx_lm's qwen3 has no such parameter"})
     void whatIsLeftOutIsSaid(String type, String settings, String warning) throws IOException {
         TokenSet tokens = new TokenSet("random", List.of(TinyModel.ids(8, 1)));
@@ -377,6 +396,23 @@ class ForwardPassTest {
         "gemma4_text | \"vocab_size_per_layer_input\": 500 | has inputs of layers for 500 tokens, but a vocabulary of 600; download it again",
         "gemma4_text | \"attention_k_eq_v\": true, \"num_global_key_value_heads\": 3 | has 4 heads, 3 key-value heads and a head_dim of 16, which do not go together",
         "gemma4_text | \"enable_moe_block\": true, \"top_k_experts\": 2 | has no usable num_experts; download it again",
+        "nemotron_h | \"hybrid_override_pattern\": \"M*-X\" | has a hybrid_override_pattern that does not say of each layer which of M (mamba), * (attention), E (moe) and - (mlp) it is, which mlx_lm needs",
+        "nemotron_h | \"hybrid_override_pattern\": \"M-M\" | has no layer that attends; mlx_lm does not run such a model, correct it",
+        "nemotron_h | \"hybrid_override_pattern\": \"*-*\" | has no layer that is a state space",
+        "nemotron_h | \"mlp_hidden_act\": \"silu\" | asks for a mlp_hidden_act of silu, but mlx_lm's nemotron_h computes as with relu2",
+        "nemotron_h | \"routed_scaling_factor\": null | has no usable routed_scaling_factor",
+        "nemotron_h | \"n_groups\": 3 | has 4 heads in 3 groups, which do not go together",
+        "nemotron_h | \"ssm_state_size\": null | has no usable ssm_state_size",
+        "nemotron_h | \"time_step_limit\": [1.0, 0.5] | has a time_step_limit that is not a smallest and a largest number",
+        "nemotron_h | \"num_experts_per_tok\": 5 | sends each token to 5 of 4 experts",
+        "mamba2    | \"ssm_state_size\": 6 | asks for ssm_state_size, which the evaluation does not know",
+        "mamba2    | \"time_step_limit\": null | has a time_step_limit that is not a smallest and a largest number",
+        "mamba     | \"use_bcdt_rms\": true | asks for use_bcdt_rms, which the evaluation does not know",
+        "mamba     | \"conv_kernel\": 0 | has no usable conv_kernel",
+        "jamba     | \"attn_layer_offset\": 2 | has no layer that attends",
+        "falcon_h1 | \"mamba_d_ssm\": 40 | has a mamba_d_ssm of 40, but 4 heads of 8 in its mixer; mlx_lm does not run such a model",
+        "falcon_h1 | \"mamba_use_mlp\": false | asks for a mamba_use_mlp of false, but mlx_lm's falcon_h1 computes as with true",
+        "falcon_h1 | \"tie_word_embeddings\": true, \"embedding_multiplier\": 0.0 | has no usable embedding_multiplier",
         "ernie4_5_moe | \"use_bias\": false, \"moe_gate_act\": \"tanh\" | chooses experts by 'tanh', which the evaluation does not know"})
     void refusesWhatAFamilyCanAskForButTheEvaluationDoesNotKnow(String type, String settings, String named) throws IOException {
         new TinyModel(type, settings).write(folder);

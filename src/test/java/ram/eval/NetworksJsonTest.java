@@ -9,6 +9,7 @@ import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
@@ -27,6 +28,6 @@ class NetworksJsonTest {
     private static Stream<String> words(JsonNode rules) {
         Stream<JsonNode> parts = Stream.of("latent", "mixer", "names", "gated", "global", "layer_inputs").map(rules::path);
         return Stream.concat(Stream.concat(rules.propertyStream(), parts.flatMap(JsonNode::propertyStream)).map(e -> e.getKey()), rules.path("mixture").propertyStream().flatMap(e ->
-                Stream.concat(Stream.of(e.getKey()), e.getKey().equals("shared") || e.getKey().equals("dense") ? e.getValue().propertyStream().map(inner -> inner.getKey()) : Stream.empty())));
+                Stream.concat(Stream.of(e.getKey()), Set.of("shared", "narrow", "dense").contains(e.getKey()) ? e.getValue().propertyStream().map(inner -> inner.getKey()) : Stream.empty())));
     }
 }

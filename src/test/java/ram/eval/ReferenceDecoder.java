@@ -26,7 +26,7 @@ final class ReferenceDecoder {
         hidden = config.path("hidden_size").asInt();
         heads = config.path("num_attention_heads").asInt();
         kvHeads = config.path("num_key_value_heads").asInt();
-        headDim = config.path("head_dim").asInt(hidden / heads);
+        headDim = config.path("head_dim").asInt(heads == 0 ? 0 : hidden / heads);
     }
 
     /// The logits of each position.
@@ -36,6 +36,9 @@ final class ReferenceDecoder {
         }
         if (type.equals("gemma4_text")) {
             return new ReferenceGemma4(config, tensors).logits(ids);
+        }
+        if (TinyMamba.SIZES.containsKey(type)) {
+            return new ReferenceMamba(config, tensors).logits(ids);
         }
         int n = ids.length;
         double[][] h = new double[n][hidden];

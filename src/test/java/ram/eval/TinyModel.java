@@ -65,7 +65,8 @@ public final class TinyModel {
                  "vocab_size": 600, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "max_position_embeddings": 64,
                  "layer_norm_eps": 1e-5, "norm_epsilon": 1e-5, "norm_eps": 1e-5, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
                  "moe_num_experts": 4, "num_experts_per_tok": 2, "moe_k": 2, "moe_intermediate_size": 48, "shared_expert_intermediate_size": 64, "model_type": "%s" %s}"""
-                .formatted(text, (LATENT.contains(text) ? LATENT_SIZES : text.equals("gemma4_text") ? TinyGemma4.SIZES : TinyHybrid.SIZES.getOrDefault(text, "")) + (settings.isEmpty() ? "" : ", " + settings)));
+                .formatted(text, (LATENT.contains(text) ? LATENT_SIZES : text.equals("gemma4_text") ? TinyGemma4.SIZES
+                        : TinyHybrid.SIZES.getOrDefault(text, TinyMamba.SIZES.getOrDefault(text, ""))) + (settings.isEmpty() ? "" : ", " + settings)));
         if (config.has("rope_parameters") && !text.equals("ministral3")) {
             config.remove("rope_theta");
         }
@@ -87,6 +88,10 @@ public final class TinyModel {
         }
         if (text.equals("gemma4_text")) {
             new TinyGemma4(this).fill();
+            return;
+        }
+        if (TinyMamba.SIZES.containsKey(text)) {
+            new TinyMamba(this).fill(text);
             return;
         }
         boolean everywhere = config.path("attention_bias").asBoolean() || config.path("use_bias").asBoolean() || type.equals("starcoder2");

@@ -80,7 +80,7 @@ class RefinerTest {
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {"llama |", "qwen3 | \"tie_word_embeddings\": true", "qwen2_moe |", "mixtral |", "qwen3_moe | \"mlp_only_layers\": [0]", "olmoe |",
         "phi3 |", "olmo2 |", "gemma2 | \"query_pre_attn_scalar\": 8", "gemma3 | \"sliding_window\": 6, \"sliding_window_pattern\": 2", "mistral3 |",
-        "cohere |", "cohere2 | \"sliding_window\": 6, \"sliding_window_pattern\": 2", "starcoder2 | \"tie_word_embeddings\": true", "gpt_oss | \"sliding_window\": 6", "lfm2_moe |", "qwen3_next |", "qwen3_5 |", "granitemoehybrid |", "dots1 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5",
+        "cohere |", "cohere2 | \"sliding_window\": 6, \"sliding_window_pattern\": 2", "starcoder2 | \"tie_word_embeddings\": true", "gpt_oss | \"sliding_window\": 6", "lfm2_moe |", "qwen3_next |", "qwen3_5 |", "granitemoehybrid |", "falcon_h1 | \"tie_word_embeddings\": true", "nemotron_h |", "mamba2 |", "dots1 | \"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5",
         "deepseek_v3 | \"q_lora_rank\": 32, \"kv_lora_rank\": 32, \"qk_nope_head_dim\": 32, \"v_head_dim\": 16, \"first_k_dense_replace\": 1, \"n_shared_experts\": 1", "youtu_llm | \"q_lora_rank\": 32, \"kv_lora_rank\": 32, \"qk_nope_head_dim\": 32, \"v_head_dim\": 16, \"tie_word_embeddings\": true"})
     void theSameBytesFromAnyNumberOfThreadsAnyMemoryAndAfterAnInterruption(String type, String settings) throws IOException {
         Path written = new TinyModel(type, settings == null ? "" : settings).write(folder.resolve("model"));
@@ -117,7 +117,7 @@ class RefinerTest {
     @ParameterizedTest
     @ValueSource(strings = {"llama", "qwen2_moe", "mixtral", "qwen3_moe", "olmoe", "phi3", "olmo2", "glm4", "granite", "mistral3", "mistral3/ministral3",
         "qwen3_vl_moe", "olmo3", "exaone4", "minicpm", "ernie4_5", "hunyuan_v1_dense", "granitemoe", "glm4_moe", "dots1", "deepseek", "minimax", "ernie4_5_moe", "stablelm", "starcoder2", "nemotron", "exaone_moe",
-        "gpt_oss", "phi", "phimoe", "internlm3", "glm", "bailing_moe", "olmo", "exaone", "deepseek_v2", "deepseek_v3", "youtu_llm", "qwen3_next", "qwen3_5", "qwen3_5_moe", "granitemoehybrid"})
+        "gpt_oss", "phi", "phimoe", "internlm3", "glm", "bailing_moe", "olmo", "exaone", "deepseek_v2", "deepseek_v3", "youtu_llm", "qwen3_next", "qwen3_5", "qwen3_5_moe", "granitemoehybrid", "falcon_h1", "nemotron_h", "mamba2"})
     void statesAreThoseOfTheModel(String type) throws IOException {
         String granite = "\"attention_multiplier\": 0.2, \"embedding_multiplier\": 3.0, \"residual_multiplier\": 0.4, \"logits_scaling\": 2.5, \"attention_bias\": false, \"mlp_bias\": true";
         String routed = "\"first_k_dense_replace\": 1, \"n_shared_experts\": 1, \"norm_topk_prob\": true, \"routed_scaling_factor\": 2.5, \"n_group\": 1, \"topk_group\": 1";
@@ -143,6 +143,7 @@ class RefinerTest {
             case "phi" -> "\"partial_rotary_factor\": 0.5";
             case "phimoe" -> "\"rope_scaling\": {\"type\": \"longrope\", \"short_factor\": [1, 1, 1, 1], \"long_factor\": [1, 2, 3, 4], \"short_mscale\": 1.2, \"long_mscale\": 1.3}";
             case "gpt_oss" -> "\"sliding_window\": 6";
+            case "nemotron_h" -> "\"hybrid_override_pattern\": \"-M*E\"";
             case "starcoder2" -> "\"tie_word_embeddings\": false";
             case "nemotron" -> "\"partial_rotary_factor\": 0.5";
             default -> "";
@@ -222,7 +223,7 @@ class RefinerTest {
     /// Every module of a mixer that is no attention has less error on the text than `mse` leaves.
     @ParameterizedTest
     @CsvSource({"lfm2, conv.in_proj conv.out_proj", "qwen3_next, linear_attn.in_proj_qkvz linear_attn.in_proj_ba linear_attn.out_proj",
-        "qwen3_5_moe, linear_attn.in_proj_qkv linear_attn.in_proj_z linear_attn.in_proj_a linear_attn.in_proj_b linear_attn.out_proj", "granitemoehybrid, mamba.in_proj mamba.out_proj"})
+        "qwen3_5_moe, linear_attn.in_proj_qkv linear_attn.in_proj_z linear_attn.in_proj_a linear_attn.in_proj_b linear_attn.out_proj", "granitemoehybrid, mamba.in_proj mamba.out_proj", "falcon_h1, mamba.in_proj mamba.out_proj self_attn.q_proj self_attn.o_proj"})
     void mixersAreRefined(String type, String modules) throws IOException {
         Path written = new TinyModel(type, "").write(folder.resolve("model"));
         try (EvalModel model = EvalModel.open(written); Workers workers = new Workers(2); RefineStore store = new RefineStore(folder.resolve("s"), "")) {
