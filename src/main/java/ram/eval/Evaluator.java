@@ -75,8 +75,8 @@ public final class Evaluator {
     /// Half of the memory holds what of all models is kept between the layers, their states most of all, the other half what a layer computes.
     private long batchTokens(List<ForwardPass> passes) {
         long held = passes.stream().mapToLong(p -> 4 * p.heldFloatsPerToken()).max().orElse(0);
-        long perToken = passes.stream().mapToLong(p -> 4L * p.shape().hidden()).sum() + 8L * passes.getFirst().shape().hidden() + held;
-        long byIndex = Integer.MAX_VALUE / passes.stream().mapToInt(p -> p.shape().hidden()).max().orElse(1);
+        long perToken = passes.stream().mapToLong(p -> 4L * p.stateFloatsPerToken()).sum() + 8L * passes.getFirst().shape().hidden() + held;
+        long byIndex = Integer.MAX_VALUE / passes.stream().mapToInt(ForwardPass::stateFloatsPerToken).max().orElse(1);
         return Math.clamp(options.memory() / 2 / perToken, 1, byIndex);
     }
 

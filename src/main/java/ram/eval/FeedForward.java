@@ -4,6 +4,7 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.stream.IntStream;
 import ram.InputException;
 import ram.numeric.Kernels;
@@ -34,7 +35,7 @@ final class FeedForward {
     /// What enters the output projection of the expert that all tokens pass.
     float[] sharedMiddle(int l, float[] x) {
         String path = shape.shared(l).orElseThrow();
-        return shape.dense().gated() ? gated(path, shape.mixture().shared().orElseThrow().fused(), x) : ungated(path, x);
+        return shape.dense().gated() ? gated(path, shape.mixture().shared().orElseThrow().fused(), x, OptionalDouble.empty()) : ungated(path, x);
     }
 
     /// Adds what the shared expert makes; how much of it counts for a token is the sigmoid of its gate, where it has one.
@@ -53,7 +54,7 @@ final class FeedForward {
     /// What enters the output projection of a dense layer.
     float[] middle(int l, float[] x) {
         String path = shape.feedForward(l);
-        return shape.dense().gated() ? gated(path, shape.dense().both(), x) : ungated(path, x);
+        return shape.dense().gated() ? gated(path, shape.dense().both(), x, shape.dense().cut(l)) : ungated(path, x);
     }
 
     private float[] ungated(String path, float[] x) {
@@ -62,18 +63,20 @@ final class FeedForward {
         return out;
     }
 
-    private float[] gated(String path, String together, float[] x) {
+    private float[] gated(String path, String together, float[] x, OptionalDouble cut) {
         NetworkShape.Dense names = shape.dense();
         String fused = path + "." + together;
         if (linears.has(fused)) {
             int width = Math.toIntExact(linears.matrix(fused).rows() / 2);
             float[][] both = Linears.split(linears.apply(fused, 2 * width, shape.hidden(), x), width, width);
             float[] gate = both[names.upFirst() ? 1 : 0];
+            cut(gate, width, cut);
             activate(gate, both[names.upFirst() ? 0 : 1]);
             return gate;
         }
         int width = Math.toIntExact(linears.matrix(path + "." + names.up()).rows());
         float[] gate = linears.apply(path + "." + names.gate(), width, shape.hidden(), x);
+        cut(gate, width, cut);
         activate(gate, linears.apply(path + "." + names.up(), width, shape.hidden(), x));
         return gate;
     }
@@ -81,6 +84,23 @@ final class FeedForward {
     /// `x ← f(x)`.
     void activate(float[] x) {
         shape.dense().activation().apply(x, workers);
+    }
+
+    /// Takes away from each token's gates what lies so many standard deviations above their mean; what is below becomes 0.
+    private void cut(float[] gate, int width, OptionalDouble deviations) {
+        deviations.ifPresent(times -> workers.forRanges(gate.length, Math.max(1, Activation.GRAIN / width) * width, (from, to) -> {
+            for (int at = from; at < to; at += width) {
+                double mean = Kernels.sum(gate, at, width) / width;
+                double squares = 0;
+                for (int i = at; i < at + width; i++) {
+                    squares += (gate[i] - mean) * (gate[i] - mean);
+                }
+                float below = (float) (mean + times * Math.sqrt(squares / width));
+                for (int i = at; i < at + width; i++) {
+                    gate[i] = Math.max(0, gate[i] - below);
+                }
+            }
+        }));
     }
 
     /// `gate ← f(gate) · up`, or as [Activation#CLAMPED] has it.

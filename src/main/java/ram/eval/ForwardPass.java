@@ -7,6 +7,7 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.UnaryOperator;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import ram.InputException;
@@ -27,6 +28,7 @@ public final class ForwardPass {
     private final Optional<TokenMixer> mixer;
     private final FeedForward feedForward;
     private final Optional<PerLayerInputs> layerInputs;
+    private final Optional<AlternatingStreams> streams;
 
     /// @throws InputException for a family that cannot be run
     public ForwardPass(WeightSource weights, Workers workers) {
@@ -42,6 +44,7 @@ public final class ForwardPass {
         this.mixer = shape.mixers().flatMap(Mixers::kind).map(this::mixer);
         this.feedForward = new FeedForward(shape, linears, workers);
         this.layerInputs = shape.layerInputs().map(i -> new PerLayerInputs(shape, i, linears, feedForward, this::normalize, workers));
+        this.streams = shape.streams().map(s -> new AlternatingStreams(shape, s, linears, this::normalize));
     }
 
     private TokenMixer mixer(Mixers.Kind kind) {
@@ -69,12 +72,17 @@ public final class ForwardPass {
         long besideFloats = shape.mixture().beside().isPresent() ? 3L * shape.hidden() : 0;
         long inputFloats = layerInputs.map(PerLayerInputs::scratchFloatsPerToken).orElse(0L);
         // where a layer has both, the outputs of the mixer wait for those of the attention
-        long kept = (shape.parts().stream().anyMatch(p -> p.attends() && p.mixes()) ? 3L : 2L) * shape.hidden();
+        long kept = (shape.parts().stream().anyMatch(p -> p.attends() && p.mixes()) ? 3L : 2L) * shape.hidden() + (streams.isPresent() ? 3L * stateFloatsPerToken() : 0);
         return 4 * (kept + Math.max(Math.max(attentionFloats, mixerFloats), Math.max(inputFloats, shape.hidden() + besideFloats + 3 * widest)));
     }
 
     private long attentionFloatsPerToken() {
         return shape.heads().stream().mapToLong(h -> (shape.gatedQueries() ? 7L : 4L) * h.count() * h.dim() + (h.keysAsValues() ? 3L : 2L) * h.kv() * h.dim()).max().orElse(0);
+    }
+
+    /// Numbers of a token's states between the layers.
+    int stateFloatsPerToken() {
+        return Math.multiplyExact(shape.hidden(), shape.streams().map(NetworkShape.Streams::count).orElse(1));
     }
 
     /// Numbers per token that [#run] holds from layer to layer beside the states: keys and values that later layers attend to.
@@ -102,12 +110,13 @@ public final class ForwardPass {
     /// @param progress is told after each layer how many are done
     /// @return per sequence `tokens · hidden` values
     public List<float[]> run(List<int[]> sequences, int chunkTokens, LayerListener progress) {
-        List<float[]> states = embed(sequences);
+        List<float[]> states = new ArrayList<>(embed(sequences));
         int longest = sequences.stream().mapToInt(s -> s.length).max().orElse(0);
         Map<Rope, float[]> tables = new IdentityHashMap<>();
         shape.positions().forEach(p -> p.rope().ifPresent(r -> tables.computeIfAbsent(r, _ -> r.table(longest))));
         List<List<Integer>> batches = batches(IntStream.range(0, states.size()).boxed().toList(), sequences, chunkTokens);
         List<Map<Integer, KeysAndValues>> held = Stream.<Map<Integer, KeysAndValues>>generate(HashMap::new).limit(batches.size()).toList();
+        streams.ifPresent(s -> replace(states, batches, s::spread));
         for (int l = 0; l < shape.layers(); l++) {
             for (int b = 0; b < batches.size(); b++) {
                 List<Integer> batch = batches.get(b);
@@ -115,7 +124,17 @@ public final class ForwardPass {
             }
             progress.done(l + 1, shape.layers());
         }
+        streams.ifPresent(s -> replace(states, batches, s::merged));
         return states;
+    }
+
+    private static void replace(List<float[]> states, List<List<Integer>> batches, UnaryOperator<List<float[]>> change) {
+        for (List<Integer> batch : batches) {
+            List<float[]> changed = change.apply(batch.stream().map(states::get).toList());
+            for (int i = 0; i < batch.size(); i++) {
+                states.set(batch.get(i), changed.get(i));
+            }
+        }
     }
 
     /// The states before the first layer, per sequence `tokens · hidden` values.
@@ -142,6 +161,10 @@ public final class ForwardPass {
 
     /// @param held keys and values by layer, of those that later layers attend to
     private void layer(int l, List<int[]> ids, List<float[]> states, Map<Rope, float[]> tables, Map<Integer, KeysAndValues> held) {
+        if (streams.isPresent()) {
+            alternating(l, streams.get(), ids, states, tables, held);
+            return;
+        }
         List<float[]> added = mixed(l, states, tables, held);
         boolean feeds = shape.parts().get(l).feeds();
         boolean parallel = shape.dense().parallel();
@@ -177,6 +200,23 @@ public final class ForwardPass {
             }
         }
         return out;
+    }
+
+    /// A layer that works on one of several states, with a branch of low rank beside the attention, and after which the others follow.
+    private void alternating(int l, AlternatingStreams all, List<int[]> ids, List<float[]> states, Map<Rope, float[]> tables, Map<Integer, KeysAndValues> held) {
+        all.predict(l, states);
+        List<float[]> active = all.active(states);
+        float[] x = attentionInput(l, active);
+        float[] attended = attentionOutput(l, attend(l, x, lengths(active), tables, held));
+        addTo(active, attended);
+        addTo(active, all.branch(l, x));
+        active.forEach(s -> multiplied(s, (float) Math.sqrt(0.5)));
+        addTo(active, feedForward(l, feedForwardInput(l, active)));
+        all.correct(l, states, active);
+        all.addToOthers(states, layerInputs.orElseThrow().apply(l, all.gating(l, states), ids, joined(embed(ids))));
+        for (float[] s : states) {
+            requireFinite(l, s);
+        }
     }
 
     /// @throws InputException when the states after a layer are not finite: one broken weight would otherwise make every number NaN without saying why
@@ -422,9 +462,11 @@ public final class ForwardPass {
         return normalized(out, l, shape.norms().feedForwardOutput());
     }
 
-    /// Paths of the modules that make and use the vectors which tokens have for a layer, of those of all layers only beside the first; empty where there are none.
-    List<String> layerInputModules(int l) {
-        return layerInputs.map(inputs -> inputs.modules(l)).orElse(List.of());
+    /// Paths of the modules that make and use the vectors which tokens have for a layer, and several states of a token; those of all layers come with the first.
+    List<String> furtherModules(int l) {
+        List<String> out = new ArrayList<>(layerInputs.map(inputs -> inputs.modules(l)).orElse(List.of()));
+        streams.ifPresent(s -> out.addAll(s.modules(l)));
+        return List.copyOf(out);
     }
 
     /// What enters the output projection of a dense layer's feed-forward part.
@@ -518,7 +560,7 @@ public final class ForwardPass {
         return multiplied(out, shape.factors().logit());
     }
 
-    private static float[] joined(List<float[]> states) {
+    static float[] joined(List<float[]> states) {
         float[] out = new float[Math.toIntExact(states.stream().mapToLong(s -> s.length).sum())];
         int at = 0;
         for (float[] s : states) {

@@ -14,6 +14,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.TreeMap;
 import java.util.function.Function;
 import java.util.function.IntBinaryOperator;
@@ -175,8 +176,8 @@ final class NetworkReader {
         List<NetworkShape.Heads> all = IntStream.range(0, layers).mapToObj(l -> heads(l, layers, heads, headDim, latent)).toList();
         List<NetworkShape.Positions> positions = rules.has("rope_by_type") ? positionsByType(all) : positions(layers, latent.map(NetworkShape.Latent::turned).orElse(headDim));
         List<NetworkShape.Parts> parts = mixer.parts(layers);
-        return new NetworkShape(ModuleNames.of(rules.path("prefix").asText(""), rules.path("names")), hidden, layers, vocabulary(), all, positions, norms(), dense(),
-                factors(headDim), mixture(layers, letters), latent, rules.path("gated_queries").asBoolean(), parts, mixer.mixers(parts), layerInputs());
+        return new NetworkShape(ModuleNames.of(rules.path("prefix").asText(""), rules.path("names")), hidden, layers, vocabulary(), all, positions, norms(), dense(layers),
+                factors(headDim), mixture(layers, letters), latent, rules.path("gated_queries").asBoolean(), parts, mixer.mixers(parts), layerInputs(), streams());
     }
 
     /// Whether any layer does; sizes of attention that none has mean nothing.
@@ -212,11 +213,11 @@ final class NetworkReader {
     private Optional<NetworkShape.LayerInputs> layerInputs() {
         JsonNode rule = rules.path("layer_inputs");
         int width = numbers.whole(rule.path("width").asText(), 0);
-        if (width == 0) {
+        if (width == 0 && !rules.has("streams")) {
             return Optional.empty();
         }
         int known = numbers.count(rule.path("tokens").asText());
-        if (known < vocabulary()) {
+        if (known < vocabulary() && !rule.path("beyond").asBoolean()) {
             throw refused("has inputs of layers for " + known + " tokens, but a vocabulary of " + vocabulary() + "; download it again");
         }
         return Optional.of(new NetworkShape.LayerInputs(numbers.count(rule.path("width").asText()), known));
@@ -338,10 +339,37 @@ final class NetworkReader {
         return out;
     }
 
+    private Optional<NetworkShape.Streams> streams() {
+        JsonNode rule = rules.path("streams");
+        if (rule.isMissingNode()) {
+            return Optional.empty();
+        }
+        int count = numbers.count(rule.path("count").asText());
+        int active = numbers.whole(rule.path("active").asText(), 0);
+        if (active < 0 || active >= count) {
+            throw refused("has an " + rule.path("active").asText() + " of " + active + " among " + count + " states of a token; download it again");
+        }
+        String clip = rule.path("clip").asText();
+        return Optional.of(new NetworkShape.Streams(count, active, json.path(clip).isNull() ? Float.POSITIVE_INFINITY : (float) numbers.positive(clip), isOn(rule.path("scaled").asText())));
+    }
+
+    /// Shares of gates that are to be 0, by layer, as standard deviations of a normal distribution.
+    private List<OptionalDouble> cuts(int layers) {
+        JsonNode shares = json.path(rules.path("sparsity").asText());
+        if (!rules.has("sparsity") || shares.isNull()) {
+            return List.of();
+        }
+        boolean usable = shares.size() >= layers && shares.valueStream().limit(layers).allMatch(s -> s.isNumber() && s.asDouble() < 1);
+        if (!usable) {
+            throw refused("has no " + rules.path("sparsity").asText() + " with a share below 1 for each of " + layers + " layers; download it again");
+        }
+        return shares.valueStream().limit(layers).mapToDouble(JsonNode::asDouble).mapToObj(s -> s > 0 ? OptionalDouble.of(Statistics.normalQuantile(s)) : OptionalDouble.empty()).toList();
+    }
+
     /// That each layer has a type, and one that is known, where a class knows no others.
     private void requireLayerTypes(int layers) {
         JsonNode types = json.path("layer_types");
-        if (!rules.path("windows").asText().equals("known_layer_types") || types.isNull()) {
+        if (!rules.path("windows").asText().equals("known_layer_types") || types.isNull() && rules.has("usual_pattern")) {
             return;
         }
         if (types.size() < layers) {
@@ -488,10 +516,10 @@ final class NetworkReader {
         return Activation.valueOf(rules.path("activation").asText("silu").toUpperCase(Locale.ROOT));
     }
 
-    private NetworkShape.Dense dense() {
+    private NetworkShape.Dense dense(int layers) {
         JsonNode names = rules.path(rules.has("ungated") ? "ungated" : "gated");
         return new NetworkShape.Dense(parallel(), activation(), !rules.has("ungated"), names.path("gate").asText("gate_proj"), names.path("up").asText("up_proj"),
-                names.path("down").asText("down_proj"), names.path("both").asText("gate_up_proj"), names.path("up_first").asBoolean());
+                names.path("down").asText("down_proj"), names.path("both").asText("gate_up_proj"), names.path("up_first").asBoolean(), cuts(layers));
     }
 
     private Optional<String> norm(String place, String usual) {

@@ -3,6 +3,7 @@ package ram.eval;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.stream.IntStream;
 import ram.layout.ModelConfig;
 
@@ -15,8 +16,9 @@ import ram.layout.ModelConfig;
 /// @param parts per layer, what it has
 /// @param mixers present in families where some layers mix tokens by something else than attention
 /// @param layerInputs present where each token has a vector of its own for each layer
+/// @param streams present where a token has several states, see [AlternatingStreams]
 public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabulary, List<Heads> heads, List<Positions> positions, Norms norms, Dense dense, Factors factors,
-                    Mixture mixture, Optional<Latent> latent, boolean gatedQueries, List<Parts> parts, Optional<Mixers> mixers, Optional<LayerInputs> layerInputs) {
+                    Mixture mixture, Optional<Latent> latent, boolean gatedQueries, List<Parts> parts, Optional<Mixers> mixers, Optional<LayerInputs> layerInputs, Optional<Streams> streams) {
     /// Whether queries and keys are normalised: not, each head for itself, or all heads together.
     public enum QkNorm { NONE, HEAD, WHOLE }
 
@@ -78,7 +80,15 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     /// @param gate the name of its projection, as `up` and `down`, that of the outputs
     /// @param both the name of one that is gate and up, where a model has that
     /// @param upFirst whether the rows of up come first in it
-    public record Dense(boolean parallel, Activation activation, boolean gated, String gate, String up, String down, String both, boolean upFirst) {
+    /// @param cuts per layer, how many standard deviations above the mean of a token's gates what is below is cut off before the activation; empty where nothing is in any layer
+    public record Dense(boolean parallel, Activation activation, boolean gated, String gate, String up, String down, String both, boolean upFirst, List<OptionalDouble> cuts) {
+        public Dense {
+            cuts = List.copyOf(cuts);
+        }
+
+        OptionalDouble cut(int layer) {
+            return cuts.isEmpty() ? OptionalDouble.empty() : cuts.get(layer);
+        }
     }
 
     /// What numbers are multiplied by: states after the embedding, scores of the attention, outputs of attention and feed-forward part, logits.
@@ -138,7 +148,7 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     /// A vector of each token for each layer, which the layer ends with, see [PerLayerInputs].
     ///
     /// @param width of a vector
-    /// @param tokens that have some
+    /// @param tokens that have some; those beyond have the vectors of token 0
     public record LayerInputs(int width, int tokens) {
         public LayerInputs {
             if (width < 1 || tokens < 1) {
@@ -176,6 +186,19 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
         }
     }
 
+    /// Several states per token, of which each layer works on one.
+    ///
+    /// @param active the number of that one
+    /// @param clip coefficients are kept within ±this; infinite for as they are
+    /// @param scaled whether what gates the inputs of layers has a factor per value
+    public record Streams(int count, int active, float clip, boolean scaled) {
+        public Streams {
+            if (count < 1 || active < 0 || active >= count || !(clip > 0)) {
+                throw new IllegalArgumentException(active + " of " + count + " states, within " + clip);
+            }
+        }
+    }
+
     public NetworkShape {
         heads = List.copyOf(heads);
         positions = List.copyOf(positions);
@@ -183,7 +206,8 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
         boolean mixed = mixture.experts().stream().anyMatch(e -> e > 0);
         boolean beside = mixture.beside().isPresent();
         if (heads.size() != layers || positions.size() != layers || mixture.experts().size() != layers || parts.size() != layers
-                || mixed && (norms.feedForwardOutput().isPresent() != beside || dense.parallel()) || (beside || mixture.narrow().isPresent()) && factors.branch() != 1) {
+                || mixed && (norms.feedForwardOutput().isPresent() != beside || dense.parallel()) || (beside || mixture.narrow().isPresent()) && factors.branch() != 1
+                || streams.isPresent() && (layerInputs.isEmpty() || dense.parallel() || mixed || mixers.isPresent())) {
             throw new IllegalArgumentException(layers + " layers, " + heads.size() + ", " + positions.size() + ", " + mixture.experts().size() + " and " + parts.size() + " of which are known");
         }
         if (parts.stream().anyMatch(Parts::mixes) && mixers.flatMap(Mixers::kind).isEmpty()) {
@@ -213,7 +237,7 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
 
     /// Whether layers consist of nothing but attention and mixers with weights of their own, and feed-forward parts, whose outputs are added to the states.
     public boolean plainLayers() {
-        return layerInputs.isEmpty() && mixture.beside().isEmpty() && mixture.narrow().isEmpty() && factors.layer().isEmpty()
+        return layerInputs.isEmpty() && streams.isEmpty() && dense.cuts().isEmpty() && mixture.beside().isEmpty() && mixture.narrow().isEmpty() && factors.layer().isEmpty()
                 && IntStream.range(0, layers).noneMatch(l -> heads(l).source() != l || heads(l).keysAsValues());
     }
 
@@ -225,6 +249,11 @@ public record NetworkShape(ModuleNames names, int hidden, int layers, int vocabu
     /// Path of the embedding.
     public String embedding() {
         return names.prefix() + names.embedding();
+    }
+
+    /// What the paths of modules begin with that stand beside the embedding.
+    String root() {
+        return embedding().substring(0, embedding().lastIndexOf('.') + 1);
     }
 
     /// Path of the norm after the last layer.

@@ -108,7 +108,7 @@ public final class Noise {
                 if (parts.attends()) {
                     attention(pass, l, out);
                 }
-                out.addAll(pass.layerInputModules(l));
+                out.addAll(pass.furtherModules(l));
                 if (parts.feeds()) {
                     feedForward(pass, l, out);
                 }

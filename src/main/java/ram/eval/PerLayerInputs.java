@@ -32,9 +32,9 @@ final class PerLayerInputs {
         this.feedForward = feedForward;
         this.norm = norm;
         this.workers = workers;
-        table = shape.names().prefix() + "model.embed_tokens_per_layer";
-        projection = shape.names().prefix() + "model.per_layer_model_projection";
-        projectionNorm = shape.names().prefix() + "model.per_layer_projection_norm";
+        table = shape.root() + "embed_tokens_per_layer";
+        projection = shape.root() + "per_layer_model_projection";
+        projectionNorm = shape.root() + "per_layer_projection_norm";
     }
 
     private String gate(int l) {
@@ -83,7 +83,7 @@ final class PerLayerInputs {
         workers.forRanges(tokens.length, TOKENS, (from, to) -> {
             float[] row = new float[rows.columns()];
             for (int t = from; t < to; t++) {
-                rows.read(tokens[t], 1, row);
+                rows.read(tokens[t] < known ? tokens[t] : 0, 1, row);
                 Kernels.addScaled(grown, row, l * width, out, t * width, width);
                 for (int i = t * width; i < (t + 1) * width; i++) {
                     out[i] *= half;

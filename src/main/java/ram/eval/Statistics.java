@@ -25,6 +25,34 @@ final class Statistics {
         return Math.sqrt(squares / (x.length - 1) / x.length);
     }
 
+    /// The number below which this share of a normal distribution lies.
+    ///
+    /// @param share between 0 and 1
+    static double normalQuantile(double share) {
+        double low = -9;
+        double high = 9;
+        while (low < (low + high) / 2 && (low + high) / 2 < high) {
+            double middle = (low + high) / 2;
+            if (normal(middle) < share) {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        return high;
+    }
+
+    /// Simpson's rule from 0: more than float32 needs.
+    private static double normal(double x) {
+        int steps = 400;
+        double sum = 0;
+        for (int i = 0; i <= steps; i++) {
+            double t = x * i / steps;
+            sum += (i == 0 || i == steps ? 1 : i % 2 == 0 ? 2 : 4) * StrictMath.exp(-t * t / 2);
+        }
+        return 0.5 + sum * x / steps / 3 / StrictMath.sqrt(2 * Math.PI);
+    }
+
     static double[] sorted(double[] x) {
         double[] out = x.clone();
         Arrays.sort(out);

@@ -161,7 +161,12 @@ class ForwardPassTest {
         "granitemoehybrid | \"num_hidden_layers\": 3, \"layer_types\": [\"mamba\", \"attention\", \"mamba\"], \"num_local_experts\": 0, \"position_embedding_type\": \"nope\", \"mamba_proj_bias\": true, \"mamba_conv_bias\": false, \"mamba_n_groups\": 1, \"attention_bias\": true, \"tie_word_embeddings\": true, \"time_step_limit\": [0.5, 1.5]",
         "granitemoehybrid | \"layer_types\": [\"mamba\", \"mamba\"], \"mamba_n_heads\": 6, \"mamba_n_groups\": 3, \"mamba_d_head\": 7, \"mamba_d_conv\": 2",
         "granitemoehybrid | \"layer_types\": [\"attention\", \"attention\"], \"mamba_n_heads\": null, \"position_embedding_type\": \"rope\"",
+        "gemma3n   | ''",
+        "gemma3n   | \"rms_norm_eps\": 0.5",
+        "gemma3n   | \"altup_active_idx\": 2, \"altup_coef_clip\": null, \"altup_correct_scale\": false, \"activation_sparsity_pattern\": null, \"num_kv_shared_layers\": 0, \"laurel_rank\": 5, \"vocab_size_per_layer_input\": 500",
+        "gemma3n   | \"altup_num_inputs\": 2, \"hidden_size_per_layer_input\": 32, \"activation_sparsity_pattern\": [0.9, 0.9, 0.9, 0.0, 0.5], \"sliding_window\": 9, \"altup_coef_clip\": 0.1",
         "gemma4_text | ''",
+        "gemma4_text | \"rms_norm_eps\": 0.5, \"enable_moe_block\": true, \"num_experts\": 4, \"top_k_experts\": 1",
         "gemma4_text | \"tie_word_embeddings\": true, \"attention_k_eq_v\": true, \"num_global_key_value_heads\": 1, \"num_kv_shared_layers\": 0, \"hidden_size_per_layer_input\": 0",
         "gemma4_text | \"attention_k_eq_v\": true, \"use_double_wide_mlp\": false, \"hidden_size_per_layer_input\": null, \"sliding_window\": 11",
         "gemma4_text | \"layer_types\": null, \"sliding_window_pattern\": 3, \"num_kv_shared_layers\": 1, \"rope_traditional\": true",
@@ -273,7 +278,7 @@ class ForwardPassTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"qwen3_moe", "deepseek_v3", "lfm2_moe", "qwen3_next", "granitemoehybrid", "gemma4_text", "nemotron_h", "falcon_h1", "mamba2", "jamba"})
+    @ValueSource(strings = {"qwen3_moe", "deepseek_v3", "lfm2_moe", "qwen3_next", "granitemoehybrid", "gemma4_text", "gemma3n", "nemotron_h", "falcon_h1", "mamba2", "jamba"})
     void doesNotDependOnThreadsOrBatches(String type) throws IOException {
         TinyModel tiny = new TinyModel(type, "\"norm_topk_prob\": true");
         List<int[]> sequences = List.of(TinyModel.ids(50, 1), TinyModel.ids(33, 2), TinyModel.ids(64, 3));
@@ -286,11 +291,17 @@ class ForwardPassTest {
         }
     }
 
+    @ParameterizedTest
+    @CsvSource({"0.95, 1.6448536269514722", "0.5, 0", "0.2, -0.8416212335729143", "0.9999, 3.719016485455709"})
+    void sharesOfANormalDistributionAreThoseOfTables(double share, double quantile) {
+        assertEquals(quantile, Statistics.normalQuantile(share), 1e-8);
+    }
+
     @Test
     void refusesWhatItCannotRun() throws IOException {
         new TinyModel("llama", "").write(folder);
         String config = Files.readString(folder.resolve("config.json"));
-        refused(config.replace("\"llama\"", "\"gemma3n\""), "gemma3n");
+        refused(config.replace("\"llama\"", "\"rwkv7\""), "rwkv7");
         refused(config.replace("\"silu\"", "\"gelu\""), "gelu");
         refused(config.replace("\"intermediate_size\":48", "\"intermediate_size\":48,\"rope_scaling\":{\"rope_type\":\"longrope\",\"short_factor\":[1],\"long_factor\":[1],\"original_max_position_embeddings\":9}"), "long_factor");
         refused(config.replace("\"intermediate_size\":48", "\"intermediate_size\":48,\"rope_scaling\":{\"rope_type\":\"dynamic\"}"), "dynamic");
@@ -383,6 +394,11 @@ class ForwardPassTest {
         "llama      | \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0, \"attention_factor\": 0} | rope scaling whose numbers make no rotation; download it again",
         "exaone     | \"num_hidden_layers\": 2.5 | has no usable num_layers",
         "granitemoehybrid | \"time_step_limit\": \"(1.2.3, 4)\" | has a time_step_limit that is not a smallest and a largest number",
+        "gemma3n     | \"altup_active_idx\": 4 | has an altup_active_idx of 4 among 4 states of a token; download it again",
+        "gemma3n     | \"altup_coef_clip\": 0 | has no usable altup_coef_clip",
+        "gemma3n     | \"activation_sparsity_pattern\": [0.5, 1.0, 0.0, 0.0, 0.0] | has no activation_sparsity_pattern with a share below 1 for each of 5 layers; download it again",
+        "gemma3n     | \"activation_sparsity_pattern\": [0.5] | has no activation_sparsity_pattern with a share below 1 for each of 5 layers",
+        "gemma3n     | \"num_kv_shared_layers\": 4 | has a num_kv_shared_layers of 4 among 5 layers, by which layer 1 has no layer of its type before it",
         "gemma4_text | \"hidden_activation\": \"silu\" | asks for a hidden_activation of silu, but mlx_lm's gemma4_text computes as with gelu_pytorch_tanh; correct it if the model was trained so",
         "gemma4_text | \"use_bidirectional_attention\": \"all\" | asks for a use_bidirectional_attention of all, but mlx_lm's gemma4_text computes as with false or vision",
         "gemma4_text | \"num_kv_shared_layers\": 7 | has a num_kv_shared_layers of 7 among 7 layers, by which layer 0 has no layer of its type before it whose keys and values it could use; correct it",

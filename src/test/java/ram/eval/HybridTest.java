@@ -77,13 +77,15 @@ class HybridTest {
 
     /// The control experiment and refinement reach all that a quantization changes: every matrix that is a module.
     @ParameterizedTest
-    @ValueSource(strings = {"lfm2", "lfm2-vl", "lfm2_moe", "qwen3_next", "qwen3_5", "qwen3_5_moe", "granitemoehybrid", "nemotron_h", "falcon_h1", "mamba2", "mamba", "jamba", "gemma4", "gemma4_text",
+    @ValueSource(strings = {"lfm2", "lfm2-vl", "lfm2_moe", "qwen3_next", "qwen3_5", "qwen3_5_moe", "granitemoehybrid", "nemotron_h", "falcon_h1", "mamba2", "mamba", "jamba", "gemma4", "gemma4_text", "gemma3n",
         "llama", "phi", "phi3", "olmo", "exaone", "gpt_oss", "qwen2_moe", "nemotron", "starcoder2", "youtu_llm"})
     void allMatricesOfAModelAreAmongItsModules(String type) throws IOException {
         new TinyModel(type, "").write(folder);
         try (EvalModel model = EvalModel.open(folder); Checkpoint checkpoint = Checkpoint.open(folder)) {
             Layout layout = Layouts.of(checkpoint, ModelConfig.read(folder));
             Set<String> modules = layout.modules().stream().map(Module::path).collect(Collectors.toSet());
+            // this class has them in layers that attend to the keys and values of others
+            modules.removeIf(path -> type.equals("gemma3n") && path.matches(".*layers\\.[34]\\.self_attn\\.[kv]_proj"));
             // a matrix that mlx_lm never loads as codes
             Set<String> plain = layout.plain().stream().map(Layout.Plain::name).filter(name -> name.endsWith(".mixer.gate.weight")).map(name -> name.replace(".weight", "")).collect(Collectors.toSet());
             assertEquals(type.equals("nemotron_h") ? 1 : 0, plain.size());

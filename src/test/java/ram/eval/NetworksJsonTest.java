@@ -26,7 +26,7 @@ class NetworksJsonTest {
     }
 
     private static Stream<String> words(JsonNode rules) {
-        Stream<JsonNode> parts = Stream.of("latent", "mixer", "names", "gated", "global", "layer_inputs").map(rules::path);
+        Stream<JsonNode> parts = Stream.of("latent", "mixer", "names", "gated", "global", "layer_inputs", "streams").map(rules::path);
         return Stream.concat(Stream.concat(rules.propertyStream(), parts.flatMap(JsonNode::propertyStream)).map(e -> e.getKey()), rules.path("mixture").propertyStream().flatMap(e ->
                 Stream.concat(Stream.of(e.getKey()), Set.of("shared", "narrow", "dense").contains(e.getKey()) ? e.getValue().propertyStream().map(inner -> inner.getKey()) : Stream.empty())));
     }

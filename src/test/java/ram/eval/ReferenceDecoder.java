@@ -37,6 +37,9 @@ final class ReferenceDecoder {
         if (type.equals("gemma4_text")) {
             return new ReferenceGemma4(config, tensors).logits(ids);
         }
+        if (type.equals("gemma3n_text")) {
+            return new ReferenceGemma3n(config, tensors).logits(ids);
+        }
         if (TinyMamba.SIZES.containsKey(type)) {
             return new ReferenceMamba(config, tensors).logits(ids);
         }

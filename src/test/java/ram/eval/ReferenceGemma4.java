@@ -8,13 +8,12 @@ import java.util.stream.IntStream;
 
 /// Gemma 4 in double precision with the weights of a Hugging Face checkpoint, as plainly as it can be said.
 final class ReferenceGemma4 {
-    private static final double EPS = 1e-5;
-
     private final JsonNode config;
     private final Map<String, double[]> tensors;
     private final int hidden;
     private final int layers;
     private final int heads;
+    private final double eps;
 
     ReferenceGemma4(JsonNode config, Map<String, double[]> tensors) {
         this.config = config;
@@ -22,10 +21,11 @@ final class ReferenceGemma4 {
         hidden = config.path("hidden_size").asInt();
         layers = config.path("num_hidden_layers").asInt();
         heads = config.path("num_attention_heads").asInt();
+        eps = config.path("rms_norm_eps").asDouble();
     }
 
     /// Keys and values, by position.
-    private record Memory(double[][] keys, double[][] values) {
+    record Memory(double[][] keys, double[][] values) {
     }
 
     /// The logits of each position.
@@ -83,11 +83,11 @@ final class ReferenceGemma4 {
     }
 
     /// @param last keys and values of the last layer of each type that makes some
-    private double[][] attention(String p, int l, double[][] x, Map<String, Memory> last) {
+    double[][] attention(String p, int l, double[][] x, Map<String, Memory> last) {
         int n = x.length;
         boolean slides = slides(l);
         String type = slides ? "sliding_attention" : "full_attention";
-        int d = config.path(slides ? "head_dim" : "global_head_dim").asInt();
+        int d = config.path(slides || !config.has("global_head_dim") ? "head_dim" : "global_head_dim").asInt();
         if (l < layers - config.path("num_kv_shared_layers").asInt()) {
             double[][] keys = new double[n][];
             double[][] values = new double[n][];
@@ -137,7 +137,7 @@ final class ReferenceGemma4 {
         double[] out = x.clone();
         for (int from = 0; from < x.length; from += d) {
             for (int i = 0; 2 * i < turned; i++) {
-                double angle = position / rope.path("factor").asDouble(1) / Math.pow(rope.path("rope_theta").asDouble(), 2.0 * i / d);
+                double angle = position / rope.path("factor").asDouble(1) / Math.pow(rope.path("rope_theta").asDouble(config.path(type.equals("sliding_attention") ? "rope_local_base_freq" : "rope_theta").asDouble()), 2.0 * i / d);
                 boolean neighbours = config.path("rope_traditional").asBoolean();
                 int a = from + (neighbours ? 2 * i : i);
                 int b = neighbours ? a + 1 : a + d / 2;
@@ -177,11 +177,11 @@ final class ReferenceGemma4 {
     }
 
     /// Each stretch as long as the weights.
-    private static double[] norm(double[] x, double[] w) {
+    private double[] norm(double[] x, double[] w) {
         double[] out = new double[x.length];
         for (int i = 0; i < x.length; i++) {
             int from = i / w.length * w.length;
-            out[i] = x[i] / Math.sqrt(Arrays.stream(x, from, from + w.length).map(v -> v * v).sum() / w.length + EPS) * w[i - from];
+            out[i] = x[i] / Math.sqrt(Arrays.stream(x, from, from + w.length).map(v -> v * v).sum() / w.length + eps) * w[i - from];
         }
         return out;
     }

@@ -20,15 +20,17 @@ public final class TinyModel {
     private static final Map<String, String> WRAPPED = Map.ofEntries(Map.entry("gemma3", "gemma3_text"), Map.entry("mistral3", "mistral"), Map.entry("pixtral", "mistral"),
             Map.entry("llava/ministral3", "ministral3"), Map.entry("mistral3/ministral3", "ministral3"), Map.entry("qwen2_vl", "qwen2"), Map.entry("qwen2_5_vl", "qwen2"),
             Map.entry("qwen3_vl", "qwen3"), Map.entry("qwen3_vl_moe", "qwen3_moe"), Map.entry("kimi_vl", "deepseek_v3"), Map.entry("kimi_k25", "kimi_k2"), Map.entry("lfm2-vl", "lfm2"),
-            Map.entry("qwen3_5", "qwen3_5_text"), Map.entry("gemma4", "gemma4_text"), Map.entry("gemma4_unified", "gemma4_text"), Map.entry("qwen3_5_moe", "qwen3_5_moe_text"));
+            Map.entry("qwen3_5", "qwen3_5_text"), Map.entry("gemma4", "gemma4_text"), Map.entry("gemma3n", "gemma3n_text"), Map.entry("gemma4_unified", "gemma4_text"), Map.entry("qwen3_5_moe", "qwen3_5_moe_text"));
     /// Types with latent attention, and their sizes where settings do not say others.
     private static final Set<String> LATENT = Set.of("deepseek_v2", "deepseek_v3", "kimi_k2", "joyai_llm_flash", "glm4_moe_lite", "youtu_llm", "minicpm3", "deepseek_v32", "glm_moe_dsa");
     private static final String LATENT_SIZES = ", \"q_lora_rank\": 24, \"kv_lora_rank\": 20, \"qk_nope_head_dim\": 12, \"qk_rope_head_dim\": 6, \"v_head_dim\": 10, \"attention_bias\": false, \"index_n_heads\": 2, \"index_head_dim\": 16, \"index_topk\": 100";
     /// Types whose norms take the mean away and add a bias.
     private static final Set<String> CENTERED = Set.of("stablelm", "starcoder2", "nemotron", "phi", "phimoe");
+    /// Types with inputs of layers, and their sizes where settings do not say others.
+    private static final Map<String, String> LAYER_INPUTS = Map.of("gemma4_text", TinyGemma4.SIZES, "gemma3n_text", TinyGemma3n.SIZES);
     private static final Set<String> WITHOUT_HEAD = Set.of("gemma", "gemma2", "gemma3", "gemma3_text", "cohere", "cohere2");
     /// Parts of names as files of some types have them; the decoder has the usual ones.
-    private static final Map<String, Map<String, String>> OTHER_NAMES = Map.of("gemma4", Map.of("model.", ""), "gemma4_unified", Map.of("model.", ""),
+    private static final Map<String, Map<String, String>> OTHER_NAMES = Map.of("gemma3n", Map.of("model.", ""), "gemma4", Map.of("model.", ""), "gemma4_unified", Map.of("model.", ""),
             "olmo", Map.of("model.embed_tokens", "model.transformer.wte", "model.layers", "model.transformer.blocks", "self_attn.qkv_proj", "att_proj", "self_attn.o_proj", "attn_out",
                     "mlp.gate_up_proj", "ff_proj", "mlp.down_proj", "ff_out", "lm_head", "model.transformer.ff_out"),
             "exaone", Map.of("model.embed_tokens", "transformer.wte", "model.layers", "transformer.h", "model.norm", "transformer.ln_f", "self_attn", "attn.attention", "o_proj", "out_proj",
@@ -59,14 +61,14 @@ public final class TinyModel {
     public TinyModel(String type, String settings) throws IOException {
         this.type = type;
         text = WRAPPED.getOrDefault(type, type);
-        prefix = !WRAPPED.containsKey(type) ? "" : text.equals("gemma4_text") ? "model.language_model." : "language_model.";
+        prefix = !WRAPPED.containsKey(type) ? "" : LAYER_INPUTS.containsKey(text) ? "model.language_model." : "language_model.";
         config = (ObjectNode) new ObjectMapper().readTree("""
                 {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size": 48,
                  "vocab_size": 600, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "max_position_embeddings": 64,
                  "layer_norm_eps": 1e-5, "norm_epsilon": 1e-5, "norm_eps": 1e-5, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
                  "moe_num_experts": 4, "num_experts_per_tok": 2, "moe_k": 2, "moe_intermediate_size": 48, "shared_expert_intermediate_size": 64, "model_type": "%s" %s}"""
-                .formatted(text, (LATENT.contains(text) ? LATENT_SIZES : text.equals("gemma4_text") ? TinyGemma4.SIZES
-                        : TinyHybrid.SIZES.getOrDefault(text, TinyMamba.SIZES.getOrDefault(text, ""))) + (settings.isEmpty() ? "" : ", " + settings)));
+                .formatted(text, (LATENT.contains(text) ? LATENT_SIZES : LAYER_INPUTS.getOrDefault(text, TinyHybrid.SIZES.getOrDefault(text, TinyMamba.SIZES.getOrDefault(text, ""))))
+                        + (settings.isEmpty() ? "" : ", " + settings)));
         if (config.has("rope_parameters") && !text.equals("ministral3")) {
             config.remove("rope_theta");
         }
@@ -88,6 +90,10 @@ public final class TinyModel {
         }
         if (text.equals("gemma4_text")) {
             new TinyGemma4(this).fill();
+            return;
+        }
+        if (text.equals("gemma3n_text")) {
+            new TinyGemma3n(this).fill();
             return;
         }
         if (TinyMamba.SIZES.containsKey(text)) {
@@ -290,6 +296,15 @@ public final class TinyModel {
         }
     }
 
+    /// A matrix whose inputs are as much smaller as there are columns.
+    void loud(String name, int rows, int columns) {
+        float[] values = new float[rows * columns];
+        for (int i = 0; i < values.length; i++) {
+            values[i] = (float) (random.nextGaussian() * Math.sqrt(columns));
+        }
+        put(name, Shape.of(rows, columns), values);
+    }
+
     void add(String name, long... dims) {
         Shape shape = Shape.of(dims);
         float[] values = new float[(int) shape.elements()];
@@ -326,7 +341,7 @@ public final class TinyModel {
     void norm(String name, int n) {
         float[] values = new float[n];
         for (int i = 0; i < n; i++) {
-            values[i] = (float) ((type.startsWith("gemma") && !text.equals("gemma4_text") || type.equals("nemotron") ? 0 : 1) + 0.3 * random.nextGaussian());
+            values[i] = (float) ((type.startsWith("gemma") && !LAYER_INPUTS.containsKey(text) || type.equals("nemotron") ? 0 : 1) + 0.3 * random.nextGaussian());
         }
         put(name, Shape.of(n), values);
         if (CENTERED.contains(type) || config.path("layer_norm_bias").asBoolean()) {
@@ -350,7 +365,7 @@ public final class TinyModel {
             stored = stored.replace(other.getKey(), other.getValue());
         }
         // the head stands beside the language model there
-        return text.equals("gemma4_text") && name.startsWith("lm_head") ? name : prefix + stored;
+        return LAYER_INPUTS.containsKey(text) && name.startsWith("lm_head") ? name : prefix + stored;
     }
 
     public Path write(Path folder) throws IOException {
