@@ -81,7 +81,11 @@ record MixerReader(Numbers numbers, JsonNode rule) {
     }
 
     private boolean named(String key, int layer) {
-        return switch (numbers.json().path(key).path(layer).asText()) {
+        JsonNode types = numbers.json().path(key);
+        if (!types.isArray() || types.size() <= layer) {
+            throw numbers.refused("does not say in " + key + " what layer " + layer + " is, which mlx_lm needs; correct it");
+        }
+        return switch (types.path(layer).asText()) {
             case "attention" -> true;
             case "mamba" -> false;
             case String other -> throw numbers.refused("says '" + other + "' in " + key + " for layer " + layer + ", which the evaluation does not know; it knows attention and mamba");

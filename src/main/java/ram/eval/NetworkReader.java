@@ -350,7 +350,8 @@ final class NetworkReader {
             throw refused("has an " + rule.path("active").asText() + " of " + active + " among " + count + " states of a token; download it again");
         }
         String clip = rule.path("clip").asText();
-        return Optional.of(new NetworkShape.Streams(count, active, json.path(clip).isNull() ? Float.POSITIVE_INFINITY : (float) numbers.positive(clip), isOn(rule.path("scaled").asText())));
+        float most = json.path(clip).isNull() ? Float.POSITIVE_INFINITY : (float) numbers.positive(clip);
+        return Optional.of(new NetworkShape.Streams(count, active, most, isOn(rule.path("scaled").asText())));
     }
 
     /// Shares of gates that are to be 0, by layer, as standard deviations of a normal distribution.
@@ -363,7 +364,8 @@ final class NetworkReader {
         if (!usable) {
             throw refused("has no " + rules.path("sparsity").asText() + " with a share below 1 for each of " + layers + " layers; download it again");
         }
-        return shares.valueStream().limit(layers).mapToDouble(JsonNode::asDouble).mapToObj(s -> s > 0 ? OptionalDouble.of(Statistics.normalQuantile(s)) : OptionalDouble.empty()).toList();
+        return shares.valueStream().limit(layers).mapToDouble(JsonNode::asDouble)
+                .mapToObj(s -> s > 0 ? OptionalDouble.of(Statistics.normalQuantile(s)) : OptionalDouble.empty()).toList();
     }
 
     /// That each layer has a type, and one that is known, where a class knows no others.

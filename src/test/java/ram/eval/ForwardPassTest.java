@@ -393,6 +393,8 @@ class ForwardPassTest {
         "llama      | \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0, \"original_max_position_embeddings\": 0} | has no usable original_max_position_embeddings",
         "llama      | \"rope_scaling\": {\"type\": \"yarn\", \"factor\": 2.0, \"attention_factor\": 0} | rope scaling whose numbers make no rotation; download it again",
         "exaone     | \"num_hidden_layers\": 2.5 | has no usable num_layers",
+        "granitemoehybrid | \"layer_types\": [\"mamba\"] | does not say in layer_types what layer 1 is, which mlx_lm needs; correct it",
+        "granitemoehybrid | \"layer_types\": \"mamba\" | does not say in layer_types what layer 0 is",
         "granitemoehybrid | \"time_step_limit\": \"(1.2.3, 4)\" | has a time_step_limit that is not a smallest and a largest number",
         "gemma3n     | \"altup_active_idx\": 4 | has an altup_active_idx of 4 among 4 states of a token; download it again",
         "gemma3n     | \"altup_coef_clip\": 0 | has no usable altup_coef_clip",
