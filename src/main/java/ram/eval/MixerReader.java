@@ -82,8 +82,8 @@ record MixerReader(Numbers numbers, JsonNode rule) {
 
     private boolean named(String key, int layer) {
         JsonNode types = numbers.json().path(key);
-        if (!types.isArray() || types.size() <= layer) {
-            throw numbers.refused("does not say in " + key + " what layer " + layer + " is, which mlx_lm needs; correct it");
+        if (!types.isArray()) {
+            throw numbers.refused("has " + key + " that are no list, as mlx_lm needs; correct it");
         }
         return switch (types.path(layer).asText()) {
             case "attention" -> true;
