@@ -18,16 +18,16 @@ final class AlternatingStreams {
     private final float clip;
     private final boolean scaled;
     private final Linears linears;
-    private final LatentAttention.Norm norm;
+    private final Normalization norms;
 
-    AlternatingStreams(NetworkShape shape, NetworkShape.Streams streams, Linears linears, LatentAttention.Norm norm) {
+    AlternatingStreams(NetworkShape shape, NetworkShape.Streams streams, Linears linears, Normalization norms) {
         this.shape = shape;
         this.count = streams.count();
         this.active = streams.active();
         this.clip = streams.clip();
         this.scaled = streams.scaled();
         this.linears = linears;
-        this.norm = norm;
+        this.norms = norms;
     }
 
     private String part(int l, String name) {
@@ -121,7 +121,7 @@ final class AlternatingStreams {
     /// What the router says of active states: a number for each stream of each token, within ±1.
     private float[] routed(int l, List<float[]> states) {
         float[] x = ForwardPass.joined(states);
-        norm.apply(x, part(l, "router_norm"), shape.hidden(), shape.norms().eps());
+        norms.apply(x, part(l, "router_norm"), shape.hidden());
         for (int i = 0; i < x.length; i++) {
             x[i] /= shape.hidden();
         }
@@ -207,7 +207,7 @@ final class AlternatingStreams {
     /// What stands beside the attention: what enters it, and more of that from a projection of low rank.
     float[] branch(int l, float[] x) {
         float[] out = linears.apply(low(l, "linear_right"), linears.apply(low(l, "linear_left"), x));
-        norm.apply(out, low(l, "post_laurel_norm"), shape.hidden(), shape.norms().eps());
+        norms.apply(out, low(l, "post_laurel_norm"), shape.hidden());
         Kernels.addScaled(1, x, 0, out, 0, x.length);
         return out;
     }

@@ -1,7 +1,6 @@
 package ram.eval;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.List;
@@ -23,7 +22,8 @@ public final class ForwardPass {
     private final NetworkShape shape;
     private final Workers workers;
     private final Linears linears;
-    private final Attention attention;
+    private final Normalization norms;
+    private final HeadAttention heads;
     private final Optional<LatentAttention> latent;
     private final Optional<TokenMixer> mixer;
     private final FeedForward feedForward;
@@ -39,19 +39,21 @@ public final class ForwardPass {
         this.shape = NetworkShape.of(weights.config());
         this.workers = workers;
         this.linears = new Linears(weights, projection);
-        this.attention = new Attention(shape.factors(), workers);
-        this.latent = shape.latent().map(l -> new LatentAttention(shape, l, linears, attention, this::normalize, workers));
+        this.norms = new Normalization(shape.norms(), linears, workers);
+        Attention attention = new Attention(shape.factors(), workers);
+        this.heads = new HeadAttention(shape, linears, attention, norms, workers);
+        this.latent = shape.latent().map(l -> new LatentAttention(shape, l, linears, attention, norms, workers));
         this.mixer = shape.mixers().flatMap(Mixers::kind).map(this::mixer);
         this.feedForward = new FeedForward(shape, linears, workers);
-        this.layerInputs = shape.layerInputs().map(i -> new PerLayerInputs(shape, i, linears, feedForward, this::normalize, workers));
-        this.streams = shape.streams().map(s -> new AlternatingStreams(shape, s, linears, this::normalize));
+        this.layerInputs = shape.layerInputs().map(i -> new PerLayerInputs(shape, i, linears, feedForward, norms, workers));
+        this.streams = shape.streams().map(s -> new AlternatingStreams(shape, s, linears, norms));
     }
 
     private TokenMixer mixer(Mixers.Kind kind) {
         return switch (kind) {
             case Mixers.ShortConvolution sizes -> new ShortConvolution(shape.hidden(), sizes, linears, workers);
             case Mixers.DeltaNet sizes -> new GatedDeltaNet(shape.hidden(), sizes, shape.norms().lastEps(), linears, workers);
-            case Mixers.SelectiveSpace sizes -> new SelectiveSpace(shape.hidden(), sizes, shape.norms().lastEps(), linears, this::normalize, workers);
+            case Mixers.SelectiveSpace sizes -> new SelectiveSpace(shape.hidden(), sizes, shape.norms().lastEps(), linears, norms, workers);
             case Mixers.StateSpace sizes -> new StateSpace(shape.hidden(), sizes, shape.norms().lastEps(), linears, workers);
         };
     }
@@ -63,7 +65,7 @@ public final class ForwardPass {
 
     /// Working memory per token while a layer computes, in bytes.
     long scratchBytesPerToken() {
-        long attentionFloats = latent.map(LatentAttention::scratchFloatsPerToken).orElseGet(this::attentionFloatsPerToken);
+        long attentionFloats = latent.map(LatentAttention::scratchFloatsPerToken).orElseGet(heads::scratchFloatsPerToken);
         long mixerFloats = mixer.map(TokenMixer::scratchFloatsPerToken).orElse(0L);
         long widest = 0;
         for (int l = 0; l < shape.layers(); l++) {
@@ -76,18 +78,14 @@ public final class ForwardPass {
         return 4 * (kept + Math.max(Math.max(attentionFloats, mixerFloats), Math.max(inputFloats, shape.hidden() + besideFloats + 3 * widest)));
     }
 
-    private long attentionFloatsPerToken() {
-        return shape.heads().stream().mapToLong(h -> (shape.gatedQueries() ? 7L : 4L) * h.count() * h.dim() + (h.keysAsValues() ? 3L : 2L) * h.kv() * h.dim()).max().orElse(0);
-    }
-
     /// Numbers of a token's states between the layers.
     int stateFloatsPerToken() {
         return Math.multiplyExact(shape.hidden(), shape.streams().map(NetworkShape.Streams::count).orElse(1));
     }
 
-    /// Numbers per token that [#run] holds from layer to layer beside the states: keys and values that later layers attend to.
+    /// Numbers per token that [#run] holds from layer to layer beside the states.
     long heldFloatsPerToken() {
-        return IntStream.range(0, shape.layers()).filter(shape::isShared).mapToObj(shape::heads).mapToLong(h -> (long) h.kv() * (h.dim() + h.value())).sum();
+        return heads.heldFloatsPerToken();
     }
 
     private long widest(int l) {
@@ -115,7 +113,7 @@ public final class ForwardPass {
         Map<Rope, float[]> tables = new IdentityHashMap<>();
         shape.positions().forEach(p -> p.rope().ifPresent(r -> tables.computeIfAbsent(r, _ -> r.table(longest))));
         List<List<Integer>> batches = batches(IntStream.range(0, states.size()).boxed().toList(), sequences, chunkTokens);
-        List<Map<Integer, KeysAndValues>> held = Stream.<Map<Integer, KeysAndValues>>generate(HashMap::new).limit(batches.size()).toList();
+        List<Map<Integer, HeadAttention.KeysAndValues>> held = Stream.<Map<Integer, HeadAttention.KeysAndValues>>generate(HashMap::new).limit(batches.size()).toList();
         streams.ifPresent(s -> replace(states, batches, s::spread));
         for (int l = 0; l < shape.layers(); l++) {
             for (int b = 0; b < batches.size(); b++) {
@@ -155,12 +153,8 @@ public final class ForwardPass {
         });
     }
 
-    /// Keys and values of the heads of a layer, as they are attended to.
-    private record KeysAndValues(float[] keys, float[] values) {
-    }
-
     /// @param held keys and values by layer, of those that later layers attend to
-    private void layer(int l, List<int[]> ids, List<float[]> states, Map<Rope, float[]> tables, Map<Integer, KeysAndValues> held) {
+    private void layer(int l, List<int[]> ids, List<float[]> states, Map<Rope, float[]> tables, Map<Integer, HeadAttention.KeysAndValues> held) {
         if (streams.isPresent()) {
             alternating(l, streams.get(), ids, states, tables, held);
             return;
@@ -187,7 +181,7 @@ public final class ForwardPass {
     }
 
     /// What attention and mixer of a layer, as many as it has of them, add to the states.
-    private List<float[]> mixed(int l, List<float[]> states, Map<Rope, float[]> tables, Map<Integer, KeysAndValues> held) {
+    private List<float[]> mixed(int l, List<float[]> states, Map<Rope, float[]> tables, Map<Integer, HeadAttention.KeysAndValues> held) {
         NetworkShape.Parts parts = shape.parts().get(l);
         List<float[]> out = new ArrayList<>();
         if (parts.mixes() || parts.attends()) {
@@ -203,7 +197,7 @@ public final class ForwardPass {
     }
 
     /// A layer that works on one of several states, with a branch of low rank beside the attention, and after which the others follow.
-    private void alternating(int l, AlternatingStreams all, List<int[]> ids, List<float[]> states, Map<Rope, float[]> tables, Map<Integer, KeysAndValues> held) {
+    private void alternating(int l, AlternatingStreams all, List<int[]> ids, List<float[]> states, Map<Rope, float[]> tables, Map<Integer, HeadAttention.KeysAndValues> held) {
         all.predict(l, states);
         List<float[]> active = all.active(states);
         float[] x = attentionInput(l, active);
@@ -274,15 +268,7 @@ public final class ForwardPass {
 
     /// Paths of the modules of a layer's attention that read what [#attentionInput] returns.
     public List<String> attentionReaders(int l) {
-        String path = shape.attention(l);
-        NetworkShape.Heads heads = shape.heads(l);
-        if (heads.source() != l) {
-            return List.of(path + ".q_proj");
-        }
-        if (heads.keysAsValues()) {
-            return List.of(path + ".q_proj", path + ".k_proj");
-        }
-        return latent.isPresent() ? latent.get().readers(path) : linears.fusedOr(shape.fused(l), path + ".q_proj", path + ".k_proj", path + ".v_proj");
+        return latent.isPresent() ? latent.get().readers(shape.attention(l)) : heads.readers(l);
     }
 
     /// Paths of the modules that read what [#queryLatents] returns.
@@ -345,89 +331,8 @@ public final class ForwardPass {
         return attend(l, x, lengths, shape.positions().get(l).rope().map(r -> Map.of(r, r.table(longest))).orElse(Map.of()), new HashMap<>());
     }
 
-    private float[] attend(int l, float[] x, List<Integer> lengths, Map<Rope, float[]> tables, Map<Integer, KeysAndValues> held) {
-        if (latent.isPresent()) {
-            return latent.get().apply(l, x, lengths, tables);
-        }
-        String path = shape.attention(l);
-        NetworkShape.Heads heads = shape.heads(l);
-        int qWidth = heads.count() * heads.dim();
-        int kvWidth = heads.kv() * heads.dim();
-        if (linears.has(shape.fused(l))) {
-            float[][] parts = Linears.split(linears.apply(shape.fused(l), qWidth + 2 * kvWidth, shape.hidden(), x), qWidth, kvWidth, kvWidth);
-            return attend(l, parts[0], keysAndValues(l, parts[1], parts[2], lengths, tables), lengths, tables);
-        }
-        KeysAndValues seen = heads.source() == l ? keysAndValues(l, x, lengths, tables) : held.get(heads.source());
-        if (shape.isShared(l)) {
-            held.put(l, seen);
-        }
-        if (shape.gatedQueries()) {
-            float[][] both = Linears.split(linears.apply(path + ".q_proj", 2 * qWidth, shape.hidden(), x), heads.dim(), heads.dim());
-            float[] mixed = attend(l, both[0], seen, lengths, tables);
-            open(mixed, both[1]);
-            return mixed;
-        }
-        return attend(l, linears.apply(path + ".q_proj", qWidth, shape.hidden(), x), seen, lengths, tables);
-    }
-
-    private KeysAndValues keysAndValues(int l, float[] x, List<Integer> lengths, Map<Rope, float[]> tables) {
-        String path = shape.attention(l);
-        int width = shape.heads(l).kv() * shape.heads(l).dim();
-        float[] k = linears.apply(path + ".k_proj", width, shape.hidden(), x);
-        float[] v = shape.heads(l).keysAsValues() ? k.clone() : linears.apply(path + ".v_proj", width, shape.hidden(), x);
-        return keysAndValues(l, k, v, lengths, tables);
-    }
-
-    /// @param k what the projections made, which is changed, as is `v`
-    private KeysAndValues keysAndValues(int l, float[] k, float[] v, List<Integer> lengths, Map<Rope, float[]> tables) {
-        turn(l, shape.norms().queriesAndKeys().key(), k, shape.heads(l).kv(), lengths, tables);
-        if (shape.norms().queriesAndKeys().values()) {
-            normalize(v, ones(shape.heads(l).value()), 0, Optional.empty(), shape.norms().eps());
-        }
-        return new KeysAndValues(k, v);
-    }
-
-    private float[] attend(int l, float[] q, KeysAndValues seen, List<Integer> lengths, Map<Rope, float[]> tables) {
-        NetworkShape.Heads heads = shape.heads(l);
-        turn(l, shape.norms().queriesAndKeys().query(), q, heads.count(), lengths, tables);
-        shape.factors().growth().ifPresent(growth -> attention.grow(q, lengths, heads.count() * heads.dim(), growth));
-        Optional<float[]> sinks = shape.names().sinks().map(name -> linears.vector(shape.attention(l) + "." + name, heads.count()));
-        return attention.apply(heads, q, seen.keys(), seen.values(), lengths, shape.positions().get(l).window(), sinks);
-    }
-
-    /// Normalises and turns queries or keys, in the order of the family.
-    ///
-    /// @param norm its name within the attention
-    /// @param count heads per token
-    private void turn(int l, String norm, float[] x, int count, List<Integer> lengths, Map<Rope, float[]> tables) {
-        NetworkShape.HeadNorms norms = shape.norms().queriesAndKeys();
-        int dim = shape.heads(l).dim();
-        if (!norms.afterRotation()) {
-            normalizeHeads(shape.attention(l) + "." + norm, norms.kind(), x, count, dim);
-        }
-        shape.positions().get(l).rope().ifPresent(rope -> attention.rotate(x, lengths, count, dim, 0, rope, tables.get(rope)));
-        if (norms.afterRotation()) {
-            normalizeHeads(shape.attention(l) + "." + norm, norms.kind(), x, count, dim);
-        }
-    }
-
-    /// `x ← x · sigmoid(gate)`.
-    private void open(float[] x, float[] gate) {
-        workers.forRanges(x.length, 1 << 14, (from, to) -> {
-            for (int i = from; i < to; i++) {
-                gate[i] = -gate[i];
-            }
-            Exp.exp(gate, from, to - from, 0);
-            for (int i = from; i < to; i++) {
-                x[i] /= 1 + gate[i];
-            }
-        });
-    }
-
-    private void normalizeHeads(String path, NetworkShape.QkNorm kind, float[] x, int count, int dim) {
-        if (kind != NetworkShape.QkNorm.NONE) {
-            normalize(x, path, kind == NetworkShape.QkNorm.HEAD ? dim : count * dim);
-        }
+    private float[] attend(int l, float[] x, List<Integer> lengths, Map<Rope, float[]> tables, Map<Integer, HeadAttention.KeysAndValues> held) {
+        return latent.isPresent() ? latent.get().apply(l, x, lengths, tables) : heads.apply(l, x, lengths, tables, held);
     }
 
     /// What the attention adds to the states.
@@ -454,7 +359,7 @@ public final class ForwardPass {
         normalized(out, l, Optional.of(beside.output()));
         float[] scale = linears.vector(shape.block(l) + "." + beside.routerScale(), shape.hidden()).clone();
         float[] ranked = joined(states);
-        normalize(ranked, multiplied(scale, (float) (1 / Math.sqrt(shape.hidden()))), 0, Optional.empty(), shape.norms().eps());
+        norms.apply(ranked, multiplied(scale, (float) (1 / Math.sqrt(shape.hidden()))));
         Routes routes = feedForward.route(l, ranked);
         float[] routed = feedForward.routed(l, normalized(joined(states), l, Optional.of(beside.experts())), routes);
         normalized(routed, l, Optional.of(beside.expertsOutput()));
@@ -556,7 +461,7 @@ public final class ForwardPass {
     /// What enters the output head: the normalised states, all sequences one after the other, with the factor of the logits.
     public float[] headInputs(List<float[]> states) {
         float[] out = joined(states);
-        normalize(out, shape.lastNorm(), shape.hidden(), shape.norms().lastEps());
+        norms.apply(out, shape.lastNorm(), shape.hidden(), shape.norms().lastEps());
         return multiplied(out, shape.factors().logit());
     }
 
@@ -572,7 +477,7 @@ public final class ForwardPass {
 
     /// Normalises in place, where the layer has a norm of this name.
     private float[] normalized(float[] x, int l, Optional<String> name) {
-        name.ifPresent(n -> normalize(x, shape.layer(l) + "." + n, shape.hidden()));
+        name.ifPresent(n -> norms.apply(x, shape.layer(l) + "." + n, shape.hidden()));
         return x;
     }
 
@@ -589,43 +494,6 @@ public final class ForwardPass {
             });
         }
         return x;
-    }
-
-    /// Normalises each stretch of `width` values.
-    private void normalize(float[] x, String path, int width) {
-        normalize(x, path, width, shape.norms().eps());
-    }
-
-    private void normalize(float[] x, String path, int width, float eps) {
-        normalize(x, shape.norms().plain() ? ones(width) : linears.vector(path + ".weight", width), shape.norms().offset(), linears.bias(path, width), eps);
-    }
-
-    /// Normalises each stretch as long as the weights.
-    private void normalize(float[] x, float[] weight, float offset, Optional<float[]> bias, float eps) {
-        int width = weight.length;
-        workers.forRanges(x.length, Math.max(1, (1 << 15) / width) * width, (from, to) -> {
-            for (int at = from; at < to; at += width) {
-                if (shape.norms().centered()) {
-                    float mean = (float) (Kernels.sum(x, at, width) / width);
-                    for (int i = at; i < at + width; i++) {
-                        x[i] -= mean;
-                    }
-                }
-                float factor = (float) (1 / Math.sqrt(Kernels.sumOfSquares(x, at, width) / width + eps));
-                for (int i = 0; i < width; i++) {
-                    x[at + i] = x[at + i] * factor * (weight[i] + offset);
-                }
-                if (bias.isPresent()) {
-                    Kernels.addScaled(1, bias.get(), 0, x, at, width);
-                }
-            }
-        });
-    }
-
-    private static float[] ones(int n) {
-        float[] out = new float[n];
-        Arrays.fill(out, 1);
-        return out;
     }
 
     /// Adds a layer part's outputs to the states.

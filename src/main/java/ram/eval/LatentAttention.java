@@ -17,23 +17,17 @@ final class LatentAttention {
     private final NetworkShape.Heads heads;
     private final Linears linears;
     private final Attention attention;
-    private final Norm norm;
+    private final Normalization norms;
     private final Workers workers;
 
-    LatentAttention(NetworkShape shape, NetworkShape.Latent latent, Linears linears, Attention attention, Norm norm, Workers workers) {
+    LatentAttention(NetworkShape shape, NetworkShape.Latent latent, Linears linears, Attention attention, Normalization norms, Workers workers) {
         this.shape = shape;
         this.latent = latent;
         this.heads = shape.heads(0);
         this.linears = linears;
         this.attention = attention;
-        this.norm = norm;
+        this.norms = norms;
         this.workers = workers;
-    }
-
-    /// Normalises each stretch of `width` values in place.
-    @FunctionalInterface
-    interface Norm {
-        void apply(float[] x, String path, int width, float eps);
     }
 
     /// Paths of the modules that read what enters the attention.
@@ -81,14 +75,14 @@ final class LatentAttention {
     /// The latent vectors of keys and values, normalised, and the dimensions of keys that turn, not turned yet.
     float[][] compressed(String path, float[] x) {
         float[][] parts = Linears.split(linears.apply(path + ".kv_a_proj_with_mqa", latent.rank() + latent.turned(), shape.hidden(), x), latent.rank(), latent.turned());
-        norm.apply(parts[0], path + ".kv_a_layernorm", latent.rank(), latent.eps());
+        norms.apply(parts[0], path + ".kv_a_layernorm", latent.rank(), latent.eps());
         return parts;
     }
 
     /// The latent vectors of queries, normalised, where queries have some.
     float[] compressedQueries(String path, float[] x) {
         float[] out = linears.apply(path + ".q_a_proj", latent.queryRank(), shape.hidden(), x);
-        norm.apply(out, path + ".q_a_layernorm", latent.queryRank(), latent.eps());
+        norms.apply(out, path + ".q_a_layernorm", latent.queryRank(), latent.eps());
         return out;
     }
 

@@ -18,19 +18,19 @@ final class PerLayerInputs {
     private final int known;
     private final Linears linears;
     private final FeedForward feedForward;
-    private final LatentAttention.Norm norm;
+    private final Normalization norms;
     private final Workers workers;
     private final String table;
     private final String projection;
     private final String projectionNorm;
 
-    PerLayerInputs(NetworkShape shape, NetworkShape.LayerInputs sizes, Linears linears, FeedForward feedForward, LatentAttention.Norm norm, Workers workers) {
+    PerLayerInputs(NetworkShape shape, NetworkShape.LayerInputs sizes, Linears linears, FeedForward feedForward, Normalization norms, Workers workers) {
         this.shape = shape;
         this.width = sizes.width();
         this.known = sizes.tokens();
         this.linears = linears;
         this.feedForward = feedForward;
-        this.norm = norm;
+        this.norms = norms;
         this.workers = workers;
         table = shape.root() + "embed_tokens_per_layer";
         projection = shape.root() + "per_layer_model_projection";
@@ -64,7 +64,7 @@ final class PerLayerInputs {
         float[] gates = linears.apply(gate(l), width, shape.hidden(), x);
         feedForward.activate(gates, vectors(l, ids, embedded));
         float[] out = linears.apply(back(l), shape.hidden(), width, gates);
-        norm.apply(out, shape.layer(l) + ".post_per_layer_input_norm", shape.hidden(), shape.norms().eps());
+        norms.apply(out, shape.layer(l) + ".post_per_layer_input_norm", shape.hidden());
         return out;
     }
 
@@ -76,7 +76,7 @@ final class PerLayerInputs {
         for (int i = 0; i < out.length; i++) {
             out[i] *= shrunk;
         }
-        norm.apply(out, projectionNorm, width, shape.norms().eps());
+        norms.apply(out, projectionNorm, width);
         int[] tokens = ids.stream().flatMapToInt(Arrays::stream).toArray();
         float grown = (float) Math.sqrt(width);
         float half = (float) Math.sqrt(0.5);

@@ -15,17 +15,17 @@ final class SelectiveSpace implements TokenMixer {
     private final Mixers.SelectiveSpace sizes;
     private final float eps;
     private final Linears linears;
-    private final LatentAttention.Norm norm;
+    private final Normalization norms;
     private final CausalConvolution convolution;
     private final Workers workers;
 
     /// @param eps of the norms within
-    SelectiveSpace(int hidden, Mixers.SelectiveSpace sizes, float eps, Linears linears, LatentAttention.Norm norm, Workers workers) {
+    SelectiveSpace(int hidden, Mixers.SelectiveSpace sizes, float eps, Linears linears, Normalization norms, Workers workers) {
         this.hidden = hidden;
         this.sizes = sizes;
         this.eps = eps;
         this.linears = linears;
-        this.norm = norm;
+        this.norms = norms;
         this.convolution = new CausalConvolution(sizes.width(), sizes.taps(), workers);
         this.workers = workers;
     }
@@ -76,9 +76,9 @@ final class SelectiveSpace implements TokenMixer {
     private Inputs inputs(String path, float[] values) {
         float[][] parts = Linears.split(linears.apply(path + ".x_proj", sizes.rank() + 2 * sizes.states(), sizes.width(), values), sizes.rank(), sizes.states(), sizes.states());
         if (sizes.norms()) {
-            norm.apply(parts[0], path + ".dt_layernorm", sizes.rank(), eps);
-            norm.apply(parts[1], path + ".b_layernorm", sizes.states(), eps);
-            norm.apply(parts[2], path + ".c_layernorm", sizes.states(), eps);
+            norms.apply(parts[0], path + ".dt_layernorm", sizes.rank(), eps);
+            norms.apply(parts[1], path + ".b_layernorm", sizes.states(), eps);
+            norms.apply(parts[2], path + ".c_layernorm", sizes.states(), eps);
         }
         float[] steps = linears.apply(path + ".dt_proj", sizes.width(), sizes.rank(), parts[0]);
         workers.forRanges(steps.length, Activation.GRAIN, (from, to) -> {
