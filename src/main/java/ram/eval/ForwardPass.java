@@ -118,7 +118,11 @@ public final class ForwardPass {
         for (int l = 0; l < shape.layers(); l++) {
             for (int b = 0; b < batches.size(); b++) {
                 List<Integer> batch = batches.get(b);
-                layer(l, batch.stream().map(sequences::get).toList(), batch.stream().map(states::get).toList(), tables, held.get(b));
+                List<float[]> some = batch.stream().map(states::get).toList();
+                layer(l, batch.stream().map(sequences::get).toList(), some, tables, held.get(b));
+                for (float[] s : some) {
+                    requireFinite(l, s);
+                }
             }
             progress.done(l + 1, shape.layers());
         }
@@ -175,9 +179,6 @@ public final class ForwardPass {
             float factor = linears.vector(shape.layer(l) + "." + name, 1)[0];
             states.forEach(s -> multiplied(s, factor));
         });
-        for (float[] s : states) {
-            requireFinite(l, s);
-        }
     }
 
     /// What attention and mixer of a layer, as many as it has of them, add to the states.
@@ -208,9 +209,6 @@ public final class ForwardPass {
         addTo(active, feedForward(l, feedForwardInput(l, active)));
         all.correct(l, states, active);
         all.addToOthers(states, layerInputs.orElseThrow().apply(l, all.gating(l, states), ids, joined(embed(ids))));
-        for (float[] s : states) {
-            requireFinite(l, s);
-        }
     }
 
     /// @throws InputException when the states after a layer are not finite: one broken weight would otherwise make every number NaN without saying why
@@ -309,17 +307,18 @@ public final class ForwardPass {
 
     /// Paths of the modules that read what [#feedForwardInput] returns, in a dense layer.
     public List<String> feedForwardReaders(int l) {
-        return readers(shape.feedForward(l), shape.dense().both(), shape.dense().gate());
+        return readers(shape.feedForward(l), shape.dense().both());
     }
 
-    private List<String> readers(String path, String both, String gate) {
+    /// @param both the name of gate and up in one
+    private List<String> readers(String path, String both) {
         String up = path + "." + shape.dense().up();
-        return shape.dense().gated() ? linears.fusedOr(path + "." + both, path + "." + gate, up) : List.of(up);
+        return shape.dense().gated() ? linears.fusedOr(path + "." + both, path + "." + shape.dense().gate(), up) : List.of(up);
     }
 
     /// Paths of the modules that read the same in the expert that all tokens pass; empty where there is none.
     public List<String> sharedReaders(int l) {
-        return shape.shared(l).map(path -> readers(path, shape.mixture().shared().orElseThrow().fused(), shape.dense().gate())).orElse(List.of());
+        return shape.shared(l).map(path -> readers(path, shape.mixture().shared().orElseThrow().fused())).orElse(List.of());
     }
 
     /// What enters the output projection of the attention, of a layer with keys and values of its own.
@@ -357,7 +356,7 @@ public final class ForwardPass {
     private float[] sideBySide(int l, NetworkShape.Beside beside, List<float[]> states) {
         float[] out = linears.apply(shape.denseDown(l), middle(l, feedForwardInput(l, states)));
         normalized(out, l, Optional.of(beside.output()));
-        float[] scale = linears.vector(shape.block(l) + "." + beside.routerScale(), shape.hidden()).clone();
+        float[] scale = linears.vector(shape.block(l) + "." + beside.routerScale(), shape.hidden());
         float[] ranked = joined(states);
         norms.apply(ranked, multiplied(scale, (float) (1 / Math.sqrt(shape.hidden()))));
         Routes routes = feedForward.route(l, ranked);

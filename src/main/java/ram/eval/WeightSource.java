@@ -16,7 +16,7 @@ public interface WeightSource extends AutoCloseable {
     /// @return empty when the model has no such module
     Optional<Rows> matrix(String path);
 
-    /// A vector, such as a norm's weight or a module's additive bias.
+    /// A vector, such as a norm's weight or a module's additive bias. It belongs to the caller, who may change it.
     ///
     /// @param name the full name, such as `model.norm.weight`
     /// @return empty when the model has no such tensor

@@ -3,6 +3,7 @@ package ram.refine;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.BiFunction;
 import ram.eval.ForwardPass;
 import ram.eval.NetworkShape;
 import ram.eval.ReplacedWeights;
@@ -66,6 +67,19 @@ final class CodedModel {
     CodedMatrix open(String path) {
         Rows w = exact.matrix(path);
         return store.open(path, target(path).format(), target(path).stored(), w.rows(), w.columns());
+    }
+
+    /// Codes modules that read the same, with what both models make of some states.
+    ///
+    /// @param columns values of a token that the modules read
+    /// @param read what they read, of the states of a piece
+    void refine(List<String> paths, int columns, Pieces pieces, Streams states, BiFunction<ForwardPass, List<float[]>, float[]> read) {
+        Inputs inputs = pieces.inputs(columns);
+        for (int i = 0; i < pieces.count(); i++) {
+            int piece = i;
+            coding.add(inputs, read.apply(coded, List.of(states.coded().get(i))), pieces.exactly(i, () -> read.apply(exact, List.of(states.exact().get(piece)))));
+        }
+        refine(paths, inputs);
     }
 
     /// Codes modules that have the same inputs; from now on the coded model uses them.

@@ -31,22 +31,16 @@ final class LatentRefiner {
 
     /// @param in the states that the layer reads
     void refine(int l, Streams in) {
-        shared(exact.queryLatentReaders(l), latent.queryRank(), l, in, (pass, x) -> pass.queryLatents(l, x));
-        shared(exact.keyLatentReaders(l), latent.rank(), l, in, (pass, x) -> pass.keyLatents(l, x));
+        shared(exact.queryLatentReaders(l), latent.queryRank(), in, (pass, states) -> pass.queryLatents(l, pass.attentionInput(l, states)));
+        shared(exact.keyLatentReaders(l), latent.rank(), in, (pass, states) -> pass.keyLatents(l, pass.attentionInput(l, states)));
         exact.queryStack(l).filter(path -> model.target(path) != null).ifPresent(path -> heads(path, l, in));
     }
 
     /// Modules all of whose rows read the same.
-    private void shared(List<String> paths, int width, int l, Streams in, BiFunction<ForwardPass, float[], float[]> read) {
-        if (paths.stream().allMatch(path -> model.target(path) == null)) {
-            return;
+    private void shared(List<String> paths, int width, Streams in, BiFunction<ForwardPass, List<float[]>, float[]> read) {
+        if (paths.stream().anyMatch(path -> model.target(path) != null)) {
+            model.refine(paths, width, pieces, in, read);
         }
-        Inputs inputs = pieces.inputs(width);
-        for (int i = 0; i < pieces.count(); i++) {
-            int piece = i;
-            coding.add(inputs, read.apply(coded, input(coded, l, in.coded(), i)), pieces.exactly(i, () -> read.apply(exact, input(exact, l, in.exact(), piece))));
-        }
-        model.refine(paths, inputs);
     }
 
     private static float[] input(ForwardPass pass, int l, Activations states, int piece) {

@@ -227,65 +227,83 @@ public final class Refiner {
         });
     }
 
+    /// A part of a layer that ends in an output projection.
+    ///
+    /// @param output path of that, which reads `width` values of a token
+    /// @param middle what enters it
+    /// @param delta what it adds to the states, of what enters it
+    private record Branch(String output, int width, Middle middle, BiFunction<ForwardPass, float[], float[]> delta) {
+    }
+
+    /// What enters an output projection, of the states that its part of the layer reads and the lengths of their sequences.
+    @FunctionalInterface
+    private interface Middle {
+        float[] of(ForwardPass pass, List<float[]> states, List<Integer> lengths);
+    }
+
     /// Attention and mixer, as many as the layer has of them: first what reads the same inputs, then the output projections with what those make of them.
     private void mix(int l, Pieces pieces, Streams in, Streams out) {
         NetworkShape.Parts parts = shape.parts().get(l);
-        if (!parts.attends() && !parts.mixes()) {
-            for (int i = 0; i < pieces.count(); i++) {
-                if (pieces.follows(i)) {
-                    out.exact().put(i, in.exact().get(i));
-                }
-                out.coded().put(i, in.coded().get(i));
-            }
-            return;
-        }
-        List<String> readers = new ArrayList<>(parts.attends() ? exact.attentionReaders(l) : List.of());
-        readers.addAll(parts.mixes() ? exact.mixerReaders(l) : List.of());
-        Inputs inputs = pieces.inputs(shape.hidden());
-        for (int i = 0; i < pieces.count(); i++) {
-            int piece = i;
-            coding.add(inputs, coded.attentionInput(l, List.of(in.coded().get(i))), pieces.exactly(i, () -> exact.attentionInput(l, List.of(in.exact().get(piece)))));
-        }
-        model.refine(readers, inputs);
-        Streams before = in;
+        List<String> readers = new ArrayList<>();
+        List<Branch> branches = new ArrayList<>();
         if (parts.mixes()) {
-            output(shape.mixerOutput(l), exact.mixerWidth(), (pass, x, lengths) -> pass.mix(l, x, lengths), (pass, mixed) -> pass.mixerOutput(l, mixed), l, pieces, in, before, out);
-            before = out;
+            readers.addAll(exact.mixerReaders(l));
+            branches.add(new Branch(shape.mixerOutput(l), exact.mixerWidth(), (pass, states, lengths) -> pass.mix(l, pass.attentionInput(l, states), lengths),
+                    (pass, middle) -> pass.mixerOutput(l, middle)));
         }
         if (parts.attends()) {
-            if (shape.latent().isPresent()) {
-                new LatentRefiner(model, pieces).refine(l, in);
-            }
-            output(shape.attentionOutput(l), shape.mixedWidth(l), (pass, x, lengths) -> pass.attend(l, x, lengths), (pass, mixed) -> pass.attentionOutput(l, mixed), l, pieces, in, before, out);
+            readers.addAll(exact.attentionReaders(l));
+            branches.add(new Branch(shape.attentionOutput(l), shape.mixedWidth(l), (pass, states, lengths) -> pass.attend(l, pass.attentionInput(l, states), lengths),
+                    (pass, middle) -> pass.attentionOutput(l, middle)));
+        }
+        if (branches.isEmpty()) {
+            copy(pieces, in, out);
+            return;
+        }
+        model.refine(readers, shape.hidden(), pieces, in, (pass, states) -> pass.attentionInput(l, states));
+        if (parts.attends() && shape.latent().isPresent()) {
+            new LatentRefiner(model, pieces).refine(l, in);
+        }
+        Streams before = in;
+        for (Branch branch : branches) {
+            output(branch, pieces, in, before, out, true);
+            before = out;
         }
     }
 
-    /// What enters an output projection, of the inputs of a layer.
-    @FunctionalInterface
-    private interface Mixing {
-        float[] apply(ForwardPass pass, float[] x, List<Integer> lengths);
+    private static void copy(Pieces pieces, Streams from, Streams to) {
+        for (int i = 0; i < pieces.count(); i++) {
+            if (pieces.follows(i)) {
+                to.exact().put(i, from.exact().get(i));
+            }
+            to.coded().put(i, from.coded().get(i));
+        }
     }
 
-    /// @param path of the output projection, which reads `width` values of a token
-    /// @param adding what it adds to the states, of what enters it
-    /// @param read the states that the layer reads
-    /// @param before the states to which the outputs are added, and `after` those with them
-    private void output(String path, int width, Mixing mixing, BiFunction<ForwardPass, float[], float[]> adding, int l, Pieces pieces, Streams read, Streams before, Streams after) {
-        try (Activations mixed = pieces.temporary("mixed", width)) {
-            Inputs inputs = pieces.inputs(width);
+    /// Codes the output projection of a branch.
+    ///
+    /// @param read the states that the branch reads
+    /// @param before the states to which its outputs are added, and `after` those with them
+    /// @param isRead whether anything is refined with these; otherwise no outputs are added
+    private void output(Branch branch, Pieces pieces, Streams read, Streams before, Streams after, boolean isRead) {
+        try (Activations middles = pieces.temporary("middle", branch.width())) {
+            Inputs inputs = pieces.inputs(branch.width());
             for (int i = 0; i < pieces.count(); i++) {
                 int piece = i;
-                float[] exactMixed = pieces.exactly(i, () -> mixing.apply(exact, exact.attentionInput(l, List.of(read.exact().get(piece))), pieces.get(piece).lengths()));
-                float[] codedMixed = mixing.apply(coded, coded.attentionInput(l, List.of(read.coded().get(i))), pieces.get(i).lengths());
-                coding.add(inputs, codedMixed, exactMixed);
-                if (pieces.follows(i)) {
-                    model.add(before.exact(), after.exact(), i, adding.apply(exact, exactMixed));
+                List<Integer> lengths = pieces.get(i).lengths();
+                float[] exactMiddle = pieces.exactly(i, () -> branch.middle().of(exact, List.of(read.exact().get(piece)), lengths));
+                float[] codedMiddle = branch.middle().of(coded, List.of(read.coded().get(i)), lengths);
+                coding.add(inputs, codedMiddle, exactMiddle);
+                if (isRead) {
+                    if (pieces.follows(i)) {
+                        model.add(before.exact(), after.exact(), i, branch.delta().apply(exact, exactMiddle));
+                    }
+                    middles.put(i, codedMiddle);
                 }
-                mixed.put(i, codedMixed);
             }
-            model.refine(List.of(path), inputs);
-            for (int i = 0; i < pieces.count(); i++) {
-                model.add(before.coded(), after.coded(), i, adding.apply(coded, mixed.get(i)));
+            model.refine(List.of(branch.output()), inputs);
+            for (int i = 0; isRead && i < pieces.count(); i++) {
+                model.add(before.coded(), after.coded(), i, branch.delta().apply(coded, middles.get(i)));
             }
         }
     }
@@ -307,43 +325,15 @@ public final class Refiner {
     /// @param streams the states that its outputs are added to
     private void dense(int l, Pieces pieces, Streams read, Streams streams) {
         String down = shape.denseDown(l);
-        Inputs inputs = pieces.inputs(shape.hidden());
-        for (int i = 0; i < pieces.count(); i++) {
-            int piece = i;
-            coding.add(inputs, coded.feedForwardInput(l, List.of(read.coded().get(i))), pieces.exactly(i, () -> exact.feedForwardInput(l, List.of(read.exact().get(piece)))));
-        }
-        model.refine(exact.feedForwardReaders(l), inputs);
-        int width = exact.matrix(down).columns();
-        try (Activations gated = pieces.temporary("gated", width)) {
-            inputs = pieces.inputs(width);
-            for (int i = 0; i < pieces.count(); i++) {
-                int piece = i;
-                float[] exactGated = pieces.exactly(i, () -> exact.middle(l, exact.feedForwardInput(l, List.of(read.exact().get(piece)))));
-                float[] codedGated = coded.middle(l, coded.feedForwardInput(l, List.of(read.coded().get(i))));
-                coding.add(inputs, codedGated, exactGated);
-                if (isRead(l)) {
-                    if (pieces.follows(i)) {
-                        model.add(streams.exact(), i, exact.feedForwardOutput(l, exactGated));
-                    }
-                    gated.put(i, codedGated);
-                }
-            }
-            model.refine(List.of(down), inputs);
-            for (int i = 0; isRead(l) && i < pieces.count(); i++) {
-                model.add(streams.coded(), i, coded.feedForwardOutput(l, gated.get(i)));
-            }
-        }
+        model.refine(exact.feedForwardReaders(l), shape.hidden(), pieces, read, (pass, states) -> pass.feedForwardInput(l, states));
+        Branch branch = new Branch(down, exact.matrix(down).columns(), (pass, states, _) -> pass.middle(l, pass.feedForwardInput(l, states)),
+                (pass, middle) -> pass.feedForwardOutput(l, middle));
+        output(branch, pieces, read, streams, streams, isRead(l));
     }
 
     private void head(Pieces pieces, Streams streams) {
-        if (!model.headRefinable()) {
-            return;
+        if (model.headRefinable()) {
+            model.refine(List.of(shape.head()), shape.hidden(), pieces, streams, ForwardPass::headInputs);
         }
-        Inputs inputs = pieces.inputs(shape.hidden());
-        for (int i = 0; i < pieces.count(); i++) {
-            int piece = i;
-            coding.add(inputs, coded.headInputs(List.of(streams.coded().get(i))), pieces.exactly(i, () -> exact.headInputs(List.of(streams.exact().get(piece)))));
-        }
-        model.refine(List.of(shape.head()), inputs);
     }
 }

@@ -338,7 +338,7 @@ final class ReferenceDecoder {
             return linear(p + (starcoder ? "c_proj" : "down_proj"), middle);
         }
         if (type.equals("phi")) {
-            return linear(p + "fc2", Arrays.stream(linear(p + "fc1", x)).map(ReferenceDecoder::geluByTanh).toArray());
+            return linear(p + "fc2", Arrays.stream(linear(p + "fc1", x)).map(ReferenceMath::geluByTanh).toArray());
         }
         if (type.equals("gpt_oss")) {
             return clampedExperts(p, x);
@@ -469,14 +469,10 @@ final class ReferenceDecoder {
 
     private double activated(double x) {
         return switch (type) {
-            case "gemma2", "gemma3_text" -> geluByTanh(x);
+            case "gemma2", "gemma3_text" -> ReferenceMath.geluByTanh(x);
             case "gemma" -> x * normalDistribution(x);
             default -> x / (1 + Math.exp(-x));
         };
-    }
-
-    private static double geluByTanh(double x) {
-        return x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
     }
 
     /// By Simpson's rule.

@@ -115,7 +115,7 @@ final class ReferenceGemma3n {
             Arrays.setAll(read, i -> state[i] * tensors.get(p + "altup.correct_output_scale")[i]);
         }
         double[] gate = ReferenceMath.linear(tensors, p + "per_layer_input_gate", read);
-        Arrays.setAll(gate, i -> gelu(gate[i]) * (own[i] + Math.sqrt(each) * table[row * layers * each + l * each + i]) / Math.sqrt(2));
+        Arrays.setAll(gate, i -> ReferenceMath.geluByTanh(gate[i]) * (own[i] + Math.sqrt(each) * table[row * layers * each + l * each + i]) / Math.sqrt(2));
         return norm(ReferenceMath.linear(tensors, p + "per_layer_projection", gate), p + "post_per_layer_input_norm");
     }
 
@@ -128,7 +128,7 @@ final class ReferenceGemma3n {
             Arrays.setAll(gate, i -> Math.max(0, gate[i] - mean - deviation * QUANTILES.get(share)));
         }
         double[] up = ReferenceMath.linear(tensors, p + "up_proj", x);
-        Arrays.setAll(gate, i -> gelu(gate[i]) * up[i]);
+        Arrays.setAll(gate, i -> ReferenceMath.geluByTanh(gate[i]) * up[i]);
         return ReferenceMath.linear(tensors, p + "down_proj", gate);
     }
 
@@ -145,10 +145,6 @@ final class ReferenceGemma3n {
     private static double[] asLongAs(double[] like, double[] x) {
         double factor = Math.sqrt(Arrays.stream(like).map(v -> v * v).sum() / Arrays.stream(x).map(v -> v * v).sum());
         return Arrays.stream(x).map(v -> v * factor).toArray();
-    }
-
-    private static double gelu(double x) {
-        return x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
     }
 
     private double[] norm(double[] x, String path) {

@@ -35,7 +35,7 @@ final class ReferenceGemma4 {
         double[][] h = new double[n][];
         for (int t = 0; t < n; t++) {
             // the root of 32 in bfloat16
-            embedded[t] = times(row("model.embed_tokens.weight", ids[t], hidden), 5.65625);
+            embedded[t] = ReferenceMath.times(row("model.embed_tokens.weight", ids[t], hidden), 5.65625);
             h[t] = embedded[t].clone();
         }
         Map<String, Memory> last = new HashMap<>();
@@ -56,16 +56,16 @@ final class ReferenceGemma4 {
                 ReferenceMath.add(h[t], norm(fed, p + "post_feedforward_layernorm.weight"), 1);
                 int each = config.path("hidden_size_per_layer_input").asInt();
                 if (each > 0) {
-                    double[] projected = times(ReferenceMath.linear(tensors, "model.per_layer_model_projection", embedded[t]), 1 / Math.sqrt(hidden));
+                    double[] projected = ReferenceMath.times(ReferenceMath.linear(tensors, "model.per_layer_model_projection", embedded[t]), 1 / Math.sqrt(hidden));
                     double[] own = norm(Arrays.copyOfRange(projected, l * each, l * each + each), "model.per_layer_projection_norm.weight");
                     double[] looked = row("model.embed_tokens_per_layer.weight", ids[t], layers * each);
                     double[] gate = ReferenceMath.linear(tensors, p + "per_layer_input_gate", h[t]);
                     for (int i = 0; i < each; i++) {
-                        gate[i] = gelu(gate[i]) * (own[i] + Math.sqrt(each) * looked[l * each + i]) / Math.sqrt(2);
+                        gate[i] = ReferenceMath.geluByTanh(gate[i]) * (own[i] + Math.sqrt(each) * looked[l * each + i]) / Math.sqrt(2);
                     }
                     ReferenceMath.add(h[t], norm(ReferenceMath.linear(tensors, p + "per_layer_projection", gate), p + "post_per_layer_input_norm.weight"), 1);
                 }
-                h[t] = times(h[t], tensors.get(p + "layer_scalar")[0]);
+                h[t] = ReferenceMath.times(h[t], tensors.get(p + "layer_scalar")[0]);
             }
         }
         double[][] out = new double[n][];
@@ -150,7 +150,7 @@ final class ReferenceGemma4 {
 
     private double[] experts(String p, double[] h) {
         double[] scale = tensors.get(p + "router.scale");
-        double[] ranks = ReferenceMath.linear(tensors, p + "router.proj", times(norm(h, scale), 1 / Math.sqrt(hidden)));
+        double[] ranks = ReferenceMath.linear(tensors, p + "router.proj", ReferenceMath.times(norm(h, scale), 1 / Math.sqrt(hidden)));
         int[] best = IntStream.range(0, ranks.length).boxed().sorted((a, b) -> Double.compare(ranks[b], ranks[a])).limit(config.path("top_k_experts").asInt()).mapToInt(e -> e).toArray();
         double total = Arrays.stream(best).mapToDouble(e -> Math.exp(ranks[e])).sum();
         double[] x = norm(h, p + "pre_feedforward_layernorm_2.weight");
@@ -164,12 +164,8 @@ final class ReferenceGemma4 {
     private double[] network(String p, double[] x) {
         double[] gate = ReferenceMath.linear(tensors, p + "gate_proj", x);
         double[] up = ReferenceMath.linear(tensors, p + "up_proj", x);
-        Arrays.setAll(gate, i -> gelu(gate[i]) * up[i]);
+        Arrays.setAll(gate, i -> ReferenceMath.geluByTanh(gate[i]) * up[i]);
         return ReferenceMath.linear(tensors, p + "down_proj", gate);
-    }
-
-    private static double gelu(double x) {
-        return x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
     }
 
     private double[] norm(double[] x, String name) {
@@ -188,9 +184,5 @@ final class ReferenceGemma4 {
 
     private double[] row(String name, int row, int width) {
         return Arrays.copyOfRange(tensors.get(name), row * width, (row + 1) * width);
-    }
-
-    private static double[] times(double[] x, double factor) {
-        return Arrays.stream(x).map(v -> v * factor).toArray();
     }
 }

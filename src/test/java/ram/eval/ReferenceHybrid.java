@@ -210,7 +210,7 @@ final class ReferenceHybrid {
         for (int t = 0; t < n; t++) {
             double[] normed = scaled(read[t], tensors.get(p + "norm.weight"), 0);
             for (int i = 0; i < normed.length; i++) {
-                normed[i] *= silu(gate[t][i]);
+                normed[i] *= ReferenceMath.silu(gate[t][i]);
             }
             out[t] = linear(p + "out_proj", normed);
         }
@@ -259,7 +259,7 @@ final class ReferenceHybrid {
                 }
             }
             for (int i = 0; i < width; i++) {
-                read[i] *= silu(gate[t][i]);
+                read[i] *= ReferenceMath.silu(gate[t][i]);
             }
             out[t] = linear(p + "out_proj", scaled(read, tensors.get(p + "norm.weight"), 0));
         }
@@ -289,7 +289,7 @@ final class ReferenceHybrid {
     private double[] fused(String p, double[] x) {
         double[] both = linear(p + "input_linear", x);
         double[] middle = new double[both.length / 2];
-        Arrays.setAll(middle, i -> silu(both[i]) * both[middle.length + i]);
+        Arrays.setAll(middle, i -> ReferenceMath.silu(both[i]) * both[middle.length + i]);
         return linear(p + "output_linear", middle);
     }
 
@@ -309,7 +309,7 @@ final class ReferenceHybrid {
                 for (int back = 0; back < taps && back <= t; back++) {
                     sum += weight[c * taps + taps - 1 - back] * in[t - back][c];
                 }
-                out[t][c] = silu(sum);
+                out[t][c] = ReferenceMath.silu(sum);
             }
         }
         return out;
@@ -391,13 +391,9 @@ final class ReferenceHybrid {
         double[] gate = linear(p + first, x);
         double[] up = linear(p + second, x);
         for (int i = 0; i < gate.length; i++) {
-            gate[i] = silu(gate[i]) * up[i];
+            gate[i] = ReferenceMath.silu(gate[i]) * up[i];
         }
         return linear(p + last, gate);
-    }
-
-    private static double silu(double x) {
-        return x / (1 + Math.exp(-x));
     }
 
     private double[] norm(double[] x, String path) {

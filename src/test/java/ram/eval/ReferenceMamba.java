@@ -43,13 +43,9 @@ final class ReferenceMamba {
         double[] table = tensors.get(name);
         double[][] h = new double[ids.length][];
         for (int t = 0; t < ids.length; t++) {
-            h[t] = times(Arrays.copyOfRange(table, ids[t] * hidden, (ids[t] + 1) * hidden), by);
+            h[t] = ReferenceMath.times(Arrays.copyOfRange(table, ids[t] * hidden, (ids[t] + 1) * hidden), by);
         }
         return h;
-    }
-
-    private static double[] times(double[] x, double by) {
-        return Arrays.stream(x).map(v -> v * by).toArray();
     }
 
     private double[][] norms(double[][] h, String path, double eps) {
@@ -130,7 +126,7 @@ final class ReferenceMamba {
             }
         }
         boolean whole = config.path("norm_topk_prob").asBoolean() && size("num_experts_per_tok") > 1;
-        sum = times(sum, factor("routed_scaling_factor") / (whole ? total : 1));
+        sum = ReferenceMath.times(sum, factor("routed_scaling_factor") / (whole ? total : 1));
         sum = narrow ? linear(p + "fc2_latent_proj", sum) : sum;
         if (tensors.containsKey(p + "shared_experts.up_proj.weight")) {
             ReferenceMath.add(sum, squared(p + "shared_experts.", x), 1);
@@ -172,7 +168,7 @@ final class ReferenceMamba {
                 for (int k = Math.max(0, taps - 1 - t); k < taps; k++) {
                     sum += kernel[c * taps + k] * in[t + k - taps + 1][c];
                 }
-                values[t][c] = silu(sum);
+                values[t][c] = ReferenceMath.silu(sum);
             }
             double[] all = linear(p + "x_proj", values[t]);
             double[] made = Arrays.copyOf(all, rank);
@@ -197,7 +193,7 @@ final class ReferenceMamba {
                     }
                     time += steps[s][c];
                 }
-                read[c] *= silu(in[t][width + c]);
+                read[c] *= ReferenceMath.silu(in[t][width + c]);
             }
             out[t] = linear(p + "out_proj", read);
         }
@@ -253,7 +249,7 @@ final class ReferenceMamba {
     private double[] gated(String p, double[] x) {
         double[] gate = linear(p + "gate_proj", x);
         double[] up = linear(p + "up_proj", x);
-        Arrays.setAll(up, i -> silu(gate[i]) * up[i]);
+        Arrays.setAll(up, i -> ReferenceMath.silu(gate[i]) * up[i]);
         return linear(p + "down_proj", up);
     }
 
@@ -265,7 +261,7 @@ final class ReferenceMamba {
         double[][] out = new double[x.length][];
         for (int t = 0; t < x.length; t++) {
             for (int i = 0; i < read[t].length; i++) {
-                read[t][i] *= silu(in[t][i]);
+                read[t][i] *= ReferenceMath.silu(in[t][i]);
             }
             out[t] = linear(p + "out_proj", norm(read[t], tensors.get(p + "norm.weight"), stretches, eps));
         }
@@ -289,7 +285,7 @@ final class ReferenceMamba {
                     int seen = t + k - taps + 1;
                     sum += seen < 0 ? 0 : kernel[c * taps + k] * in[seen][width + c];
                 }
-                mixed[t][c] = silu(sum);
+                mixed[t][c] = ReferenceMath.silu(sum);
             }
         }
         double[][] out = new double[in.length][width];
@@ -314,10 +310,6 @@ final class ReferenceMamba {
             }
         }
         return out;
-    }
-
-    private static double silu(double x) {
-        return x / (1 + Math.exp(-x));
     }
 
     /// @param falcon whether queries and keys turn, by halves, and are multiplied first
@@ -400,12 +392,12 @@ final class ReferenceMamba {
                 double[] fed = norm(h[t], tensors.get(p + "pre_ff_layernorm.weight"), 1, eps);
                 double[] gate = biased(p + "feed_forward.gate_proj", fed, config.path("mlp_multipliers").path(0).asDouble());
                 double[] up = linear(p + "feed_forward.up_proj", fed);
-                Arrays.setAll(gate, i -> silu(gate[i]) * up[i]);
+                Arrays.setAll(gate, i -> ReferenceMath.silu(gate[i]) * up[i]);
                 ReferenceMath.add(h[t], biased(p + "feed_forward.down_proj", gate, config.path("mlp_multipliers").path(1).asDouble()), 1);
             }
         }
         String head = tensors.containsKey("lm_head.weight") ? "lm_head" : "model.embed_tokens";
-        return Arrays.stream(norms(h, "model.final_layernorm", eps)).map(v -> times(linear(head, v), factor("lm_head_multiplier"))).toArray(double[][]::new);
+        return Arrays.stream(norms(h, "model.final_layernorm", eps)).map(v -> ReferenceMath.times(linear(head, v), factor("lm_head_multiplier"))).toArray(double[][]::new);
     }
 
     private double[][] falconSpace(String p, double[][] x, double eps) {
@@ -435,7 +427,7 @@ final class ReferenceMamba {
             double[] gates = in[t];
             double[] y = norms && first ? norm(read[t], weight, 1, eps) : read[t];
             for (int i = 0; i < width; i++) {
-                y[i] *= silu(gates[i]);
+                y[i] *= ReferenceMath.silu(gates[i]);
             }
             out[t] = biased(p + "out_proj", norms && !first ? norm(y, weight, 1, eps) : y, factor("ssm_out_multiplier"));
         }

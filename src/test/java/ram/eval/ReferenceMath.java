@@ -1,5 +1,6 @@
 package ram.eval;
 
+import java.util.Arrays;
 import java.util.Map;
 
 /// What plain decoders in double precision have in common.
@@ -19,6 +20,18 @@ final class ReferenceMath {
             }
         }
         return out;
+    }
+
+    static double silu(double x) {
+        return x / (1 + Math.exp(-x));
+    }
+
+    static double geluByTanh(double x) {
+        return x / 2 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
+    }
+
+    static double[] times(double[] x, double factor) {
+        return Arrays.stream(x).map(v -> v * factor).toArray();
     }
 
     static void add(double[] to, double[] x, double factor) {

@@ -19,6 +19,6 @@ record VectorWeights(String fingerprint, Map<String, float[]> vectors) implement
 
     @Override
     public Optional<float[]> vector(String name) {
-        return Optional.ofNullable(vectors.get(name));
+        return Optional.ofNullable(vectors.get(name)).map(float[]::clone);
     }
 }
